@@ -1,0 +1,303 @@
+//! The settings: what the rest of the program is given. Parsed once, at the border; nothing in here can be wrong.
+
+use crate::{
+    mail::{Address, Name},
+    provider::{Chunking, Cloud, Grant, Limits, Provider, TlsMode},
+    secret::{PasswordHash, Secret},
+};
+use ipnet::IpNet;
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// Everything that the configuration says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Database, large bodies, key.
+    pub state_directory: PathBuf,
+    /// For EHLO and Received; `None` means: find out at start.
+    pub hostname: Option<String>,
+    /// Sockets for apps, by name.
+    pub listeners: BTreeMap<Name, Arc<Listener>>,
+    /// Outgoing links, by name.
+    pub links: BTreeMap<Name, Arc<Link>>,
+    /// Sending identities, by name.
+    pub mailboxes: BTreeMap<Name, Arc<Mailbox>>,
+    /// Legacy applications, by name.
+    pub apps: BTreeMap<Name, Arc<App>>,
+    /// The HTTP listener.
+    pub http: Http,
+    /// Logging.
+    pub log: Log,
+}
+
+/// One socket on which apps connect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Its name.
+    pub name: Name,
+    /// Where it listens; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// How its connections are protected; only `Off` runs today.
+    pub tls: ListenerTls,
+    /// Whether AUTH is asked for.
+    pub auth: Auth,
+    /// Who may connect at all.
+    pub networks: Vec<IpNet>,
+    /// The contract with its apps.
+    pub delivery: Delivery,
+    /// How long `direct` lets an app wait.
+    pub direct_wait: Duration,
+    /// Its limits.
+    pub limits: ListenerLimits,
+}
+
+/// How a listener's connections are protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListenerTls {
+    /// Plain.
+    Off,
+    /// STARTTLS.
+    Starttls,
+    /// TLS from the first byte.
+    Implicit,
+}
+
+/// How apps of a listener prove themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auth {
+    /// A password, always.
+    Required,
+    /// A password or an app's networks.
+    Optional,
+    /// AUTH is not offered; networks only.
+    None,
+}
+
+/// What a `250` promises (design §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// Kept durably.
+    Queue,
+    /// The provider took it.
+    Direct,
+    /// The provider took it, or it is kept durably.
+    DirectThenQueue,
+}
+
+/// Limits of one listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Octets of a message.
+    pub message_size: u64,
+    /// Recipients of a message.
+    pub recipients: usize,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections from one address.
+    pub connections_per_address: usize,
+    /// Commands in error before the connection is closed.
+    pub errors: u32,
+    /// Wait for the next command, and for the next bytes of a message.
+    pub idle: Duration,
+}
+
+/// One outgoing link: an OAuth 2.0 client at a provider.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// Its name.
+    pub name: Name,
+    /// Whose preset filled it in.
+    pub provider: Provider,
+    /// Microsoft's cloud.
+    pub cloud: Cloud,
+    /// How it obtains access tokens.
+    pub grant: Grant,
+    /// Microsoft's directory.
+    pub tenant: Option<String>,
+    /// OAuth client id.
+    pub client_id: String,
+    /// OAuth client secret; public clients have none.
+    pub client_secret: Option<SecretSource>,
+    /// How the client proves itself at the token endpoint.
+    pub client_authentication: ClientAuthentication,
+    /// The day on which the administrator said that the secret ends.
+    pub client_secret_expires: Option<chrono::NaiveDate>,
+    /// Scopes asked for, in order.
+    pub scopes: Vec<String>,
+    /// Authorization endpoint.
+    pub authorization_endpoint: Option<url::Url>,
+    /// Token endpoint.
+    pub token_endpoint: url::Url,
+    /// Device authorization endpoint.
+    pub device_endpoint: Option<url::Url>,
+    /// Where the provider sends the browser back to.
+    pub redirect_url: Option<url::Url>,
+    /// A private CA, trusted for this link besides the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How the client proves itself at the token endpoint (RFC 6749 §2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientAuthentication {
+    /// Id and secret in the form.
+    Post,
+    /// HTTP Basic.
+    Basic,
+    /// A signed assertion (RFC 7523); its issue is the grants'.
+    PrivateKeyJwt,
+    /// A public client.
+    None,
+}
+
+/// Where a secret comes from. Read again at each use, so that a changed file is taken up.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// `{ file = "…" }`; one trailing line end is removed.
+    File(PathBuf),
+    /// `{ env = "…" }`.
+    Environment(String),
+    /// `{ credential = "…" }`, below systemd's `CREDENTIALS_DIRECTORY`.
+    Credential(String),
+    /// A plain value in the file; warned about.
+    Plain(Secret),
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Environment(variable) => write!(f, "environment variable {variable}"),
+            Self::Credential(name) => write!(f, "credential {name}"),
+            Self::Plain(_) => f.write_str("[secret]"),
+        }
+    }
+}
+
+/// One sending identity at the provider.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mailbox {
+    /// Its name.
+    pub name: Name,
+    /// The link that authorises it.
+    pub link: Name,
+    /// Whose replies it gets.
+    pub provider: Provider,
+    /// Its address.
+    pub address: Address,
+    /// The XOAUTH2 user: the address, unless configured.
+    pub xoauth2_user: String,
+    /// The upstream server.
+    pub server: Server,
+    /// How its connection is protected.
+    pub tls: TlsMode,
+    /// Whether BDAT is used.
+    pub chunking: Chunking,
+    /// The provider's limits.
+    pub limits: Limits,
+    /// Senders that pass unchanged.
+    pub allowed_from: Allowed,
+    /// What happens to the others.
+    pub when_from_differs: WhenFromDiffers,
+    /// A private CA (the link's), trusted for its SMTP server too.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// An upstream server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Server {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Patterns of addresses: `a@example.com`, `*@example.com`, `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed(Vec<String>);
+
+impl Allowed {
+    /// Takes patterns in lower case.
+    pub(crate) fn new(patterns: Vec<String>) -> Self {
+        Self(patterns)
+    }
+
+    /// Whether `address` matches one of them, without case.
+    pub fn matches(&self, address: &Address) -> bool {
+        let text = address.as_str().to_ascii_lowercase();
+        self.0.iter().any(|pattern| match pattern.strip_prefix('*') {
+            Some(rest) => text.ends_with(rest),
+            None => *pattern == text,
+        })
+    }
+}
+
+/// What happens to a sender that `allowed-from` does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFromDiffers {
+    /// The provider decides.
+    Keep,
+    /// The mailbox's address takes its place.
+    Rewrite,
+    /// `550 5.7.1`.
+    Refuse,
+}
+
+/// A legacy application that submits mail.
+#[derive(Debug, Clone, PartialEq)]
+pub struct App {
+    /// Its name.
+    pub name: Name,
+    /// Its user name, in lower case.
+    pub user: String,
+    /// Hashes of its passwords; several while rotating.
+    pub passwords: Vec<PasswordHash>,
+    /// Addresses that prove it without a password.
+    pub networks: Vec<IpNet>,
+    /// The mailbox that it sends through.
+    pub mailbox: Name,
+    /// Its contract, which wins over the listener's.
+    pub delivery: Option<Delivery>,
+    /// Its wait, which wins over the listener's.
+    pub direct_wait: Option<Duration>,
+}
+
+/// The HTTP listener.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http {
+    /// Where it listens.
+    pub bind: SocketAddr,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    /// Text or JSON lines, on standard error.
+    pub format: LogFormat,
+    /// A tracing filter: `info`, or `info,outlink::upstream=debug`.
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// Fields for the journal; its issue is later, text until then.
+    Journald,
+}

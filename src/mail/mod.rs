@@ -1,0 +1,15 @@
+//! The vocabulary of mail: addresses, envelopes, ids, outcomes, and what is done to a header before it is relayed.
+//!
+//! Layer 0: values only. Nothing here knows a socket, a file, a clock or a provider.
+
+mod address;
+mod envelope;
+mod id;
+mod name;
+mod outcome;
+
+pub use address::{Address, InvalidAddress};
+pub use envelope::{BodyType, Envelope, InvalidParameter, Notify, Recipient, Ret, Xtext};
+pub use id::{Id, InvalidId};
+pub use name::{InvalidName, Name};
+pub use outcome::{Hold, Outcome};
