@@ -7,9 +7,11 @@ mod envelope;
 mod id;
 mod name;
 mod outcome;
+mod preparation;
 
 pub use address::{Address, InvalidAddress};
 pub use envelope::{BodyType, Envelope, InvalidParameter, Notify, Recipient, Ret, Xtext};
 pub use id::{Id, InvalidId};
 pub use name::{InvalidName, Name};
 pub use outcome::{Hold, Outcome};
+pub use preparation::{Findings, Preparation};
