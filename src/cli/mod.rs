@@ -1,1 +1,161 @@
-//! stub
+//! What a person can ask for. Data goes to standard output, logs and complaints to standard error; exit statuses are those of
+//! sysexits.h where it has one.
+//!
+//! Layer 9.
+
+mod app;
+mod check;
+mod control;
+mod grant;
+mod logging;
+mod run;
+mod sandbox;
+
+use clap::{Args, Parser, Subcommand};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Where the configuration lies unless `--config` says otherwise.
+const CONFIG: &str = "/etc/outlink/outlink.toml";
+
+/// How a command ended, as exit statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    Good = 0,
+    /// Findings, or what was asked for does not exist.
+    Findings = 1,
+    Usage = 64,
+    /// The daemon or a port is unavailable.
+    Unavailable = 69,
+    InputOutput = 74,
+    Permission = 77,
+    Configuration = 78,
+}
+
+/// A command that failed: the status and the sentence for standard error.
+#[derive(Debug)]
+struct Failed(Exit, String);
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        Self(Exit::InputOutput, format!("{error:#}"))
+    }
+}
+
+type Outcome = Result<Exit, Failed>;
+
+/// Local SMTP submission relay: applications that know only SMTP with a password keep sending through Gmail and Exchange Online.
+#[derive(Debug, Parser)]
+#[command(name = "outlink", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay
+    Run(Config),
+    /// Report every fault of the configuration
+    Check {
+        #[command(flatten)]
+        config: Config,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try everything on this machine: a relay, and a simulated provider behind it
+    Sandbox(sandbox::Arguments),
+    /// Applications that send
+    #[command(subcommand)]
+    App(AppCommand),
+    /// What the provider granted to a mailbox
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    /// What the running daemon is doing
+    Status {
+        #[command(flatten)]
+        config: Config,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the running daemon read its configuration again
+    Reload(Config),
+    /// Stop the running daemon; messages under way are finished
+    Stop(Config),
+}
+
+#[derive(Debug, Subcommand)]
+enum AppCommand {
+    /// Read a password from standard input, or ask for it, and print the hash for the app's `password` key
+    Hash,
+}
+
+#[derive(Debug, Subcommand)]
+enum GrantCommand {
+    /// Take over a refresh token, from standard input or a file
+    Import {
+        /// The mailbox that it is for
+        mailbox: String,
+        /// Read the refresh token from this file instead of standard input
+        #[arg(long)]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        config: Config,
+    },
+}
+
+/// Which configuration a command works on.
+#[derive(Debug, Args)]
+struct Config {
+    /// The configuration file; conf.d/*.toml beside it is read too
+    #[arg(long = "config", value_name = "FILE", default_value = CONFIG)]
+    file: PathBuf,
+}
+
+impl Config {
+    fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    crate::tls::choose_provider();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked_for = !error.use_stderr();
+            // Nowhere to complain about a closed terminal.
+            let _ = error.print();
+            return ExitCode::from(if asked_for { Exit::Good as u8 } else { Exit::Usage as u8 });
+        }
+    };
+    let outcome = match cli.command {
+        Command::Run(config) => run::run(&config),
+        Command::Check { config, json } => check::check(&config, json),
+        Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
+        Command::App(AppCommand::Hash) => app::hash(),
+        Command::Grant(GrantCommand::Import { mailbox, file, config }) => grant::import(&mailbox, file.as_deref(), &config),
+        Command::Status { config, json } => control::status(&config, json),
+        Command::Reload(config) => control::reload(&config),
+        Command::Stop(config) => control::stop(&config),
+    };
+    match outcome {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(Failed(exit, sentence)) => {
+            eprintln!("outlink: {sentence}");
+            ExitCode::from(exit as u8)
+        }
+    }
+}
+
+/// A runtime for a command; `workers` for the daemon is one a core.
+fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    let built = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(64).enable_all().build();
+    built.map_err(|error| Failed(Exit::InputOutput, format!("cannot start threads: {error}")))
+}

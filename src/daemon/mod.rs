@@ -1,1 +1,182 @@
-//! stub
+//! The life of the process: start, reload, drain, stop; what systemd is told.
+//!
+//! Layer 8. Stops in the direction of the mail: no new connections, sessions finish their message, deliveries settle, then
+//! tokens and connections go.
+
+mod hostname;
+mod start;
+
+pub use start::{StartError, start};
+
+use crate::{
+    admin::{ListenerStatus, Request},
+    config::{self, Fault, Settings},
+    relay::Relay,
+    tokens::Tokens,
+};
+use sd_notify::NotifyState;
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, interval, timeout_at},
+};
+
+/// Longest stop: `direct-wait` (60 s) and some. Below TimeoutStopSec (90 s) of the unit.
+const LONGEST_STOP: Duration = Duration::from_secs(80);
+
+/// How often a stop that takes long says what it waits for.
+const SAY: Duration = Duration::from_secs(5);
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    file: PathBuf,
+    settings: Arc<Settings>,
+    tokens: Arc<Tokens>,
+    relay: Arc<Relay>,
+    listeners: Vec<ListenerStatus>,
+    requests: mpsc::Receiver<Request>,
+    /// Says to those who accept work that they shall end; `end` then to those who serve them.
+    stop: watch::Sender<bool>,
+    end: watch::Sender<bool>,
+    accepting: JoinSet<&'static str>,
+    serving: JoinSet<&'static str>,
+}
+
+impl Daemon {
+    /// Each listener with the address that it really has.
+    pub fn listeners(&self) -> &[ListenerStatus] {
+        &self.listeners
+    }
+
+    /// The grants, for a caller in the same process.
+    pub fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
+    }
+
+    /// Runs until SIGTERM, SIGINT, a stop over the control socket, or until `until` ends.
+    pub async fn run(mut self, until: impl Future<Output = ()>) -> std::io::Result<()> {
+        let mut signals = Signals::new()?;
+        tell_systemd(&[NotifyState::Ready, NotifyState::Status(&self.summary())]);
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                () = &mut until => break,
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hangup.recv() => drop(self.reload().await),
+                request = self.requests.recv() => match request {
+                    Some(Request::Reload(tell)) => drop(tell.send(self.reload().await)),
+                    Some(Request::Stop) | None => break,
+                },
+            }
+        }
+        tokio::select! {
+            () = self.stop() => {}
+            _ = signals.interrupt.recv() => tracing::warn!("interrupted again: stopping without waiting"),
+        }
+        Ok(())
+    }
+
+    /// Takes up the configuration as it is now; with faults everything stays as it was.
+    async fn reload(&mut self) -> Result<Vec<String>, Vec<String>> {
+        let file = self.file.clone();
+        let loaded = tokio::task::spawn_blocking(move || config::load(&file)).await.map_err(|error| vec![error.to_string()])?;
+        let said = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let result = match loaded {
+            Err(faults) => Err(said(faults)),
+            Ok((settings, notes)) => self.take_up(settings).map(|more| said(notes).into_iter().chain(more).collect()),
+        };
+        match &result {
+            Ok(_) => tracing::info!(event = "config.reloaded", file = %self.file.display(), "the configuration was taken up"),
+            Err(faults) => tracing::error!(event = "config.reloaded", file = %self.file.display(), faults = faults.join("; "),
+                "the configuration has faults and was not taken up: the old settings stay"),
+        }
+        result
+    }
+
+    fn take_up(&mut self, settings: Settings) -> Result<Vec<String>, Vec<String>> {
+        let not_yet = settings.not_yet();
+        if !not_yet.is_empty() {
+            return Err(not_yet);
+        }
+        let settings = Arc::new(settings);
+        self.tokens.configure(&settings).map_err(|error| vec![error.to_string()])?;
+        self.relay.configure(settings.clone());
+        let mut notes = Vec::new();
+        if settings.listeners != self.settings.listeners {
+            notes.push("changed listeners are taken up at the next start".to_owned());
+        }
+        if settings.state_directory != self.settings.state_directory || settings.hostname != self.settings.hostname {
+            notes.push("a changed state-directory or hostname is taken up at the next start".to_owned());
+        }
+        self.settings = settings;
+        Ok(notes)
+    }
+
+    /// Stops accepting, then waits for what is under way, at most [`LONGEST_STOP`].
+    async fn stop(&mut self) {
+        tell_systemd(&[NotifyState::Stopping]);
+        tracing::info!("stopping: no new connections; messages under way are finished");
+        let deadline = Instant::now() + LONGEST_STOP;
+        self.stop.send_replace(true);
+        if timeout_at(deadline, self.settle()).await.is_err() {
+            tracing::warn!(sessions = self.accepting.len(), messages = self.relay.under_way(),
+                "stopping although not all is finished: the apps of these messages hear no verdict and will send again");
+        }
+        self.end.send_replace(true);
+        let _ = timeout_at(deadline + SAY, async { while self.serving.join_next().await.is_some() {} }).await;
+        tracing::info!("stopped");
+    }
+
+    /// Waits for sessions and deliveries, and says so now and then.
+    async fn settle(&mut self) {
+        let mut say = interval(SAY);
+        say.tick().await;
+        loop {
+            tokio::select! {
+                ended = self.accepting.join_next() => if ended.is_none() { break },
+                _ = say.tick() => tracing::info!(messages = self.relay.under_way(), "stopping: waiting for sessions to finish"),
+            }
+        }
+        let relay = self.relay.clone();
+        let drained = relay.drained();
+        tokio::pin!(drained);
+        loop {
+            tokio::select! {
+                () = &mut drained => return,
+                _ = say.tick() => tracing::info!(messages = self.relay.under_way(), "stopping: waiting for the provider's verdict"),
+            }
+        }
+    }
+
+    /// One line for `systemctl status`.
+    fn summary(&self) -> String {
+        let addresses: Vec<String> = self.listeners.iter().map(|l| format!("{} on {}", l.name, l.address)).collect();
+        format!("listening: {}; {} mailboxes, {} apps", addresses.join(", "), self.settings.mailboxes.len(), self.settings.apps.len())
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "cannot notify systemd through NOTIFY_SOCKET");
+    }
+}

@@ -3,6 +3,7 @@
 //! Layer 0: values only. Nothing here knows a socket, a file, a clock or a provider.
 
 mod address;
+mod author;
 mod envelope;
 mod id;
 mod name;
@@ -10,6 +11,7 @@ mod outcome;
 mod preparation;
 
 pub use address::{Address, InvalidAddress};
+pub use author::author;
 pub use envelope::{BodyType, Envelope, InvalidParameter, Notify, Recipient, Ret, Xtext};
 pub use id::{Id, InvalidId};
 pub use name::{InvalidName, Name};

@@ -1,0 +1,165 @@
+//! The daemon's end of the control socket.
+
+use super::{ListenerStatus, Problem, Status};
+use crate::{mail::Name, relay::Relay, secret::Secret, tokens::Tokens};
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Path as UrlPath, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use std::{
+    io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot, watch},
+};
+
+/// Largest request body; the largest thing sent is a refresh token of a few KiB.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// Wait after a failed accept (out of file descriptors), so that it does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What only the owner of the process can do.
+#[derive(Debug)]
+pub enum Request {
+    /// Stop as on SIGTERM.
+    Stop,
+    /// Read the configuration again; the answer is the notes, or the faults.
+    Reload(oneshot::Sender<Result<Vec<String>, Vec<String>>>),
+}
+
+/// What the control socket works on.
+#[derive(Debug)]
+pub struct Control {
+    /// Messages and mailboxes.
+    pub relay: Arc<Relay>,
+    /// Grants.
+    pub tokens: Arc<Tokens>,
+    /// Its name in EHLO and Received.
+    pub hostname: Arc<str>,
+    /// Each listener with its address.
+    pub listeners: Vec<ListenerStatus>,
+    /// To the owner of the process.
+    pub requests: mpsc::Sender<Request>,
+}
+
+/// Serves the control socket at `path` until `stop` says true. The caller holds the state directory's lock: a socket that lies there
+/// already is one that an ended daemon left.
+pub async fn serve(path: &Path, control: Arc<Control>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    let owner = std::fs::metadata(path)?.uid();
+    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+    let result = axum::serve(Door { socket, owner }, router(control)).with_graceful_shutdown(stopped).await;
+    // The next daemon removes what stays here.
+    let _ = std::fs::remove_file(path);
+    result
+}
+
+fn router(control: Arc<Control>) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/stop", post(stop))
+        .route("/reload", post(reload))
+        .route("/grants/{mailbox}", put(import_grant))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(control)
+}
+
+async fn status(State(control): State<Arc<Control>>) -> Json<Status> {
+    let mailboxes = control.tokens.status().into_iter().map(|status| {
+        let mut value = serde_json::to_value(&status).unwrap_or_default();
+        let name = value.get("mailbox").and_then(|name| name.as_str()).and_then(|name| Name::parse(name).ok());
+        if let (Some(name), Some(fields)) = (name, value.as_object_mut()) {
+            fields.insert("trouble".into(), control.relay.trouble(&name).into());
+        }
+        value
+    });
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        hostname: control.hostname.to_string(),
+        listeners: control.listeners.clone(),
+        mailboxes: mailboxes.collect(),
+        under_way: control.relay.under_way(),
+    })
+}
+
+async fn stop(State(control): State<Arc<Control>>) -> Response {
+    match control.requests.send(Request::Stop).await {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, ["the daemon is stopping already".to_owned()]),
+    }
+}
+
+async fn reload(State(control): State<Arc<Control>>) -> Response {
+    let (tell, told) = oneshot::channel();
+    if control.requests.send(Request::Reload(tell)).await.is_err() {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, ["the daemon is stopping".to_owned()]);
+    }
+    match told.await {
+        Ok(Ok(notes)) => Json(Problem { problems: notes }).into_response(),
+        Ok(Err(faults)) => problem(StatusCode::UNPROCESSABLE_ENTITY, faults),
+        Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, ["the daemon is stopping".to_owned()]),
+    }
+}
+
+async fn import_grant(State(control): State<Arc<Control>>, UrlPath(mailbox): UrlPath<String>, token: String) -> Response {
+    let Ok(mailbox) = Name::parse(&mailbox) else {
+        return problem(StatusCode::NOT_FOUND, [format!("no mailbox is named {mailbox:?}")]);
+    };
+    match control.tokens.import(&mailbox, Secret::new(token)).await {
+        Ok(()) => {
+            control.relay.forgive(Some(&mailbox));
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
+    }
+}
+
+fn problem(status: StatusCode, problems: impl IntoIterator<Item = String>) -> Response {
+    (status, Json(Problem { problems: problems.into_iter().collect() })).into_response()
+}
+
+/// Lets in root and the daemon's own user.
+struct Door {
+    socket: UnixListener,
+    owner: u32,
+}
+
+impl axum::serve::Listener for Door {
+    type Io = UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, address)) => match stream.peer_cred() {
+                    Ok(peer) if peer.uid() == 0 || peer.uid() == self.owner => return (stream, address),
+                    Ok(peer) => tracing::warn!(uid = peer.uid(), "the control socket was refused to a user who is neither root nor the service's"),
+                    Err(error) => tracing::warn!(%error, "the control socket cannot tell who connects, so it refuses"),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.socket.local_addr()
+    }
+}

@@ -1,0 +1,40 @@
+//! `outlink check`: every fault of the configuration at once.
+
+use super::{Config, Exit, Failed, Outcome};
+use crate::config::{self, Fault, Settings};
+
+/// Prints the faults and notes; notes alone are good.
+pub(super) fn check(config: &Config, json: bool) -> Outcome {
+    let (settings, faults) = match config::load(config.file()) {
+        Ok((settings, notes)) => (Some(settings), notes),
+        Err(faults) => (None, faults),
+    };
+    if json {
+        let text = serde_json::to_string_pretty(&faults).map_err(|error| Failed(Exit::InputOutput, error.to_string()))?;
+        println!("{text}");
+    } else {
+        faults.iter().for_each(|fault| println!("{fault}\n"));
+        println!("{}: {}", config.file().display(), settings.as_ref().map_or_else(|| count(&faults), summary));
+    }
+    Ok(if settings.is_some() { Exit::Good } else { Exit::Configuration })
+}
+
+/// Loads the settings for a command that needs them; faults go to standard error, notes to the log of a daemon.
+pub(super) fn load(config: &Config) -> Result<(Settings, Vec<Fault>), Failed> {
+    config::load(config.file()).map_err(|faults| {
+        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Failed(Exit::Configuration, format!("{}\n{}", count(&faults), said.join("\n\n")))
+    })
+}
+
+fn count(faults: &[Fault]) -> String {
+    match faults.iter().filter(|fault| !fault.is_note()).count() {
+        1 => "one fault in the configuration".to_owned(),
+        many => format!("{many} faults in the configuration"),
+    }
+}
+
+fn summary(settings: &Settings) -> String {
+    let Settings { listeners, links, mailboxes, apps, .. } = settings;
+    format!("good: {} listeners, {} links, {} mailboxes, {} apps", listeners.len(), links.len(), mailboxes.len(), apps.len())
+}

@@ -1,0 +1,152 @@
+//! From settings to a running daemon. Each step can fail for a reason that an administrator can mend, so each says which.
+
+use super::{
+    Daemon,
+    hostname::{Found, find},
+};
+use crate::{
+    admin::{self, Control, ListenerStatus},
+    config::{Listener, Settings},
+    listener,
+    mail::Name,
+    relay::Relay,
+    store::{self, Store},
+    tls,
+    tokens::Tokens,
+    upstream::Upstream,
+};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+/// Requests over the control socket that wait for the daemon's attention.
+const MOST_REQUESTS: usize = 16;
+
+/// Why a daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration asks for what this version cannot do.
+    #[error("{}", .0.join("\n"))]
+    NotYet(Vec<String>),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// No TLS.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// A listener's address is taken.
+    #[error("cannot listen on {address} for listener.{listener}: another program has this port; change listener.{listener}.bind")]
+    Taken {
+        /// Which listener.
+        listener: Name,
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// A listener's address cannot be used.
+    #[error("cannot listen on {address} for listener.{listener}: {why}; change listener.{listener}.bind")]
+    Listen {
+        /// Which listener.
+        listener: Name,
+        /// Its address.
+        address: SocketAddr,
+        /// What the system said.
+        why: io::Error,
+    },
+    /// No randomness, no host name.
+    #[error("cannot start: {0}")]
+    System(String),
+}
+
+/// Starts a daemon with the settings that `file` gave.
+pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartError> {
+    let not_yet = settings.not_yet();
+    if !not_yet.is_empty() {
+        return Err(StartError::NotYet(not_yet));
+    }
+    let settings = Arc::new(settings);
+    let store = open(&settings).await?;
+    let hostname: Arc<str> = own_name(&settings)?.into();
+    let sockets = bind(&settings).await?;
+    let (spool, tokens) = (store.spool(), Tokens::new(store));
+    tokens.configure(&settings)?;
+    let upstream = Upstream::new(hostname.to_string());
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| StartError::System("the system gives no random bytes".to_owned()))?;
+    let relay = Relay::new(settings.clone(), tokens.clone(), upstream.clone(), key);
+
+    let (stop, stopped) = watch::channel(false);
+    let (end, ended) = watch::channel(false);
+    let (mut accepting, mut serving) = (JoinSet::new(), JoinSet::new());
+    let mut listeners = Vec::new();
+    for (listener, socket) in sockets {
+        let address = socket.local_addr().map_err(|error| StartError::System(error.to_string()))?;
+        tracing::info!(listener = %listener.name, %address, "listening");
+        listeners.push(ListenerStatus { name: listener.name.to_string(), address: address.to_string() });
+        let session = listener::serve(socket, listener, relay.clone(), spool.clone(), hostname.clone(), stopped.clone());
+        accepting.spawn(async move {
+            session.await;
+            "listener"
+        });
+    }
+    let (ask, requests) = mpsc::channel(MOST_REQUESTS);
+    let control = Control { relay: relay.clone(), tokens: tokens.clone(), hostname, listeners: listeners.clone(), requests: ask };
+    let path = admin::socket_path(&settings.state_directory, std::env::var("RUNTIME_DIRECTORY").ok().as_deref());
+    let (renewals, connections, admin_ended) = (tokens.clone(), upstream, ended.clone());
+    serving.spawn(async move {
+        if let Err(error) = admin::serve(&path, Arc::new(control), admin_ended).await {
+            tracing::error!(%error, socket = %path.display(), "no control socket: mail flows, but commands cannot reach this daemon");
+        }
+        "control socket"
+    });
+    let renewals_ended = ended.clone();
+    serving.spawn(async move {
+        renewals.run(renewals_ended).await;
+        "renewals"
+    });
+    serving.spawn(async move {
+        connections.run(ended).await;
+        "connections"
+    });
+    Ok(Daemon { file, settings, tokens, relay, listeners, requests, stop, end, accepting, serving })
+}
+
+/// Opens the store beside the runtime: it waits for a running command to let go.
+async fn open(settings: &Settings) -> Result<Store, StartError> {
+    let directory = settings.state_directory.clone();
+    let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
+    Ok(opened.map_err(|error| StartError::System(error.to_string()))??)
+}
+
+async fn bind(settings: &Settings) -> Result<Vec<(Arc<Listener>, TcpListener)>, StartError> {
+    let mut sockets = Vec::new();
+    for listener in settings.listeners.values() {
+        let (name, address) = (listener.name.clone(), listener.bind);
+        let socket = TcpListener::bind(address).await.map_err(|why| match why.kind() {
+            io::ErrorKind::AddrInUse => StartError::Taken { listener: name, address },
+            _ => StartError::Listen { listener: name, address, why },
+        })?;
+        sockets.push((listener.clone(), socket));
+    }
+    Ok(sockets)
+}
+
+/// The configured name, the machine's, or a mailbox's domain with a warning.
+fn own_name(settings: &Settings) -> Result<String, StartError> {
+    if let Some(hostname) = &settings.hostname {
+        return Ok(hostname.clone());
+    }
+    let machine = hostname::get().map_err(|error| StartError::System(format!("the machine has no host name: {error}; set hostname")))?;
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let domain = settings.mailboxes.values().find_map(|mailbox| mailbox.address.domain()).unwrap_or("localhost.localdomain");
+    Ok(match find(&machine.to_string_lossy(), &hosts, domain) {
+        Found::Machine(name) => name,
+        Found::Borrowed(name) => {
+            tracing::warn!(machine = %machine.to_string_lossy(), %name,
+                "this machine has no fully qualified name, which both providers ask for: a mailbox's domain is used; set hostname to choose");
+            name
+        }
+    })
+}

@@ -1,0 +1,122 @@
+//! Which app is speaking: by password or by address.
+//!
+//! A password costs 16 ms of one core (argon2id); so verifications run beside the sessions, few at a time, and one that
+//! succeeded is remembered for a while. A wrong one is answered after a growing delay, the same for names that do not exist.
+
+use crate::{
+    config::{App, Auth, Listener, Settings},
+    secret::{PasswordHash, Recent, Secret},
+};
+use ipnet::IpNet;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::{sync::Semaphore, time::timeout};
+
+/// Verifications at the same time: they would otherwise take every core from the mail.
+const AT_ONCE: usize = 2;
+
+/// Longest wait for a place among them; beyond it the app hears that its login failed and tries again.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Delay after the first failure from an address; doubles up to the longest.
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+const LONGEST_DELAY: Duration = Duration::from_secs(8);
+
+/// Failures are forgotten after this time without another.
+const MEMORY: Duration = Duration::from_secs(15 * 60);
+
+/// Addresses whose failures are remembered.
+const MOST_ADDRESSES: usize = 10_000;
+
+#[derive(Debug)]
+pub(super) struct Access {
+    recent: Mutex<Recent>,
+    failures: Mutex<HashMap<IpAddr, (u32, Instant)>>,
+    places: Semaphore,
+}
+
+impl Access {
+    pub(super) fn new(key: [u8; 32]) -> Self {
+        Self { recent: Mutex::new(Recent::new(key)), failures: Mutex::default(), places: Semaphore::new(AT_ONCE) }
+    }
+
+    /// The app with this user name and password; logs and delays a failure.
+    pub(super) async fn by_password(
+        &self,
+        settings: &Settings,
+        listener: &Listener,
+        (peer, user): (IpAddr, &str),
+        password: Secret,
+    ) -> Option<Arc<App>> {
+        let wanted = user.to_lowercase();
+        let app = settings.apps.values().find(|app| app.user == wanted);
+        let password = Arc::new(password);
+        if let Some(app) = app
+            && self.remembers(app, &password)
+        {
+            return Some(app.clone());
+        }
+        let matching = self.verify(app, &password).await;
+        if let (Some(app), Some(hash)) = (app, matching) {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.remember(app.name.as_str(), &hash, &password, Instant::now());
+            return Some(app.clone());
+        }
+        let delay = self.delay(peer, Instant::now());
+        let shown: String = user.chars().filter(|c| !c.is_control()).take(64).collect();
+        tracing::warn!(event = "auth.failed", client = %peer, user = ?shown, listener = %listener.name,
+            "authentication failed: unknown user or wrong password; `outlink app hash` makes a new hash for the app's password key");
+        tokio::time::sleep(delay).await;
+        None
+    }
+
+    fn remembers(&self, app: &App, password: &Secret) -> bool {
+        let now = Instant::now();
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        app.passwords.iter().any(|hash| recent.knows(app.name.as_str(), hash, password, now))
+    }
+
+    /// The hash that the password matches. An unknown name costs the same as a known one.
+    async fn verify(&self, app: Option<&Arc<App>>, password: &Arc<Secret>) -> Option<PasswordHash> {
+        let hashes = match app {
+            Some(app) if !app.passwords.is_empty() => app.passwords.clone(),
+            Some(_) | None => vec![PasswordHash::of_nobody()],
+        };
+        let _place = timeout(LONGEST_WAIT, self.places.acquire()).await.ok()?.ok()?;
+        let password = password.clone();
+        let found = tokio::task::spawn_blocking(move || hashes.into_iter().find(|hash| hash.verify(&password))).await.ok()??;
+        app.map(|_| found)
+    }
+
+    /// How long a failure from `peer` is to be answered late.
+    fn delay(&self, peer: IpAddr, now: Instant) -> Duration {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() >= MOST_ADDRESSES {
+            failures.retain(|_, (_, last)| now.duration_since(*last) < MEMORY);
+        }
+        if failures.len() >= MOST_ADDRESSES {
+            return LONGEST_DELAY;
+        }
+        let (times, last) = failures.entry(peer).or_insert((0, now));
+        if now.duration_since(*last) >= MEMORY {
+            *times = 0;
+        }
+        *times += 1;
+        *last = now;
+        LONGEST_DELAY.min(FIRST_DELAY * 2u32.saturating_pow(*times - 1))
+    }
+}
+
+/// The app known by its address: the one whose network is the most specific.
+pub(super) fn by_address(settings: &Settings, listener: &Listener, peer: IpAddr) -> Option<Arc<App>> {
+    if listener.auth == Auth::Required {
+        return None;
+    }
+    let prefix = |app: &App| app.networks.iter().filter(|network| network.contains(&peer)).map(IpNet::prefix_len).max();
+    let known = settings.apps.values().filter_map(|app| Some((prefix(app)?, app)));
+    known.max_by_key(|(prefix, _)| *prefix).map(|(_, app)| app.clone())
+}

@@ -1,0 +1,146 @@
+//! What the provider's answer means for the app that waits under the contract `direct`, for the mailbox and for the log. Pure.
+//!
+//! The app hears the provider's own words when they are a verdict on its message. Trouble of ours, of the link or of a quota is
+//! `451` with a bland text, whatever code the provider used for it: an app that hears `535` or `5xx` gives up or deletes.
+
+use super::backoff::Trouble;
+use crate::{
+    config::Mailbox,
+    mail::{Envelope, Hold, Id, Outcome},
+    provider::{Verdict, classify},
+    smtp::{Reply, Step},
+    upstream::{Failure, Reason, Sent},
+};
+
+/// Longest text of a provider's reply that is passed on to an app, in characters: old clients have small buffers.
+const LONGEST_TEXT: usize = 300;
+
+/// What an attempt came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judgement {
+    /// What the app hears.
+    pub(super) reply: Reply,
+    /// What it means.
+    pub(super) outcome: Outcome,
+    /// The trouble that the mailbox is in, if any.
+    pub(super) trouble: Option<Trouble>,
+    /// Why, in the provider's or the system's words; for the log.
+    pub(super) reason: String,
+    /// What to do about it; for the log.
+    pub(super) advice: Option<String>,
+}
+
+/// What is being judged, for texts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) id: Id,
+    pub(super) mailbox: &'a Mailbox,
+    /// The link's client id and tenant, for the advice.
+    pub(super) client_id: &'a str,
+    pub(super) tenant: &'a str,
+    pub(super) envelope: &'a Envelope,
+}
+
+impl Case<'_> {
+    /// Judges a dialogue that came to its end.
+    pub(super) fn sent(&self, sent: &Sent) -> Judgement {
+        if !sent.mail.is_positive() {
+            return self.replied(Step::Mail, &sent.mail, None);
+        }
+        if let Some(message) = &sent.message {
+            return self.replied(Step::Body, message, None);
+        }
+        // Nothing was sent because a recipient was refused: a final refusal counts before a temporary one.
+        let refused = |want: fn(&Reply) -> bool| (0..sent.recipients.len()).find(|index| want(&sent.recipients[*index]));
+        match refused(Reply::is_permanent).or_else(|| refused(|reply| !reply.is_positive())) {
+            Some(index) => {
+                let address = self.envelope.recipients.get(index).map(|recipient| recipient.address.as_str());
+                self.replied(Step::Rcpt, &sent.recipients[index], address)
+            }
+            None => self.later(Outcome::RetryMessage, "the provider gave no verdict".to_owned(), None),
+        }
+    }
+
+    /// Judges a dialogue that broke.
+    pub(super) fn failed(&self, failure: &Failure) -> Judgement {
+        if failure.unknown {
+            let reason = format!("{failure}; the provider may have taken the message");
+            return Judgement { reply: unknown(self.id), ..self.later(Outcome::RetryMessage, reason, None) };
+        }
+        match &failure.reason {
+            Reason::Reply(reply) => {
+                let judgement = self.replied(failure.step, reply, None);
+                let challenge = failure.challenge.as_ref().map(|json| format!("; challenge {json}")).unwrap_or_default();
+                Judgement { reason: format!("{failure}{challenge}"), ..judgement }
+            }
+            _ if failure.step.is_before_mail() => self.later(Outcome::RetryMailbox, failure.to_string(), None),
+            _ => self.later(Outcome::RetryMessage, failure.to_string(), None),
+        }
+    }
+
+    /// Judges a reply to `step`; `address` is the recipient that it speaks of.
+    fn replied(&self, step: Step, reply: &Reply, address: Option<&str>) -> Judgement {
+        let Verdict { outcome, advice } = classify(self.mailbox.provider, step, reply);
+        let advice = advice.map(|advice| advice.fill(&self.names()));
+        let reason = format!("{} answered {step} with {}", self.mailbox.server, shortened(&reply.to_string()));
+        let subject = address.map(|address| format!("<{address}> ")).unwrap_or_default();
+        let said = |reply: &Reply| format!("{} {subject}{}", self.id, shortened(&reply.text()));
+        let (code, enhanced) = (reply.code, reply.enhanced.map(|e| (e.subject, e.detail)));
+        let for_app = match outcome {
+            Outcome::Delivered => Reply::new(250, enhanced.or(Some((0, 0))), said(reply)),
+            Outcome::RefuseRecipient | Outcome::RefuseMessage => Reply::new(final_code(code), enhanced.or(Some((0, 0))), said(reply)),
+            Outcome::Hold(Hold::Sender) => {
+                let advice = advice.as_deref().unwrap_or("the provider does not let this mailbox send as this sender");
+                Reply::new(550, Some((7, 1)), format!("{} {}", self.id, shortened(advice)))
+            }
+            Outcome::RetryMessage | Outcome::SplitRecipients if reply.is_transient() => {
+                Reply::new(code, enhanced.or(Some((0, 0))), said(reply))
+            }
+            _ => return self.later(outcome, reason, advice),
+        };
+        Judgement { reply: for_app, outcome, trouble: None, reason, advice }
+    }
+
+    /// A judgement that asks the app to come again, in bland words.
+    fn later(&self, outcome: Outcome, reason: String, advice: Option<String>) -> Judgement {
+        let trouble = match outcome {
+            Outcome::Hold(_) | Outcome::Renew => Some(Trouble::Held),
+            Outcome::RetryMailbox if reason.contains("AUTH with 454") => Some(Trouble::Logins),
+            Outcome::RetryMailbox => Some(Trouble::Passing),
+            Outcome::Delivered
+            | Outcome::RetryMessage
+            | Outcome::SplitRecipients
+            | Outcome::RefuseRecipient
+            | Outcome::RefuseMessage => None,
+        };
+        Judgement { reply: bland(Some(self.id)), outcome, trouble, reason, advice }
+    }
+
+    fn names(&self) -> [(&'static str, &str); 4] {
+        let mailbox = self.mailbox;
+        [("mailbox", mailbox.address.as_str()), ("link", mailbox.link.as_str()), ("client-id", self.client_id), ("tenant", self.tenant)]
+    }
+}
+
+/// What an app hears of trouble that is not its own.
+pub(super) fn bland(id: Option<Id>) -> Reply {
+    let id = id.map(|id| format!("{id} ")).unwrap_or_default();
+    Reply::new(451, Some((3, 0)), format!("{id}the mail system cannot deliver now, try again later"))
+}
+
+/// What an app hears when the provider may have taken the message.
+pub(super) fn unknown(id: Id) -> Reply {
+    Reply::new(451, Some((4, 7)), format!("{id} no verdict from the provider in time, the message may have been delivered"))
+}
+
+/// The provider's code, if it is one that an app understands as final.
+fn final_code(code: u16) -> u16 {
+    if (550..=559).contains(&code) { code } else { 550 }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
