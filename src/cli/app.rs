@@ -1,6 +1,6 @@
 //! `outlink app hash`: from a password to what the configuration may hold.
 
-use super::{Exit, Failed, Outcome};
+use super::{Exit, Failed, Outcome, out::say};
 use crate::secret::{PasswordHash, Secret};
 use anyhow::Context;
 use std::io::{IsTerminal, Read, stdin};
@@ -13,7 +13,7 @@ pub(super) fn hash() -> Outcome {
     let password = read_secret("Password for the app")?;
     let mut salt = [0; 16];
     aws_lc_rs::rand::fill(&mut salt).ok().context("the system gives no random bytes")?;
-    println!("{}", PasswordHash::make(&password, &salt).as_str());
+    say(format_args!("{}", PasswordHash::make(&password, &salt).as_str()));
     Ok(Exit::Good)
 }
 

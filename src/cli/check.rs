@@ -1,6 +1,6 @@
 //! `outlink check`: every fault of the configuration at once.
 
-use super::{Config, Exit, Failed, Outcome};
+use super::{Config, Exit, Failed, Outcome, out::say};
 use crate::config::{self, Fault, Settings};
 
 /// Prints the faults and notes; notes alone are good.
@@ -11,10 +11,10 @@ pub(super) fn check(config: &Config, json: bool) -> Outcome {
     };
     if json {
         let text = serde_json::to_string_pretty(&faults).map_err(|error| Failed(Exit::InputOutput, error.to_string()))?;
-        println!("{text}");
+        say(format_args!("{text}"));
     } else {
-        faults.iter().for_each(|fault| println!("{fault}\n"));
-        println!("{}: {}", config.file().display(), settings.as_ref().map_or_else(|| count(&faults), summary));
+        faults.iter().for_each(|fault| say(format_args!("{fault}\n")));
+        say(format_args!("{}: {}", config.file().display(), settings.as_ref().map_or_else(|| count(&faults), summary)));
     }
     Ok(if settings.is_some() { Exit::Good } else { Exit::Configuration })
 }

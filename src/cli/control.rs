@@ -1,6 +1,6 @@
 //! `outlink status`, `reload` and `stop`: what a running daemon is asked over its control socket.
 
-use super::{Config, Exit, Failed, Outcome, check, runtime};
+use super::{Config, Exit, Failed, Outcome, check, out::say, runtime};
 use crate::{
     admin::{Client, ClientError, Status, socket_path},
     config::Settings,
@@ -11,7 +11,7 @@ pub(super) fn status(config: &Config, json: bool) -> Outcome {
     let client = connect(&check::load(config)?.0)?;
     let status = runtime()?.block_on(client.status()).map_err(failed)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&status).map_err(|error| Failed(Exit::InputOutput, error.to_string()))?);
+        say(format_args!("{}", serde_json::to_string_pretty(&status).map_err(|error| Failed(Exit::InputOutput, error.to_string()))?));
     } else {
         print(&status);
     }
@@ -25,8 +25,8 @@ pub(super) fn reload(config: &Config) -> Outcome {
         ClientError::Problems(faults) => Failed(Exit::Configuration, faults.join("\n\n")),
         error => failed(error),
     })?;
-    notes.iter().for_each(|note| println!("{note}"));
-    println!("the configuration was taken up");
+    notes.iter().for_each(|note| say(format_args!("{note}")));
+    say(format_args!("the configuration was taken up"));
     Ok(Exit::Good)
 }
 
@@ -34,7 +34,7 @@ pub(super) fn reload(config: &Config) -> Outcome {
 pub(super) fn stop(config: &Config) -> Outcome {
     let client = connect(&check::load(config)?.0)?;
     runtime()?.block_on(client.stop()).map_err(failed)?;
-    println!("stopping; messages under way are finished first");
+    say(format_args!("stopping; messages under way are finished first"));
     Ok(Exit::Good)
 }
 
@@ -64,16 +64,16 @@ pub(super) fn failed(error: ClientError) -> Failed {
 }
 
 fn print(status: &Status) {
-    println!("outlink {} as {}, process {}; {} messages under way", status.version, status.hostname, status.pid, status.under_way);
+    say(format_args!("outlink {} as {}, process {}; {} messages under way", status.version, status.hostname, status.pid, status.under_way));
     for listener in &status.listeners {
-        println!("listener {}: {}", listener.name, listener.address);
+        say(format_args!("listener {}: {}", listener.name, listener.address));
     }
     for mailbox in &status.mailboxes {
         let text = |field: &str| mailbox.get(field).and_then(|value| value.as_str()).unwrap_or("-").to_owned();
-        println!("mailbox {}: link {}, grant {}, {}", text("mailbox"), text("link"), text("grant"), text("state"));
+        say(format_args!("mailbox {}: link {}, grant {}, {}", text("mailbox"), text("link"), text("grant"), text("state")));
         for (field, word) in [("access_token_until", "access token until"), ("trouble", "trouble"), ("reason", "why"), ("advice", "to do")] {
             if text(field) != "-" {
-                println!("  {word}: {}", text(field));
+                say(format_args!("  {word}: {}", text(field)));
             }
         }
     }

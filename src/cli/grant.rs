@@ -1,6 +1,6 @@
 //! `outlink grant import`: a refresh token that was obtained elsewhere, handed to the daemon or put into its store.
 
-use super::{Config, Exit, Failed, Outcome, app::read_secret, check, control, run::not_started, runtime};
+use super::{Config, Exit, Failed, Outcome, app::read_secret, check, control, out::say, run::not_started, runtime};
 use crate::{
     admin::ClientError,
     config::Settings,
@@ -41,7 +41,7 @@ pub(super) fn import(mailbox: &str, file: Option<&Path>, config: &Config) -> Out
         Some(client) => runtime.block_on(client.import_grant(&name, &token)).map_err(control::failed)?,
         None => runtime.block_on(import_stopped(&settings, &name, token))?,
     }
-    println!("the refresh token for mailbox {name} is stored");
+    say(format_args!("the refresh token for mailbox {name} is stored"));
     Ok(Exit::Good)
 }
 

@@ -8,6 +8,7 @@ mod check;
 mod control;
 mod grant;
 mod logging;
+mod out;
 mod run;
 mod sandbox;
 

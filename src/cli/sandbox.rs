@@ -1,0 +1,268 @@
+//! `outlink sandbox`: a relay and a simulated provider on loopback, to try, to test and to rehearse failures.
+
+use super::{Exit, Failed, Outcome, logging, out::say, run::not_started, runtime};
+use crate::{
+    config::{self, Log, LogFormat},
+    daemon::{self, Daemon, StartError},
+    mail::Name,
+    provider::Grant,
+    sandbox::{Options, Provider, Received},
+};
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Options of `outlink sandbox`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<SandboxCommand>,
+    /// Whom to simulate
+    #[arg(long, value_enum, default_value_t = Personality::Google)]
+    provider: Personality,
+    /// Port on which apps connect; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 2525)]
+    port_relay: u16,
+    /// Port of the simulated provider's SMTP server; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8465)]
+    port_smtp: u16,
+    /// Port of the simulated provider's OAuth server, and of the list of received messages; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8026, global = true)]
+    port_http: u16,
+    /// Enforce the provider's limits instead of only counting them
+    #[arg(long)]
+    limits: bool,
+    /// Take passwords too, so that a plain SMTP client can be measured against the provider
+    #[arg(long)]
+    accept_password: bool,
+    /// Simulated round trip to the provider, such as 20ms
+    #[arg(long, value_name = "TIME", value_parser = round_trip, default_value = "0ms")]
+    round_trip: Duration,
+    /// Run the provider alone; the relay is an `outlink run` beside it
+    #[arg(long, requires = "write_config")]
+    provider_only: bool,
+    /// Write a ready outlink.toml, the CA and the grant into this directory
+    #[arg(long, value_name = "DIR", requires = "provider_only")]
+    write_config: Option<PathBuf>,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    /// Log level of the relay
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum SandboxCommand {
+    /// Switch a fault of a running sandbox on or off
+    Fault {
+        /// Which fault; a wrong name lists all
+        name: String,
+        /// On or off
+        switch: Switch,
+        /// How often it strikes; until switched off when not given
+        #[arg(long)]
+        times: Option<u64>,
+        /// For how many seconds
+        #[arg(long)]
+        seconds: Option<u64>,
+        /// Only for this mailbox
+        #[arg(long)]
+        mailbox: Option<String>,
+        /// Round trip in milliseconds, for the fault round-trip
+        #[arg(long)]
+        milliseconds: Option<u64>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Personality {
+    Google,
+    Microsoft,
+    Custom,
+}
+
+impl From<Personality> for crate::provider::Provider {
+    fn from(personality: Personality) -> Self {
+        match personality {
+            Personality::Google => Self::Google,
+            Personality::Microsoft => Self::Microsoft,
+            Personality::Custom => Self::Custom,
+        }
+    }
+}
+
+/// Runs the sandbox until Ctrl-C, or switches a fault of a running one.
+pub(super) fn sandbox(arguments: &Arguments) -> Outcome {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        match &arguments.command {
+            Some(command) => switch(command, arguments.port_http).await,
+            None => simulate(arguments).await,
+        }
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn simulate(arguments: &Arguments) -> Outcome {
+    logging::start(&Log { format: LogFormat::Text, level: arguments.log.clone() })?;
+    let options = Options {
+        provider: arguments.provider.into(),
+        smtp_port: arguments.port_smtp,
+        http_port: arguments.port_http,
+        limits: arguments.limits,
+        accept_password: arguments.accept_password,
+        round_trip: arguments.round_trip,
+        ..Options::default()
+    };
+    let mut provider = Provider::start(options).await.map_err(|error| Failed(Exit::Unavailable, error.to_string()))?;
+    let outcome = match &arguments.write_config {
+        Some(directory) => alone(arguments, &mut provider, directory).await,
+        None => with_relay(arguments, &mut provider).await,
+    };
+    provider.stop().await;
+    outcome
+}
+
+/// The provider without a relay.
+async fn alone(arguments: &Arguments, provider: &mut Provider, directory: &Path) -> Outcome {
+    let file = provider
+        .write_config(directory, arguments.port_relay)
+        .with_context(|| format!("cannot write a configuration into {}", directory.display()))?;
+    if arguments.json {
+        say(json!({"event": "ready", "provider": provider.smtp(), "http": provider.http(), "plain": provider.smtp_plain(),
+            "config": file, "user": provider.user(), "password": provider.password().expose()}));
+    } else {
+        say(format_args!("A simulated provider: SMTP on {}, OAuth and what it received on http://{}", provider.smtp(), provider.http()));
+        if let Some(plain) = provider.smtp_plain() {
+            say(format_args!("Plain SMTP with user {} and password {} on {plain}", provider.user(), provider.password().expose()));
+        }
+        say(format_args!("\nThe relay beside it:\n  outlink grant import sandbox --config {0} --file {1}\n  outlink run --config {0}",
+            file.display(), directory.join("grant").display()));
+    }
+    let received = show(arguments.json, provider);
+    tokio::select! {
+        () = received => {}
+        result = interrupted() => result.context("cannot take signals")?,
+    }
+    Ok(Exit::Good)
+}
+
+/// The provider with a relay in the same process, set up as an administrator would: by a configuration file.
+async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
+    let directory = tempfile::Builder::new().prefix("outlink-sandbox-").tempdir().context("cannot make a temporary directory")?;
+    let file = provider.write_config(directory.path(), arguments.port_relay).context("cannot write the sandbox's configuration")?;
+    let (settings, _) = config::load(&file).map_err(|faults| {
+        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Failed(Exit::Configuration, format!("the sandbox's own configuration is faulty, please report it:\n{}", said.join("\n")))
+    })?;
+    let imports = settings.links.values().any(|link| link.grant == Grant::AuthorizationCode);
+    let daemon = daemon::start(file, settings).await.map_err(|error| match error {
+        StartError::Taken { address, .. } => {
+            Failed(Exit::Unavailable, format!("port {} is taken by another program: choose one with --port-relay PORT", address.port()))
+        }
+        error => not_started(error),
+    })?;
+    if imports {
+        let mailbox = Name::parse("sandbox").context("the sandbox's mailbox has no valid name")?;
+        let token = provider.refresh_token();
+        daemon.tokens().import(&mailbox, token).await.context("cannot store the sandbox's grant")?;
+    }
+    ready(arguments.json, &daemon, provider);
+    let done = daemon.run(show(arguments.json, provider)).await;
+    done.context("cannot take signals")?;
+    Ok(Exit::Good)
+}
+
+/// Says how to send.
+fn ready(json: bool, daemon: &Daemon, provider: &Provider) {
+    let address = daemon.listeners().first().map(|listener| listener.address.clone()).unwrap_or_default();
+    let (user, password) = (provider.user(), provider.password());
+    let password = password.expose();
+    if json {
+        return say(json!({"event": "ready", "smtp": address, "user": user, "password": password,
+            "provider": provider.smtp(), "http": provider.http(), "plain": provider.smtp_plain()}));
+    }
+    let (host, port) = address.rsplit_once(':').unwrap_or((&address, ""));
+    say(format_args!("A relay with a simulated provider behind it, all on this machine. Ctrl-C stops it.\n"));
+    say(format_args!("  server     {host} port {port}, no encryption\n  user name  {user}\n  password   {password}\n"));
+    say(format_args!("Send with any mail program, or:\n"));
+    say(format_args!("  printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl -sS smtp://{address} --user {user}:{password} \\\n    --mail-from sandbox@example.com --mail-rcpt you@example.com --upload-file -\n"));
+    say(format_args!("  swaks --server {address} --auth PLAIN --auth-user {user} --auth-password {password} \\\n    --from sandbox@example.com --to you@example.com\n"));
+    say(format_args!("Rehearse a failure:  outlink sandbox fault smtp-auth-disabled on\n"));
+    say(format_args!("What the provider receives (bytes: http://{}/received):", provider.http()));
+}
+
+/// Prints each message that the provider receives; ends when the provider does.
+async fn show(json: bool, provider: &mut Provider) {
+    while let Some(message) = provider.received().await {
+        let Received { from, to, subject, bytes, token, .. } = &message;
+        if json {
+            say(json!({"event": "received", "from": from, "to": to, "subject": subject, "bytes": bytes, "token": token}));
+        } else {
+            let subject = subject.as_deref().unwrap_or("(none)");
+            say(format_args!("  from {from} to {}, subject {subject:?}, {bytes} bytes, {token}", to.join(", ")));
+        }
+    }
+}
+
+async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
+    let SandboxCommand::Fault { name, switch, times, seconds, mailbox, milliseconds } = command;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().context("cannot make a request")?;
+    let url = format!("http://{address}/faults/{name}");
+    let request = match switch {
+        Switch::On => {
+            let mut wanted = serde_json::Map::new();
+            let numbers = [("times", times), ("seconds", seconds), ("milliseconds", milliseconds)];
+            wanted.extend(numbers.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!((*value)?)))));
+            wanted.extend(mailbox.as_ref().map(|mailbox| ("mailbox".to_owned(), json!(mailbox))));
+            client.put(url).json(&wanted)
+        }
+        Switch::Off => client.delete(url),
+    };
+    let response = request.send().await.map_err(|_| {
+        Failed(Exit::Unavailable, format!("no sandbox answers at http://{address}: start one, or give its --port-http"))
+    })?;
+    let good = response.status().is_success();
+    let text = response.text().await.unwrap_or_default();
+    match good {
+        true => Ok(Exit::Good),
+        false => Err(Failed(Exit::Findings, text.trim().to_owned())),
+    }
+}
+
+/// Ends at SIGINT or SIGTERM.
+async fn interrupted() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// `20ms`, `1s`.
+fn round_trip(text: &str) -> Result<Duration, String> {
+    let fault = || format!("{text:?} is no time such as 20ms or 1s");
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(fault)?);
+    let number: u64 = number.parse().map_err(|_| fault())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        _ => Err(fault()),
+    }
+}
