@@ -2,9 +2,18 @@
 //!
 //! Layer 2: pure. Every table row has its row of test; what no table judges is temporary.
 
+mod advice;
+mod fault;
+mod microsoft;
 mod preset;
+mod reply;
+mod scopes;
 
+pub use advice::{Advice, advice_by_name, all_advice};
+pub use fault::{OAuthFault, OAuthOutcome, OAuthVerdict, classify_oauth};
 pub use preset::{Chunking, Limits, Preset, TlsMode, preset};
+pub use reply::{Verdict, classify};
+pub use scopes::{ScopeFinding, check_scopes};
 
 use std::fmt;
 
