@@ -1,4 +1,5 @@
-//! What is known of Google, Microsoft and others, as data: presets, what their replies and OAuth errors mean, and what to do about them.
+//! What is known of Google, Microsoft and others, as data: presets, what their replies and OAuth errors mean, and what to do
+//! about them.
 //!
 //! Layer 2: pure. Every table row has its row of test; what no table judges is temporary.
 

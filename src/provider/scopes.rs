@@ -1,5 +1,5 @@
-//! The scopes of a link, checked before they cost anyone an afternoon: the SMTP scope is not Graph's and not the Gmail API's, and a
-//! token for the wrong one is given out gladly and then refused by the SMTP server.
+//! The scopes of a link, checked before they cost anyone an afternoon: the SMTP scope is not Graph's and not the Gmail API's, and
+//! a token for the wrong one is given out gladly and then refused by the SMTP server.
 //!
 //! What is meant beyond doubt is corrected, with a note; what is wrong says what to write instead. Custom providers name their
 //! scopes as they like.
@@ -414,7 +414,8 @@ mod tests {
             (
                 Cloud::Global,
                 &[RIGHT, RIGHT],
-                "wrong https://outlook.office365.com/.default https://outlook.office365.com/.default: client credentials take exactly one",
+                "wrong https://outlook.office365.com/.default https://outlook.office365.com/.default: client credentials \
+                 take exactly one",
             ),
             (
                 Cloud::Global,

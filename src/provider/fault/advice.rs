@@ -40,14 +40,17 @@ advice! {
         "choose another `grant`, and check that the endpoints are the right ones";
     MALFORMED_REQUEST = "malformed-request",
         "the provider finds a mistake in the request for a token",
-        "check client id, endpoints and scopes of link {link} for stray characters; if they are right, please report the log line to outlink's authors";
+        "check client id, endpoints and scopes of link {link} for stray characters; if they are right, please report the \
+         log line to outlink's authors";
     CLOCK = "clock",
         "this machine's clock is wrong, so what it signs looks outdated or not yet valid",
         "set the clock right and keep it so with NTP (`timedatectl` shows the state)";
 
     // Google.
     GOOGLE_GRANT_ENDED = "google-grant-ended",
-        "Google has revoked the consent of {address}; usual causes: the consent screen is in Testing (consents last 7 days), the password was changed, the access was removed, it lay unused for 6 months, or more than 100 were given to this client",
+        "Google has revoked the consent of {address}; usual causes: the consent screen is in Testing (consents last 7 \
+         days), the password was changed, the access was removed, it lay unused for 6 months, or more than 100 were given \
+         to this client",
         concat!(sign_in!(), ", and set the consent screen to Internal or In production so that it lasts");
     GOOGLE_GRANT_MALFORMED = "google-grant-malformed",
         "Google does not recognise the refresh token: it is damaged, used up, or was given to another client id",
@@ -63,10 +66,13 @@ advice! {
         "make a new key for the service account in the Cloud console, and give it to link {link}";
     GOOGLE_CLIENT = "google-client",
         "Google does not accept client id or client secret",
-        "compare both with the client in the Cloud console under Credentials; the secret is shown only when it is made, so make a new one if in doubt";
+        "compare both with the client in the Cloud console under Credentials; the secret is shown only when it is made, so \
+         make a new one if in doubt";
     GOOGLE_DELEGATION = "google-delegation",
         "the client may not be used in this way, or the service account is not permitted to act for users",
-        "in the Admin console under Security, API controls, Domain-wide delegation add the service account's numeric client id (not its mail address) with the scope https://mail.google.com/ and allow up to 24 hours; for a person's consent use a client of type Desktop or Web";
+        "in the Admin console under Security, API controls, Domain-wide delegation add the service account's numeric client \
+         id (not its mail address) with the scope https://mail.google.com/ and allow up to 24 hours; for a person's consent \
+         use a client of type Desktop or Web";
     GOOGLE_CLIENT_DELETED = "google-client-deleted",
         "the OAuth client was deleted; Google does so by itself after 6 months without use",
         "restore it in the Cloud console within 30 days, or make a new one";
@@ -89,8 +95,10 @@ advice! {
         "Google does not know the scope",
         "it must be exactly https://mail.google.com/ with the slash at the end, and nothing else";
     GOOGLE_ACCESS_DENIED = "google-access-denied",
-        "Google denied the access: the login was cancelled, or the account is no tester of an app in Testing, or the service account lacks the scope",
-        "for a person, start again and add the account under Test users if the app is in Testing; for a service account put exactly https://mail.google.com/ into its entry under Security, API controls, Domain-wide delegation";
+        "Google denied the access: the login was cancelled, or the account is no tester of an app in Testing, or the \
+         service account lacks the scope",
+        "for a person, start again and add the account under Test users if the app is in Testing; for a service account put \
+         exactly https://mail.google.com/ into its entry under Security, API controls, Domain-wide delegation";
     GOOGLE_ADMIN_POLICY = "google-admin-policy",
         "the administrator of your Google Workspace blocks this app",
         "in the Admin console under Security, API controls, App access control mark the client {client-id} as Trusted";
@@ -128,22 +136,26 @@ advice! {
         concat!("give the account a valid password, then ", sign_in!());
     MICROSOFT_CONSENT_MISSING = "microsoft-consent-missing",
         "nobody has permitted the app {client-id} to send mail for {address}",
-        "an administrator opens https://login.microsoftonline.com/{tenant}/adminconsent?client_id={client-id} and accepts, or in the Entra admin centre chooses App registrations, API permissions, Grant admin consent";
+        "an administrator opens https://login.microsoftonline.com/{tenant}/adminconsent?client_id={client-id} and accepts, \
+         or in the Entra admin centre chooses App registrations, API permissions, Grant admin consent";
     MICROSOFT_DEVICE_NEEDED = "microsoft-device-needed",
         "a policy allows sign-ins only from registered devices",
         "exclude {address} from that Conditional Access rule, or use client credentials";
     MICROSOFT_DEVICE_CODE_BLOCKED = "microsoft-device-code-blocked",
         "the consent was given by device code, which a Conditional Access rule now blocks, for renewals too",
-        "set `grant` of link {link} to authorization-code and sign in again with a browser, or exclude {address} from the rule on device code flow";
+        "set `grant` of link {link} to authorization-code and sign in again with a browser, or exclude {address} from the \
+         rule on device code flow";
     MICROSOFT_CONDITIONAL_ACCESS = "microsoft-conditional-access",
         "Conditional Access or security defaults block the sign-in of {address}",
-        "in the Entra admin centre under Monitoring, Sign-in logs find the failed sign-in of {address} (the log line has the correlation id); it names the rule that has to make an exception";
+        "in the Entra admin centre under Monitoring, Sign-in logs find the failed sign-in of {address} (the log line has \
+         the correlation id); it names the rule that has to make an exception";
     MICROSOFT_ACCOUNT_LOCKED = "microsoft-account-locked",
         "the account {address} is locked after too many wrong passwords, or this network address is blocked",
         "wait, or let an administrator unlock the account, and find who tries passwords";
     MICROSOFT_USER_DISABLED = "microsoft-user-disabled",
         "the user {address} is disabled",
-        "enable the user in the Entra admin centre; for a shared mailbox sign in as a user who may send as it, or use client credentials";
+        "enable the user in the Entra admin centre; for a shared mailbox sign in as a user who may send as it, or use \
+         client credentials";
     MICROSOFT_USER_NOT_ASSIGNED = "microsoft-user-not-assigned",
         "the app is open to assigned users only, and {address} is none",
         "in the Entra admin centre under Enterprise applications, the app, Users and groups add {address}";
@@ -152,25 +164,31 @@ advice! {
         "in the Entra admin centre under Enterprise applications, the app, Properties set Enabled for users to sign-in to Yes";
     MICROSOFT_SPA_REDIRECT = "microsoft-spa-redirect",
         "the redirect URL is registered as Single-page application, whose tokens end after 24 hours",
-        "in the app registration under Authentication move the redirect URL to Web or to Mobile and desktop applications, then sign in again";
+        "in the app registration under Authentication move the redirect URL to Web or to Mobile and desktop applications, \
+         then sign in again";
     MICROSOFT_SECRET_WRONG = "microsoft-secret-wrong",
         "Microsoft does not know the client secret: often the secret's ID was pasted instead of its Value, or it was deleted",
-        "in the app registration under Certificates & secrets make a new secret and give link {link} its Value, which is shown only once";
+        "in the app registration under Certificates & secrets make a new secret and give link {link} its Value, which is \
+         shown only once";
     MICROSOFT_SECRET_EXPIRED = "microsoft-secret-expired",
         "the client secret of app {client-id} has expired",
-        "in the app registration under Certificates & secrets make a new secret (24 months at most), give link {link} its Value and set `client-secret-expires`";
+        "in the app registration under Certificates & secrets make a new secret (24 months at most), give link {link} its \
+         Value and set `client-secret-expires`";
     MICROSOFT_SECRET_MISSING = "microsoft-secret-missing",
         "Microsoft wants a client secret or certificate for this app",
-        "set `client-secret` of link {link}, or in the app registration under Authentication set Allow public client flows to Yes";
+        "set `client-secret` of link {link}, or in the app registration under Authentication set Allow public client flows \
+         to Yes";
     MICROSOFT_PUBLIC_CLIENT = "microsoft-public-client",
         "the app is a public client and must not send a secret",
         "remove `client-secret` from link {link}, or register the redirect URL under the platform Web";
     MICROSOFT_CERTIFICATE = "microsoft-certificate",
         "Microsoft does not accept the signature: the certificate is not uploaded to the app, or it is another one",
-        "in the app registration under Certificates & secrets upload the certificate that link {link} uses, and compare the thumbprints";
+        "in the app registration under Certificates & secrets upload the certificate that link {link} uses, and compare the \
+         thumbprints";
     MICROSOFT_APP_NOT_FOUND = "microsoft-app-not-found",
         "there is no app {client-id} in the tenant {tenant}",
-        "compare `client-id` (Application ID, not Object ID) and `tenant` of link {link} with the app registration's overview page";
+        "compare `client-id` (Application ID, not Object ID) and `tenant` of link {link} with the app registration's \
+         overview page";
     MICROSOFT_TENANT_NOT_FOUND = "microsoft-tenant-not-found",
         "there is no tenant {tenant} in this cloud",
         "compare `tenant` of link {link} with the Directory ID on the app registration's overview page, and check `cloud`";
@@ -191,17 +209,21 @@ advice! {
         "sign in with an account of that tenant, or set `tenant` of link {link} to the account's own";
     MICROSOFT_REDIRECT = "microsoft-redirect",
         "the redirect URL is not registered for this app",
-        "in the app registration under Authentication add the redirect URL of link {link}; http://localhost belongs to Mobile and desktop applications";
+        "in the app registration under Authentication add the redirect URL of link {link}; http://localhost belongs to \
+         Mobile and desktop applications";
     MICROSOFT_PERMISSION_MISSING = "microsoft-permission-missing",
         "the app has no permission for Exchange Online",
-        "in the app registration under API permissions add Office 365 Exchange Online: SMTP.Send for a person's consent or SMTP.SendAsApp for client credentials, then grant admin consent";
+        "in the app registration under API permissions add Office 365 Exchange Online: SMTP.Send for a person's consent or \
+         SMTP.SendAsApp for client credentials, then grant admin consent";
     MICROSOFT_SCOPE = "microsoft-scope",
         "Microsoft does not accept the scopes: misspelt, or of two services at once",
-        "set `scopes` of link {link} to https://outlook.office.com/SMTP.Send and offline_access; for client credentials to https://outlook.office365.com/.default alone";
+        "set `scopes` of link {link} to https://outlook.office.com/SMTP.Send and offline_access; for client credentials to \
+         https://outlook.office365.com/.default alone";
     MICROSOFT_STALE_LOGIN = "microsoft-stale-login",
         "the code does not belong to this login, perhaps because an old login page was used",
         "start the login again; if it happens each time, please report the log line to outlink's authors";
     MICROSOFT_FEDERATION = "microsoft-federated-credential",
         "the federated token does not match the credential registered for the app",
-        "compare issuer, subject and audience in the app registration under Certificates & secrets, Federated credentials; each must match letter by letter";
+        "compare issuer, subject and audience in the app registration under Certificates & secrets, Federated credentials; \
+         each must match letter by letter";
 }

@@ -1,7 +1,7 @@
 //! Errors of Microsoft Entra by their AADSTS number.
 //!
-//! Microsoft asks programs to branch on `error`; but `invalid_grant` and `invalid_client` each cover dozens of causes with different
-//! cures, and the numbers are what its own documentation lists. An unknown number falls back to `error`.
+//! Microsoft asks programs to branch on `error`; but `invalid_grant` and `invalid_client` each cover dozens of causes with
+//! different cures, and the numbers are what its own documentation lists. An unknown number falls back to `error`.
 
 use super::{Codes, OAuthOutcome::*, advice::*};
 

@@ -18,7 +18,8 @@ const BY_NAME: &[Example] = &[
     (
         GOOGLE,
         "unauthorized_client",
-        "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested.",
+        "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes \
+         requested.",
         "",
         NeedsAdministrator,
         "google-delegation",
@@ -31,7 +32,8 @@ const BY_NAME: &[Example] = &[
     (
         GOOGLE,
         "invalid_grant",
-        "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.",
+        "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp \
+         values in the JWT claim.",
         "",
         NeedsConfiguration,
         "clock",

@@ -15,10 +15,12 @@ advice! {
         "check `server` and `tls` of the mailbox: port 465 wants `implicit`, port 587 wants `starttls`";
     LOGIN_SKIPPED = "login-skipped",
         "the server says that nobody has logged in on this connection",
-        "check that `server` is the provider's submission server with port 465 or 587, and that no firewall or proxy changes SMTP on the way";
+        "check that `server` is the provider's submission server with port 465 or 587, and that no firewall or proxy \
+         changes SMTP on the way";
     TOKEN_REFUSED = "token-refused",
         "the server did not accept the access token for {address}",
-        "outlink renews the token once by itself; if that does not help, check the scopes of link {link} and that the consent was given for this very address";
+        "outlink renews the token once by itself; if that does not help, check the scopes of link {link} and that the \
+         consent was given for this very address";
     NO_XOAUTH2 = "no-xoauth2",
         "the server does not know the login method XOAUTH2",
         "check that `server` is a submission server that takes OAuth 2.0";
@@ -36,7 +38,8 @@ advice! {
         "permit the sender address at the provider, or let the application send from {address}";
     RELAY_DENIED = "relay-denied",
         "the server does not relay mail to other domains for this login",
-        "check that `server` is the submission server (port 465 or 587) and not one for incoming mail, and that {address} may send to outside";
+        "check that `server` is the submission server (port 465 or 587) and not one for incoming mail, and that {address} \
+         may send to outside";
     QUOTA = "quota",
         "the provider's sending limit for {address} is reached",
         "mail waits until the limit resets, 24 hours at most; set the mailbox's limits to spread the mail";
@@ -98,7 +101,8 @@ advice! {
     // Google.
     GOOGLE_TOKEN_REFUSED = "google-token-refused",
         "Google did not accept the token for {address}",
-        "check that the scope is exactly https://mail.google.com/ and that the consent was given while signed in as {address}, not as another account or an alias; outlink renews the token once by itself";
+        "check that the scope is exactly https://mail.google.com/ and that the consent was given while signed in as \
+         {address}, not as another account or an alias; outlink renews the token once by itself";
     GOOGLE_TOO_MANY_LOGINS = "google-too-many-logins",
         "Google counts too many logins of {address}",
         "nothing to do: outlink waits and logs in less often; check whether another program logs in to the same account";
@@ -107,7 +111,8 @@ advice! {
         "check that `server` points to smtp.gmail.com and that nothing between changes the login";
     GOOGLE_BROWSER = "google-browser-login",
         "Google wants {address} to sign in with a browser first",
-        "sign in once as {address} at https://mail.google.com, answer the security questions shown there, then wait: mail goes out by itself";
+        "sign in once as {address} at https://mail.google.com, answer the security questions shown there, then wait: mail \
+         goes out by itself";
     GOOGLE_QUOTA = "google-quota",
         "Google's daily sending limit for {address} is reached (2,000 messages in Workspace, 500 for gmail.com)",
         "mail waits until Google resets the limit, 24 hours at most; spread the mail over several mailboxes if it happens often";
@@ -119,10 +124,12 @@ advice! {
         "let the application give each message a Message-ID of its own, and send to fewer recipients at a time";
     GOOGLE_SENDING_DENIED = "google-sending-denied",
         "Google does not let {address} send mail",
-        "in the Admin console see whether the account is suspended; with smtp-relay.gmail.com also whether this machine's address is registered under Apps, Gmail, Routing, SMTP relay service";
+        "in the Admin console see whether the account is suspended; with smtp-relay.gmail.com also whether this machine's \
+         address is registered under Apps, Gmail, Routing, SMTP relay service";
     GOOGLE_RELAY = "google-relay-credentials",
         "smtp-relay.gmail.com does not recognise this machine as yours",
-        "set `hostname` in the configuration to a name in your own domain, and allow this machine's address under Apps, Gmail, Routing, SMTP relay service";
+        "set `hostname` in the configuration to a name in your own domain, and allow this machine's address under Apps, \
+         Gmail, Routing, SMTP relay service";
     GOOGLE_COMPLIANCE = "google-compliance-rule",
         "a rule of your own Google Workspace refused the message",
         "look at the compliance and routing rules in the Admin console under Apps, Gmail";
@@ -130,28 +137,40 @@ advice! {
     // Microsoft.
     MICROSOFT_SMTP_AUTH_TENANT = "microsoft-smtp-auth-disabled-tenant",
         "SMTP AUTH is switched off for the whole organisation, and that stops logins with OAuth too",
-        "in Exchange Online PowerShell allow this mailbox with `Set-CASMailbox -Identity {address} -SmtpClientAuthenticationDisabled $false`, or all with `Set-TransportConfig -SmtpClientAuthenticationDisabled $false`; it works within about an hour, then waiting mail goes out by itself";
+        "in Exchange Online PowerShell allow this mailbox with `Set-CASMailbox -Identity {address} \
+         -SmtpClientAuthenticationDisabled $false`, or all with `Set-TransportConfig -SmtpClientAuthenticationDisabled \
+         $false`; it works within about an hour, then waiting mail goes out by itself";
     MICROSOFT_SMTP_AUTH_MAILBOX = "microsoft-smtp-auth-disabled-mailbox",
         "SMTP AUTH is switched off for the mailbox {address}, and that stops logins with OAuth too",
-        "in Exchange Online PowerShell run `Set-CASMailbox -Identity {address} -SmtpClientAuthenticationDisabled $false`; it works within about an hour, then waiting mail goes out by itself";
+        "in Exchange Online PowerShell run `Set-CASMailbox -Identity {address} -SmtpClientAuthenticationDisabled $false`; \
+         it works within about an hour, then waiting mail goes out by itself";
     MICROSOFT_SIGN_IN_BLOCKED = "microsoft-sign-in-blocked",
         "Microsoft's sign-in rules do not let {address} in: Conditional Access, security defaults, or a disabled user",
-        "find the failed sign-in of {address} in the Entra admin centre under Monitoring, Sign-in logs; it names the rule that has to make an exception";
+        "find the failed sign-in of {address} in the Entra admin centre under Monitoring, Sign-in logs; it names the rule \
+         that has to make an exception";
     MICROSOFT_PASSWORD = "microsoft-password",
         "Microsoft saw a login with a password, not with a token",
         "check that `server` is Microsoft's own and that no other program uses {address} with a password";
     MICROSOFT_TOKEN_REFUSED = "microsoft-token-refused",
         "Exchange Online did not accept the token for {address}",
-        "check the scopes of link {link} and the address; with client credentials the app must be known to Exchange by the object id that Entra shows under Enterprise applications (not App registrations): `New-ServicePrincipal -AppId {client-id} -ObjectId <that object id>`, then `Add-MailboxPermission -Identity {address} -User <that object id> -AccessRights FullAccess`; outlink renews the token once by itself";
+        "check the scopes of link {link} and the address; with client credentials the app must be known to Exchange by the \
+         object id that Entra shows under Enterprise applications (not App registrations): `New-ServicePrincipal -AppId \
+         {client-id} -ObjectId <that object id>`, then `Add-MailboxPermission -Identity {address} -User <that object id> \
+         -AccessRights FullAccess`; outlink renews the token once by itself";
     MICROSOFT_AUTH_DATA = "microsoft-auth-data",
         "Exchange Online could not read the login",
-        "check that the address of mailbox {mailbox} has no stray characters, and that `server` takes OAuth for this kind of mailbox";
+        "check that the address of mailbox {mailbox} has no stray characters, and that `server` takes OAuth for this kind \
+         of mailbox";
     MICROSOFT_MAILBOX_LOGON = "microsoft-mailbox-logon",
         "the app has no right to open the mailbox {address}",
-        "in Exchange Online PowerShell run `Add-MailboxPermission -Identity {address} -User <object id of the app under Enterprise applications> -AccessRights FullAccess`, or give the app the role `Application SMTP.SendAsApp` for this mailbox; it takes minutes to hours, then waiting mail goes out by itself";
+        "in Exchange Online PowerShell run `Add-MailboxPermission -Identity {address} -User <object id of the app under \
+         Enterprise applications> -AccessRights FullAccess`, or give the app the role `Application SMTP.SendAsApp` for this \
+         mailbox; it takes minutes to hours, then waiting mail goes out by itself";
     MICROSOFT_SEND_AS = "microsoft-send-as-denied",
         "{address} may not send with this From address",
-        "in Exchange Online PowerShell run `Add-RecipientPermission -Identity <the From address> -Trustee {address} -AccessRights SendAs` (with client credentials the trustee is the app's service principal), or let the application send from {address}";
+        "in Exchange Online PowerShell run `Add-RecipientPermission -Identity <the From address> -Trustee {address} \
+         -AccessRights SendAs` (with client credentials the trustee is the app's service principal), or let the application \
+         send from {address}";
     MICROSOFT_QUOTA = "microsoft-quota",
         "the mailbox {address} has reached Exchange Online's limit of 10,000 recipients in 24 hours",
         "mail waits until the limit resets, 24 hours at most; spread the mail over several mailboxes if it happens often";
@@ -163,12 +182,14 @@ advice! {
         "empty Sent Items of {address}, or let a retention policy do it; then waiting mail goes out by itself";
     MICROSOFT_RESTRICTED = "microsoft-restricted-sender",
         "Microsoft has restricted {address} for sending what looked like spam",
-        "find out what was sent, then release {address} in the Defender portal under Email & collaboration, Review, Restricted entities";
+        "find out what was sent, then release {address} in the Defender portal under Email & collaboration, Review, \
+         Restricted entities";
     MICROSOFT_BANNED = "microsoft-banned-sender",
         "Microsoft has stopped mail from this sender because of abuse",
         "find out what was sent, then ask Microsoft's support to lift the stop";
     MICROSOFT_TENANT_BLOCKED = "microsoft-tenant-blocked",
-        "Microsoft does not take mail from this organisation at the moment: too much suspicious mail, or a domain or address that it does not know",
+        "Microsoft does not take mail from this organisation at the moment: too much suspicious mail, or a domain or \
+         address that it does not know",
         "check that the sender's domain is an accepted domain of the organisation, then open a ticket with Microsoft's support";
     MICROSOFT_CONNECTIONS = "microsoft-connections",
         "the mailbox {address} sends over more connections at a time than Exchange Online allows (3)",

@@ -1,17 +1,18 @@
-//! One row for each reply that is known of Google and Microsoft, with the text as their servers send it, and the rules of any server.
+//! One row for each reply that is known of Google and Microsoft, with the text as their servers send it, and the rules of any
+//! server.
 
 use super::*;
 use crate::smtp::Enhanced;
-use Outcome::*;
+use Outcome::{Delivered, RefuseMessage, RefuseRecipient, Renew, RetryMailbox, RetryMessage, SplitRecipients};
 use proptest::prelude::*;
 use std::collections::HashSet;
 
 const GOOGLE: Provider = Provider::Google;
 const MICROSOFT: Provider = Provider::Microsoft;
 const CUSTOM: Provider = Provider::Custom;
-const HOLD: Outcome = Hold(Hold::Mailbox);
-const QUOTA: Outcome = Hold(Hold::Quota);
-const SENDER: Outcome = Hold(Hold::Sender);
+const HOLD: Outcome = Outcome::Hold(Hold::Mailbox);
+const QUOTA: Outcome = Outcome::Hold(Hold::Quota);
+const SENDER: Outcome = Outcome::Hold(Hold::Sender);
 
 /// Provider, step, the reply as it comes over the wire (lines separated by `\n`), outcome, name of the advice.
 type Example = (Provider, Step, &'static str, Outcome, &'static str);
@@ -45,7 +46,8 @@ const GOOGLE_REPLIES: &[Example] = &[
     (
         GOOGLE,
         Step::Body,
-        "421-4.7.28 [192.0.2.1] Our system has detected an unusual rate of\n421-4.7.28 unsolicited mail originating from your IP address.\n421 4.7.28 x12 - gsmtp",
+        "421-4.7.28 [192.0.2.1] Our system has detected an unusual rate of\n421-4.7.28 unsolicited mail originating from \
+         your IP address.\n421 4.7.28 x12 - gsmtp",
         RetryMailbox,
         "google-rate",
     ),
@@ -59,7 +61,8 @@ const GOOGLE_REPLIES: &[Example] = &[
     (
         GOOGLE,
         Step::Rcpt,
-        "450-4.2.1 The user you are trying to contact is receiving mail too quickly.\n450 4.2.1 Please resend your message at a later time. x12 - gsmtp",
+        "450-4.2.1 The user you are trying to contact is receiving mail too quickly.\n450 4.2.1 Please resend your message \
+         at a later time. x12 - gsmtp",
         RetryMessage,
         "recipient-busy",
     ),
@@ -107,14 +110,16 @@ const GOOGLE_REPLIES: &[Example] = &[
     (
         GOOGLE,
         Step::Mail,
-        "530-5.5.1 Authentication Required. For more information, go to\n530 5.5.1 https://support.google.com/mail/?p=WantAuthError x12 - gsmtp",
+        "530-5.5.1 Authentication Required. For more information, go to\n530 5.5.1 \
+         https://support.google.com/mail/?p=WantAuthError x12 - gsmtp",
         HOLD,
         "login-skipped",
     ),
     (
         GOOGLE,
         Step::Mail,
-        "530-5.7.0 Authentication Required. For more information, go to\n530 5.7.0 https://support.google.com/mail/?p=WantAuthError x12 - gsmtp",
+        "530-5.7.0 Authentication Required. For more information, go to\n530 5.7.0 \
+         https://support.google.com/mail/?p=WantAuthError x12 - gsmtp",
         HOLD,
         "login-skipped",
     ),
@@ -122,7 +127,8 @@ const GOOGLE_REPLIES: &[Example] = &[
     (
         GOOGLE,
         Step::Auth,
-        "534-5.7.14 <https://accounts.google.com/signin/continue?x=y> Please log in with your web browser and then try again.\n534 5.7.14 x12 - gsmtp",
+        "534-5.7.14 <https://accounts.google.com/signin/continue?x=y> Please log in with your web browser and then try \
+         again.\n534 5.7.14 x12 - gsmtp",
         HOLD,
         "google-browser-login",
     ),
@@ -136,7 +142,8 @@ const GOOGLE_REPLIES: &[Example] = &[
     (
         GOOGLE,
         Step::Auth,
-        "534-5.7.9 Application-specific password required. For more information, go to\n534 5.7.9 https://support.google.com/mail/?p=InvalidSecondFactor x12 - gsmtp",
+        "534-5.7.9 Application-specific password required. For more information, go to\n534 5.7.9 \
+         https://support.google.com/mail/?p=InvalidSecondFactor x12 - gsmtp",
         HOLD,
         "google-password",
     ),
@@ -144,14 +151,16 @@ const GOOGLE_REPLIES: &[Example] = &[
     (
         GOOGLE,
         Step::Auth,
-        "535-5.7.8 Username and Password not accepted. For more information, go to\n535 5.7.8 https://support.google.com/mail/?p=BadCredentials x12 - gsmtp",
+        "535-5.7.8 Username and Password not accepted. For more information, go to\n535 5.7.8 \
+         https://support.google.com/mail/?p=BadCredentials x12 - gsmtp",
         Renew,
         "google-token-refused",
     ),
     (
         GOOGLE,
         Step::Body,
-        "550-5.4.5 Daily user sending limit exceeded. For more information on Gmail\n550-5.4.5 sending limits go to\n550 5.4.5 https://support.google.com/a/answer/166852 x12 - gsmtp",
+        "550-5.4.5 Daily user sending limit exceeded. For more information on Gmail\n550-5.4.5 sending limits go to\n550 \
+         5.4.5 https://support.google.com/a/answer/166852 x12 - gsmtp",
         QUOTA,
         "google-quota",
     ),
@@ -181,14 +190,16 @@ const GOOGLE_REPLIES: &[Example] = &[
     (
         GOOGLE,
         Step::Mail,
-        "550-5.7.1 Invalid credentials for relay [192.0.2.1]. The IP address\n550 5.7.1 you've registered doesn't match the domain. x12 - gsmtp",
+        "550-5.7.1 Invalid credentials for relay [192.0.2.1]. The IP address\n550 5.7.1 you've registered doesn't match the \
+         domain. x12 - gsmtp",
         HOLD,
         "google-relay-credentials",
     ),
     (
         GOOGLE,
         Step::Body,
-        "550-5.7.1 [192.0.2.1] Our system has detected that this message is\n550-5.7.1 likely unsolicited mail. To reduce the amount of spam sent to Gmail,\n550 5.7.1 this message has been blocked. x12 - gsmtp",
+        "550-5.7.1 [192.0.2.1] Our system has detected that this message is\n550-5.7.1 likely unsolicited mail. To reduce \
+         the amount of spam sent to Gmail,\n550 5.7.1 this message has been blocked. x12 - gsmtp",
         RefuseMessage,
         "looks-like-spam",
     ),
@@ -223,7 +234,8 @@ const GOOGLE_REPLIES: &[Example] = &[
     (
         GOOGLE,
         Step::Body,
-        "550 5.7.1 The user or domain that you are sending to (or from) has a policy that prohibited the mail that you sent. x12 - gcdp",
+        "550 5.7.1 The user or domain that you are sending to (or from) has a policy that prohibited the mail that you \
+         sent. x12 - gcdp",
         RefuseMessage,
         "google-compliance-rule",
     ),
@@ -231,7 +243,8 @@ const GOOGLE_REPLIES: &[Example] = &[
     (
         GOOGLE,
         Step::Body,
-        "552-5.2.3 Your message exceeded Google's message size limits. Visit\n552 5.2.3 https://support.google.com/mail/?p=MaxSizeError x12 - gsmtp",
+        "552-5.2.3 Your message exceeded Google's message size limits. Visit\n552 5.2.3 \
+         https://support.google.com/mail/?p=MaxSizeError x12 - gsmtp",
         RefuseMessage,
         "too-large",
     ),
@@ -331,35 +344,41 @@ const MICROSOFT_REPLIES: &[Example] = &[
     (
         MICROSOFT,
         Step::Auth,
-        "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit https://aka.ms/smtp_auth_disabled for more information. [AM0PR01CA0101.eurprd01.prod.exchangelabs.com 2026-11-23T10:00:00.000Z 08DE]",
+        "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit \
+         https://aka.ms/smtp_auth_disabled for more information. [AM0PR01CA0101.eurprd01.prod.exchangelabs.com \
+         2026-11-23T10:00:00.000Z 08DE]",
         HOLD,
         "microsoft-smtp-auth-disabled-tenant",
     ),
     (
         MICROSOFT,
         Step::Auth,
-        "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled for more information. [AM0PR01CA0101.eurprd01.prod.exchangelabs.com]",
+        "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit \
+         https://aka.ms/smtp_auth_disabled for more information. [AM0PR01CA0101.eurprd01.prod.exchangelabs.com]",
         HOLD,
         "microsoft-smtp-auth-disabled-mailbox",
     ),
     (
         MICROSOFT,
         Step::Auth,
-        "535 5.7.139 Authentication unsuccessful, the request did not meet the criteria to be authenticated successfully. Contact your administrator. [AM0PR01CA0101.eurprd01.prod.exchangelabs.com]",
+        "535 5.7.139 Authentication unsuccessful, the request did not meet the criteria to be authenticated successfully. \
+         Contact your administrator. [AM0PR01CA0101.eurprd01.prod.exchangelabs.com]",
         HOLD,
         "microsoft-sign-in-blocked",
     ),
     (
         MICROSOFT,
         Step::Auth,
-        "535 5.7.139 Authentication unsuccessful, basic authentication is disabled. [AM0PR01CA0101.eurprd01.prod.exchangelabs.com]",
+        "535 5.7.139 Authentication unsuccessful, basic authentication is disabled. \
+         [AM0PR01CA0101.eurprd01.prod.exchangelabs.com]",
         HOLD,
         "microsoft-password",
     ),
     (
         MICROSOFT,
         Step::Auth,
-        "535 5.7.139 Authentication unsuccessful, user credentials were incorrect. [AM0PR01CA0101.eurprd01.prod.exchangelabs.com]",
+        "535 5.7.139 Authentication unsuccessful, user credentials were incorrect. \
+         [AM0PR01CA0101.eurprd01.prod.exchangelabs.com]",
         HOLD,
         "microsoft-password",
     ),
@@ -395,14 +414,18 @@ const MICROSOFT_REPLIES: &[Example] = &[
     (
         MICROSOFT,
         Step::Body,
-        "554 5.2.252 SendAsDenied; alerts@contoso.com not allowed to send as boss@contoso.com; STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; Failed to process message due to a permanent exception with message [BeginDiagnosticData]Cannot submit message. 0.35250:0A00AD81[EndDiagnosticData] [Hostname=AM0PR01MB0001.eurprd01.prod.exchangelabs.com]",
+        "554 5.2.252 SendAsDenied; alerts@contoso.com not allowed to send as boss@contoso.com; \
+         STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; Failed to process message due to a \
+         permanent exception with message [BeginDiagnosticData]Cannot submit message. 0.35250:0A00AD81[EndDiagnosticData] \
+         [Hostname=AM0PR01MB0001.eurprd01.prod.exchangelabs.com]",
         SENDER,
         "microsoft-send-as-denied",
     ),
     (
         MICROSOFT,
         Step::Body,
-        "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; Failed to process message due to a permanent exception",
+        "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; Failed to process message \
+         due to a permanent exception",
         SENDER,
         "microsoft-send-as-denied",
     ),
@@ -416,7 +439,8 @@ const MICROSOFT_REPLIES: &[Example] = &[
     (
         MICROSOFT,
         Step::Auth,
-        "430 4.2.0 STOREDRV; mailbox logon failure; failed to process message due to a transient exception with message Cannot open mailbox. 16.55847:MapiExceptionLogonFailed",
+        "430 4.2.0 STOREDRV; mailbox logon failure; failed to process message due to a transient exception with message \
+         Cannot open mailbox. 16.55847:MapiExceptionLogonFailed",
         HOLD,
         "microsoft-mailbox-logon",
     ),
@@ -478,7 +502,8 @@ const MICROSOFT_REPLIES: &[Example] = &[
     (
         MICROSOFT,
         Step::Body,
-        "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to a permanent exception with message The message can't be submitted because the sender's submission quota was exceeded.",
+        "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to a \
+         permanent exception with message The message can't be submitted because the sender's submission quota was exceeded.",
         QUOTA,
         "microsoft-quota",
     ),
@@ -499,21 +524,24 @@ const MICROSOFT_REPLIES: &[Example] = &[
     (
         MICROSOFT,
         Step::Body,
-        "550 5.7.232 Your message can't be sent because your trial tenant has exceeded its daily limit for sending email to external recipients",
+        "550 5.7.232 Your message can't be sent because your trial tenant has exceeded its daily limit for sending email to \
+         external recipients",
         QUOTA,
         "microsoft-tenant-quota",
     ),
     (
         MICROSOFT,
         Step::Body,
-        "550 5.7.233 Your message can't be sent because your tenant exceeded its daily limit for sending email to external recipients",
+        "550 5.7.233 Your message can't be sent because your tenant exceeded its daily limit for sending email to external \
+         recipients",
         QUOTA,
         "microsoft-tenant-quota",
     ),
     (
         MICROSOFT,
         Step::Body,
-        "554 5.2.2 mailbox full; STOREDRV.Submission.Exception:QuotaExceededException.MapiExceptionShutoffQuotaExceeded; Failed to process message",
+        "554 5.2.2 mailbox full; STOREDRV.Submission.Exception:QuotaExceededException.MapiExceptionShutoffQuotaExceeded; \
+         Failed to process message",
         HOLD,
         "microsoft-mailbox-full",
     ),
@@ -532,7 +560,8 @@ const MICROSOFT_REPLIES: &[Example] = &[
     (
         MICROSOFT,
         Step::Body,
-        "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP. For more information please go to http://go.microsoft.com/fwlink/?LinkId=526653 AS(7230)",
+        "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP. For more information please go \
+         to http://go.microsoft.com/fwlink/?LinkId=526653 AS(7230)",
         HOLD,
         "microsoft-tenant-blocked",
     ),
@@ -569,7 +598,8 @@ const MICROSOFT_REPLIES: &[Example] = &[
     (
         MICROSOFT,
         Step::Body,
-        "554 5.2.0 STOREDRV.Submission.Exception:MessageTooLargeException.MapiExceptionMaxSubmissionExceeded; Failed to process message",
+        "554 5.2.0 STOREDRV.Submission.Exception:MessageTooLargeException.MapiExceptionMaxSubmissionExceeded; Failed to \
+         process message",
         RefuseMessage,
         "microsoft-too-large",
     ),
