@@ -714,6 +714,18 @@ fn every_advice_is_reached_by_a_reply() {
     }
 }
 
+/// The tables hold no such row today; the type sees to it that none can do harm.
+#[test]
+fn no_row_could_refuse_a_message_before_mail() {
+    use Means::*;
+    for means in [Retry, Slow, Split, Renew, Hold, Quota, Sender, Refuse, Ours] {
+        for step in ANY.iter().filter(|step| step.is_before_mail() || **step == Step::Other) {
+            let outcome = means.outcome(*step);
+            assert!(!outcome.is_final_refusal() && outcome != RetryMessage && outcome != SplitRecipients, "{means:?} {step}");
+        }
+    }
+}
+
 #[test]
 fn patterns_know_digits_and_rests() {
     for (pattern, value, expected) in [
