@@ -1,10 +1,20 @@
-//! What is known of Google, Microsoft and others, as data: presets, what their replies and OAuth errors mean, and what to do about them.
+//! What is known of Google, Microsoft and others, as data: presets, what their replies and OAuth errors mean, and what to do
+//! about them.
 //!
 //! Layer 2: pure. Every table row has its row of test; what no table judges is temporary.
 
+mod advice;
+mod fault;
+mod microsoft;
 mod preset;
+mod reply;
+mod scopes;
 
+pub use advice::{Advice, advice_by_name, all_advice};
+pub use fault::{OAuthFault, OAuthOutcome, OAuthVerdict, classify_oauth};
 pub use preset::{Chunking, Limits, Preset, TlsMode, preset};
+pub use reply::{Verdict, classify};
+pub use scopes::{ScopeFinding, check_scopes};
 
 use std::fmt;
 

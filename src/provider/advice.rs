@@ -1,0 +1,104 @@
+//! What to tell an administrator who is no OAuth expert: the cause, and the next step.
+//!
+//! Texts may hold placeholders: `{mailbox}` and `{link}` are names of the configuration, `{address}` is the mailbox's address,
+//! `{client-id}` and `{tenant}` are the link's.
+
+use super::{fault, reply};
+
+/// One piece of advice. Its name never changes: documentation, log searches and scripts refer to it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// Kebab-case.
+    pub name: &'static str,
+    /// What happened, in plain words.
+    pub cause: &'static str,
+    /// What to do about it.
+    pub step: &'static str,
+}
+
+/// Declares advice, and `ALL`, the list of it.
+macro_rules! advice {
+    ($($id:ident = $name:literal, $cause:expr, $step:expr;)*) => {
+        $(pub(in crate::provider) static $id: crate::provider::Advice =
+            crate::provider::Advice { name: $name, cause: $cause, step: $step };)*
+        pub(in crate::provider) static ALL: &[&crate::provider::Advice] = &[$(&$id),*];
+    };
+}
+pub(super) use advice;
+
+impl Advice {
+    /// Cause and step in one line, with `{name}` replaced by its value; a placeholder without value is shown as `<name>`.
+    /// One pass: a value that looks like a placeholder stays as it is.
+    pub fn fill(&self, names: &[(&str, &str)]) -> String {
+        let mut out = String::with_capacity(self.cause.len() + self.step.len() + 2);
+        fill_into(self.cause, names, &mut out);
+        out.push_str("; ");
+        fill_into(self.step, names, &mut out);
+        out
+    }
+}
+
+fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{')
+        && let Some((name, tail)) = after.split_once('}')
+    {
+        out.push_str(before);
+        match names.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => out.push_str(value),
+            None => out.extend(["<", name, ">"]),
+        }
+        rest = tail;
+    }
+    out.push_str(rest);
+}
+
+/// Every advice there is.
+pub fn all_advice() -> impl Iterator<Item = &'static Advice> {
+    [reply::ADVICE, fault::ADVICE].into_iter().flatten().copied()
+}
+
+/// The advice of that name.
+pub fn advice_by_name(name: &str) -> Option<&'static Advice> {
+    all_advice().find(|advice| advice.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn placeholders_are_filled_once_and_shown_when_unknown() {
+        let advice = Advice { name: "a", cause: "{mailbox} is ill", step: "run it for {address} in {tenant}, not }{" };
+        assert_eq!(
+            advice.fill(&[("mailbox", "{tenant}"), ("address", "a@b.example")]),
+            "{tenant} is ill; run it for a@b.example in <tenant>, not }{"
+        );
+    }
+
+    #[test]
+    fn every_advice_has_a_name_of_its_own_and_plain_one_line_texts() {
+        let mut names = HashSet::new();
+        for advice in all_advice() {
+            assert!(names.insert(advice.name), "{} twice", advice.name);
+            assert!(advice.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{}", advice.name);
+            for text in [advice.cause, advice.step] {
+                assert!(!text.is_empty() && !text.ends_with('.') && !text.contains(['\n', '\r']), "{}", advice.name);
+                assert!(!text.contains("  "), "{}", advice.name);
+            }
+            assert_eq!(advice_by_name(advice.name), Some(advice));
+        }
+        assert_eq!(advice_by_name("no-such-advice"), None);
+    }
+
+    #[test]
+    fn advice_uses_only_the_placeholders_that_callers_fill() {
+        for advice in all_advice() {
+            for part in [advice.cause, advice.step].iter().flat_map(|text| text.split('{').skip(1)) {
+                let name = part.split('}').next().unwrap();
+                assert!(["mailbox", "link", "address", "client-id", "tenant"].contains(&name), "{}: {name}", advice.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Errors of Google, whose useful part is the description; service accounts (RFC 7523) and people's consents use the same names.
+
+use super::{OAuthOutcome::*, Row, advice::*, row};
+
+/// The particular before the general.
+pub(super) static ROWS: &[Row] = &[
+    // A signed assertion of a service account. Nothing in these is about consent.
+    row("invalid_grant", "not a valid email|invalid email or user id", NeedsConfiguration, &GOOGLE_NO_SUCH_USER),
+    row("invalid_grant", "short-lived token", NeedsConfiguration, &CLOCK),
+    row("invalid_grant", "invalid jwt signature", NeedsConfiguration, &GOOGLE_KEY),
+    // A person's consent.
+    row("invalid_grant", "invalid_rapt", NeedsConsent, &GOOGLE_SESSION_CONTROL),
+    row("invalid_grant", "bad request", NeedsConsent, &GOOGLE_GRANT_MALFORMED),
+    row("invalid_grant", "", NeedsConsent, &GOOGLE_GRANT_ENDED),
+    // The client.
+    row("invalid_client", "", NeedsConfiguration, &GOOGLE_CLIENT),
+    row("unauthorized_client", "", NeedsAdministrator, &GOOGLE_DELEGATION),
+    row("deleted_client", "", NeedsAdministrator, &GOOGLE_CLIENT_DELETED),
+    row("disabled_client", "", NeedsAdministrator, &GOOGLE_CLIENT_DISABLED),
+    row("redirect_uri_mismatch", "", NeedsConfiguration, &GOOGLE_REDIRECT),
+    // The request.
+    row("invalid_request", "client_secret is missing", NeedsConfiguration, &GOOGLE_SECRET_MISSING),
+    row("invalid_request", "private ip", NeedsConfiguration, &GOOGLE_PRIVATE_ADDRESS),
+    row("invalid_scope", "device flow", NeedsConfiguration, &GOOGLE_DEVICE_FLOW),
+    row("invalid_scope", "", NeedsConfiguration, &GOOGLE_SCOPE),
+    // Said to a person who pressed Cancel, but also to a service account without this scope, which an administrator mends: so
+    // it is probed, which costs the former nothing.
+    row("access_denied", "", NeedsAdministrator, &GOOGLE_ACCESS_DENIED),
+    row("admin_policy_enforced", "", NeedsAdministrator, &GOOGLE_ADMIN_POLICY),
+    row("org_internal", "", NeedsConfiguration, &GOOGLE_INTERNAL),
+    row("disallowed_useragent", "", NeedsConfiguration, &GOOGLE_BROWSER_NEEDED),
+];
