@@ -116,9 +116,10 @@ impl Case<'_> {
         Judgement { reply: bland(Some(self.id)), outcome, trouble, reason, advice }
     }
 
-    fn names(&self) -> [(&'static str, &str); 4] {
-        let mailbox = self.mailbox;
-        [("mailbox", mailbox.address.as_str()), ("link", mailbox.link.as_str()), ("client-id", self.client_id), ("tenant", self.tenant)]
+    fn names(&self) -> [(&'static str, &str); 5] {
+        let Mailbox { name, address, link, .. } = self.mailbox;
+        let [mailbox, address, link] = [name.as_str(), address.as_str(), link.as_str()];
+        [("mailbox", mailbox), ("address", address), ("link", link), ("client-id", self.client_id), ("tenant", self.tenant)]
     }
 }
 
