@@ -115,10 +115,10 @@ impl Answer {
         if let BasicTokenType::Extension(other) = &self.token_type.0 {
             return Err(format!("the token's type is `{}`, only bearer tokens fit XOAUTH2", super::fault::tidy(other, 40)));
         }
-        fit(self.access_token.secret(), "access token")?;
+        check_token(self.access_token.secret(), "access token")?;
         // Some servers answer an empty string for "none".
         let refresh_token = self.refresh_token.as_ref().map(RefreshToken::secret).filter(|token| !token.is_empty());
-        refresh_token.map(|token| fit(token, "refresh token")).transpose()?;
+        refresh_token.map(|token| check_token(token, "refresh token")).transpose()?;
         Ok(Granted {
             access_token: Secret::new(self.access_token.secret().clone()),
             lifetime: self.expires_in,
@@ -129,8 +129,9 @@ impl Answer {
     }
 }
 
-/// A token is visible ASCII (RFC 6749 appendix A.12); anything else could end the XOAUTH2 field it is put into.
-fn fit(token: &str, what: &str) -> Result<(), String> {
+/// Whether `token` can be one: visible ASCII (RFC 6749 appendix A.12, and no space), since anything else could end the XOAUTH2
+/// field it is put into. `Err` names it as `what` and says what is wrong with it.
+pub fn check_token(token: &str, what: &str) -> Result<(), String> {
     if token.is_empty() {
         return Err(format!("the {what} is empty"));
     }

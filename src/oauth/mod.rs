@@ -7,7 +7,7 @@ mod fault;
 mod life;
 mod request;
 
-pub use answer::Granted;
+pub use answer::{Granted, check_token};
 pub use fault::{Fault, retry_after};
 pub use life::{AHEAD, Ask, Flight, Health, Kind, LONGEST_PROBE, Landing, Life, Token, Trouble, ahead, backoff, probe_interval};
 pub use request::{Authentication, Failure, HttpRequest, HttpResponse, Request, What};
