@@ -5,6 +5,6 @@
 mod settings;
 
 pub use settings::{
-    Allowed, App, Auth, ClientAuthentication, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, SecretError,
-    Mailbox, SecretSource, Server, Settings, WhenFromDiffers,
+    Allowed, App, Auth, ClientAuthentication, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
+    Mailbox, SecretError, SecretSource, Server, Settings, WhenFromDiffers,
 };

@@ -307,7 +307,8 @@ impl SecretSource {
     /// Reads the secret afresh; one trailing line end of a file is removed.
     pub fn read(&self) -> Result<Secret, SecretError> {
         let file = |path: PathBuf| {
-            let text = std::fs::read_to_string(&path).map_err(|why| SecretError(format!("cannot read {}: {why}", path.display())))?;
+            let text =
+                std::fs::read_to_string(&path).map_err(|why| SecretError(format!("cannot read {}: {why}", path.display())))?;
             Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
         };
         match self {

@@ -172,7 +172,8 @@ mod tests {
             let found = read(&format!(r#"{{"access_token":"at","expires_in":{row},"scope":null}}"#)).unwrap();
             assert_eq!(found.lifetime, lifetime.map(Duration::from_secs), "{row}");
         }
-        let rotated = read(r#"{"access_token":"at","token_type":"bearer","refresh_token":"r2","refresh_token_expires_in":"604799"}"#);
+        let rotated =
+            read(r#"{"access_token":"at","token_type":"bearer","refresh_token":"r2","refresh_token_expires_in":"604799"}"#);
         let rotated = rotated.unwrap();
         assert_eq!(rotated.refresh_token.unwrap().expose(), "r2");
         assert_eq!(rotated.refresh_lifetime, Some(Duration::from_secs(604_799)));

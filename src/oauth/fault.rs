@@ -55,8 +55,14 @@ impl Fault {
 
     /// Removes `secrets`, should the server have repeated one of them.
     pub fn scrub(&mut self, secrets: &[&Secret]) {
-        let texts =
-            [&mut self.error, &mut self.description, &mut self.uri, &mut self.subtype, &mut self.correlation_id, &mut self.trace_id];
+        let texts = [
+            &mut self.error,
+            &mut self.description,
+            &mut self.uri,
+            &mut self.subtype,
+            &mut self.correlation_id,
+            &mut self.trace_id,
+        ];
         for text in texts.into_iter().flatten() {
             for secret in secrets.iter().filter(|secret| !secret.expose().is_empty()) {
                 let encoded: String = url::form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect();

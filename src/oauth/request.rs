@@ -1,14 +1,14 @@
 //! What is asked of a token endpoint. The `oauth2` crate forms the request and reads the answer; the caller brings the exchange.
 
 use oauth2::{
-    AuthType, Client, ClientId, ClientSecret, EmptyExtraTokenFields, EndpointNotSet, EndpointSet, RefreshToken, RequestTokenError,
-    Scope, StandardRevocableToken, StandardTokenIntrospectionResponse, TokenUrl,
+    AuthType, Client, ClientId, ClientSecret, EmptyExtraTokenFields, EndpointNotSet, EndpointSet, RefreshToken,
+    RequestTokenError, Scope, StandardRevocableToken, StandardTokenIntrospectionResponse, TokenUrl,
     basic::{BasicRevocationErrorResponse, BasicTokenType},
     http::header::RETRY_AFTER,
 };
 use std::{
     future::Future,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 use url::Url;
@@ -103,13 +103,14 @@ impl Request<'_> {
         F: Future<Output = Result<HttpResponse, E>>,
         E: std::error::Error + 'static,
     {
-        let head = Mutex::new(Head::default());
-        let seen = &head;
+        // Shared rather than borrowed: with a borrow the compiler cannot see that this future is `Send`.
+        let head = Arc::new(Mutex::new(Head::default()));
+        let noted = head.clone();
         let exchange = move |request| {
-            let answer = http(request);
+            let (answer, noted) = (http(request), noted.clone());
             async move {
                 let response = answer.await?;
-                *seen.lock().unwrap_or_else(PoisonError::into_inner) = Head::of(&response, now);
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Head::of(&response, now);
                 Ok(response)
             }
         };
@@ -127,7 +128,8 @@ impl Request<'_> {
     }
 
     fn client(&self) -> TokenClient {
-        let client = Client::new(ClientId::new(self.client_id.to_owned())).set_token_uri(TokenUrl::from_url(self.endpoint.clone()));
+        let client =
+            Client::new(ClientId::new(self.client_id.to_owned())).set_token_uri(TokenUrl::from_url(self.endpoint.clone()));
         let secret = |secret: &Secret| ClientSecret::new(secret.expose().to_owned());
         match self.authentication {
             Authentication::Post(text) => client.set_auth_type(AuthType::RequestBody).set_client_secret(secret(text)),

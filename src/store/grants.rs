@@ -51,7 +51,13 @@ impl Store {
     }
 
     /// Gives `mailbox` a new grant. The refresh token before it is kept beside.
-    pub async fn put_grant(&self, mailbox: &Name, token: &Secret, origin: &'static str, now: SystemTime) -> Result<Version, Error> {
+    pub async fn put_grant(
+        &self,
+        mailbox: &Name,
+        token: &Secret,
+        origin: &'static str,
+        now: SystemTime,
+    ) -> Result<Version, Error> {
         let (mailbox, token) = (mailbox.clone(), token.clone());
         self.0.committer.run("keep the grant", move |connection| put(connection, &mailbox, &token, origin, now)).await
     }
@@ -119,8 +125,7 @@ fn put(connection: &mut Connection, mailbox: &Name, token: &Secret, origin: &str
     let values = named_params! {
         ":mailbox": mailbox.as_str(), ":now": millis(now), ":token": token.expose().as_bytes(), ":origin": origin
     };
-    let version =
-        transaction.query_row(sql, values, |row| Ok(Version { consent: row.get(0)?, generation: row.get(1)? }))?;
+    let version = transaction.query_row(sql, values, |row| Ok(Version { consent: row.get(0)?, generation: row.get(1)? }))?;
     transaction.commit()?;
     Ok(version)
 }
@@ -146,12 +151,12 @@ fn replace(
                  spare_token = refresh_token, spare_token_key = refresh_token_key,
                  refresh_token = :token, refresh_token_key = NULL WHERE mailbox = :mailbox"
         }
-        false => "UPDATE grants SET last_renewed_at = :now, spare_token = :token, spare_token_key = NULL WHERE mailbox = :mailbox",
+        false => {
+            "UPDATE grants SET last_renewed_at = :now, spare_token = :token, spare_token_key = NULL WHERE mailbox = :mailbox"
+        }
     };
-    transaction.execute(
-        sql,
-        named_params! { ":now": millis(now), ":token": token.expose().as_bytes(), ":mailbox": mailbox.as_str() },
-    )?;
+    transaction
+        .execute(sql, named_params! { ":now": millis(now), ":token": token.expose().as_bytes(), ":mailbox": mailbox.as_str() })?;
     transaction.commit()?;
     Ok(match in_time {
         true => Replaced::Done(Version { generation: expected.generation + 1, ..expected }),

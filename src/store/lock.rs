@@ -31,7 +31,9 @@ fn take_within(directory: &Path, wait: Duration) -> Result<File, Error> {
         match file.try_lock() {
             Ok(()) => break,
             Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(LOOK),
-            Err(TryLockError::WouldBlock) => return Err(Error::InUse { directory: directory.to_owned(), holder: holder(&mut file) }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::InUse { directory: directory.to_owned(), holder: holder(&mut file) });
+            }
             Err(TryLockError::Error(why)) => return Err(fault(why)),
         }
     }

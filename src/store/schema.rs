@@ -67,7 +67,8 @@ impl From<rusqlite::Error> for Fault {
 /// Applies the missing steps, all or none.
 fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;")?;
+    transaction
+        .execute_batch("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;")?;
     let found: Option<i64> =
         transaction.query_row("SELECT value FROM meta WHERE name = 'schema'", [], |row| row.get(0)).optional()?;
     let (found, known) = (found.unwrap_or(0), migrations.len() as i64);
