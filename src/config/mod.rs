@@ -6,5 +6,5 @@ mod settings;
 
 pub use settings::{
     Allowed, App, Auth, ClientAuthentication, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
-    Mailbox, SecretSource, Server, Settings, WhenFromDiffers,
+    Mailbox, SecretError, SecretSource, Server, Settings, WhenFromDiffers,
 };

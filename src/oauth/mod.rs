@@ -1,1 +1,13 @@
-//! stub
+//! The language of OAuth 2.0 token endpoints: what is asked, what is answered, and the life of the token that comes of it.
+//!
+//! Layer 1: pure. The HTTP exchange, the clock and the chance for jitter come in as arguments; `tokens` brings them.
+
+mod answer;
+mod fault;
+mod life;
+mod request;
+
+pub use answer::{Granted, check_token};
+pub use fault::{Fault, retry_after};
+pub use life::{AHEAD, Ask, Flight, Health, Kind, LONGEST_PROBE, Landing, Life, Token, Trouble, ahead, backoff, probe_interval};
+pub use request::{Authentication, Failure, HttpRequest, HttpResponse, Request, What};

@@ -83,3 +83,75 @@ impl fmt::Display for Grant {
         })
     }
 }
+
+// STUB: until the branch of `provider` is merged, which brings the tables behind these names.
+
+/// STUB: what to do about a failure.
+#[derive(Debug)]
+pub struct Advice {
+    /// Kebab-case, stable.
+    pub name: &'static str,
+    /// Why.
+    pub cause: &'static str,
+    /// The next step.
+    pub step: &'static str,
+}
+
+impl Advice {
+    /// `cause; step` with the placeholders replaced.
+    pub fn fill(&self, names: &[(&str, &str)]) -> String {
+        let text = format!("{}; {}", self.cause, self.step);
+        names.iter().fold(text, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+    }
+}
+
+/// STUB: a token endpoint's refusal.
+#[derive(Debug, Clone, Copy)]
+pub struct OAuthFault<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// `error`.
+    pub error: Option<&'a str>,
+    /// `error_description`.
+    pub description: Option<&'a str>,
+    /// `error_subtype` or `suberror`.
+    pub subtype: Option<&'a str>,
+    /// `error_codes`.
+    pub codes: &'a [u64],
+}
+
+/// STUB: who can mend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OAuthOutcome {
+    /// Time.
+    Transient,
+    /// A person.
+    NeedsConsent,
+    /// An administrator, at the provider.
+    NeedsAdministrator,
+    /// An administrator, here.
+    NeedsConfiguration,
+}
+
+/// STUB: the judgement.
+#[derive(Debug)]
+pub struct OAuthVerdict {
+    /// Who can mend it.
+    pub outcome: OAuthOutcome,
+    /// What to do.
+    pub advice: Option<&'static Advice>,
+}
+
+/// STUB: judges by `error` alone.
+pub fn classify_oauth(_provider: Provider, fault: &OAuthFault<'_>) -> OAuthVerdict {
+    static SIGN_IN: Advice =
+        Advice { name: "sign-in-expired", cause: "the sign-in has ended", step: "run `outlink grant import {mailbox}`" };
+    let (outcome, advice) = match fault.error {
+        _ if fault.status == 429 || fault.status >= 500 => (OAuthOutcome::Transient, None),
+        Some("invalid_grant") => (OAuthOutcome::NeedsConsent, Some(&SIGN_IN)),
+        Some("unauthorized_client") => (OAuthOutcome::NeedsAdministrator, None),
+        Some("invalid_client" | "invalid_scope") => (OAuthOutcome::NeedsConfiguration, None),
+        _ => (OAuthOutcome::Transient, None),
+    };
+    OAuthVerdict { outcome, advice }
+}

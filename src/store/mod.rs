@@ -1,7 +1,141 @@
 //! What is kept: the one database and the message bodies beside it, in the state directory.
 //!
-//! Layer 3. All SQL and every body file live here.
+//! Layer 3. All SQL and every body file live here. One process at a time uses a directory: `outlink.lock` sees to it. One thread
+//! owns the connection; what others want of it reaches it through a bounded channel, so that nobody's task waits in SQLite.
 
 mod body;
+mod committer;
+mod error;
+mod grants;
+mod lock;
+mod schema;
 
 pub use body::{Body, BodyReader, LARGEST_IN_MEMORY, Receiving, Spool};
+pub use error::Error;
+pub use grants::{Grant, Replaced, Version};
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use committer::Committer;
+
+/// The database's name in the state directory.
+const DATABASE: &str = "outlink.db";
+
+/// The open state directory. Clones share it; the last one closes it.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    committer: Committer,
+    spool: Spool,
+}
+
+impl Store {
+    /// Opens the state directory, made (mode 0700) when missing. Blocks: up to five seconds for another process that is just
+    /// about to leave it, and for the migration of an older schema.
+    pub fn open(directory: &Path) -> Result<Self, Error> {
+        create(directory).map_err(|why| Error::Directory { directory: directory.to_owned(), why })?;
+        // The lock comes first: whoever holds the directory may be using the spool that the next line but one clears.
+        let lock = lock::take(directory)?;
+        let file = directory.join(DATABASE);
+        prepare(&file).map_err(|why| Error::File { file: file.clone(), why })?;
+        let connection = schema::open(&file)?;
+        // Without this a power cut could leave synced pages in a file that no directory names.
+        sync(directory).map_err(|why| Error::Directory { directory: directory.to_owned(), why })?;
+        let spool = directory.join("spool");
+        let spool = Spool::open(spool.clone()).map_err(|why| Error::Directory { directory: spool, why })?;
+        let committer = Committer::start(file.clone(), connection, lock).map_err(|why| Error::File { file, why })?;
+        Ok(Self(Arc::new(Inner { committer, spool })))
+    }
+
+    /// Where bodies arrive.
+    pub fn spool(&self) -> Spool {
+        self.0.spool.clone()
+    }
+
+    /// The database's file, for messages.
+    pub fn file(&self) -> &Path {
+        self.0.committer.file()
+    }
+}
+
+/// Makes the directory, and makes its name durable.
+fn create(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    sync(directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Makes the database's file before SQLite does, whose mode would depend on the umask; its WAL takes the mode over.
+fn prepare(file: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file)?;
+    // A restored backup may be wider.
+    for kept in [file.to_owned(), beside(file, "-wal"), beside(file, "-shm")] {
+        if kept.exists() && kept.metadata()?.permissions().mode() & 0o077 != 0 {
+            std::fs::set_permissions(&kept, Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(())
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn directory_and_files_are_for_their_owner_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("a/state");
+        let store = Store::open(&directory).unwrap();
+        assert_eq!(mode(&directory), 0o700);
+        for file in ["outlink.db", "outlink.db-wal", "outlink.lock"] {
+            assert_eq!(mode(&directory.join(file)), 0o600, "{file}");
+        }
+        drop(store);
+        std::fs::set_permissions(directory.join("outlink.db"), Permissions::from_mode(0o644)).unwrap();
+        let _store = Store::open(&directory).unwrap();
+        assert_eq!(mode(&directory.join("outlink.db")), 0o600);
+    }
+
+    #[test]
+    fn what_is_no_database_is_refused_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("outlink.db");
+        std::fs::write(&file, "not a database, but long enough to look like one".repeat(100)).unwrap();
+        let text = Store::open(directory.path()).unwrap_err().to_string();
+        assert!(text.contains("outlink.db") && text.contains("not a database"), "{text}");
+        assert!(std::fs::read_to_string(&file).unwrap().starts_with("not a database, but"));
+    }
+
+    #[test]
+    fn a_path_that_is_no_directory_is_named() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let text = Store::open(&path.join("state")).unwrap_err().to_string();
+        assert!(text.contains("file/state") && text.contains("state-directory"), "{text}");
+    }
+}

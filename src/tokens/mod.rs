@@ -1,1 +1,332 @@
-//! stub
+//! Good access tokens for every mailbox: obtained once however many wait, renewed ahead of need, and never at a grant's cost.
+//!
+//! Layer 4: HTTP out. What a token endpoint says is read by `oauth`, judged by `provider`; refresh tokens live in `store`.
+//!
+//! A [`Source`] makes the tokens of one grant: a mailbox's refresh token, or (client credentials) a link's own right, which all
+//! its mailboxes share. A renewal runs in a task of its own: neither a waiter that gives up nor a closed connection can end it
+//! between the provider's answer and the moment when a rotated refresh token is durable.
+
+mod background;
+mod exchange;
+mod renewal;
+mod source;
+mod status;
+#[cfg(test)]
+mod tests;
+mod unavailable;
+
+pub use status::{State, Status};
+pub use unavailable::{Error, Unavailable};
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    config::{self, ClientAuthentication, Link, Settings},
+    mail::Name,
+    oauth::{self, Ask, Flight},
+    provider::Grant,
+    secret::Secret,
+    store::Store,
+    tls,
+};
+use source::{Context, Key, Source};
+
+/// Longest wait for an access token: the token endpoint's 30 seconds and some for the store.
+const WAIT: Duration = Duration::from_secs(35);
+
+/// How a refresh token that a person brought in is named in the store.
+const IMPORT: &str = "import";
+
+/// An access token and its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessToken {
+    /// The token.
+    pub secret: Secret,
+    /// When it ends.
+    pub expires: SystemTime,
+    /// Which one it is; another number for every token.
+    pub stamp: u64,
+}
+
+impl From<oauth::Token> for AccessToken {
+    fn from(token: oauth::Token) -> Self {
+        Self { secret: token.secret, expires: token.expires, stamp: token.stamp }
+    }
+}
+
+/// What every renewal needs.
+struct World {
+    store: Store,
+    clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
+    /// Wakes the background: something landed or changed.
+    wake: Notify,
+}
+
+impl World {
+    fn now(&self) -> SystemTime {
+        (self.clock)()
+    }
+}
+
+/// The access tokens of all mailboxes.
+pub struct Tokens {
+    world: Arc<World>,
+    board: Mutex<Board>,
+    /// The renewals in the air; [`Tokens::run`] awaits them at the end.
+    flights: Mutex<JoinSet<()>>,
+    /// Lives made so far: each begins its stamps at another place, so that no two tokens share one.
+    lives: AtomicU64,
+}
+
+/// What is configured, and what serves it.
+#[derive(Default)]
+struct Board {
+    mailboxes: BTreeMap<Name, Entry>,
+    /// Sources that serve no mailbox any more stay while their renewal is in the air: beginning anew beside it could spend a
+    /// one-time refresh token twice.
+    sources: BTreeMap<Key, Arc<Source>>,
+}
+
+/// One mailbox.
+struct Entry {
+    link: Name,
+    grant: Option<Grant>,
+    route: Route,
+    last_used: Option<SystemTime>,
+    /// The stamp of the token that the upstream last refused.
+    refused: Option<u64>,
+}
+
+/// Where a mailbox's tokens come from.
+#[derive(Clone)]
+enum Route {
+    Source(Arc<Source>),
+    /// Nowhere, as it is configured.
+    Repair {
+        reason: String,
+        advice: String,
+    },
+}
+
+impl Tokens {
+    /// No mailboxes yet: [`Tokens::configure`] brings them.
+    pub fn new(store: Store) -> Arc<Self> {
+        Self::with_clock(store, SystemTime::now)
+    }
+
+    fn with_clock(store: Store, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            world: Arc::new(World { store, clock: Box::new(clock), wake: Notify::new() }),
+            board: Mutex::default(),
+            flights: Mutex::default(),
+            lives: AtomicU64::new(0),
+        })
+    }
+
+    /// Takes up the settings, at start and at every reload. Tokens stay where they are still the right ones, and what was wrong
+    /// is tried again at once. On an error the old settings stay.
+    pub fn configure(&self, settings: &Settings) -> Result<(), tls::Error> {
+        let clients = clients(settings)?;
+        let now = self.world.now();
+        let mut board = self.board();
+        let mut old = std::mem::take(&mut board.mailboxes);
+        for mailbox in settings.mailboxes.values() {
+            let link = settings.links.get(&mailbox.link);
+            let route = match link.map(|link| (link, obstacle(link))) {
+                Some((link, None)) => {
+                    let http = clients.get(&link.ca_file).cloned().unwrap_or_default();
+                    let context = Context { link: link.clone(), http, mailbox: mailbox.name.clone() };
+                    Route::Source(self.source(&mut board, context, now))
+                }
+                Some((_, Some((reason, advice)))) => Route::Repair { reason, advice },
+                None => Route::Repair {
+                    reason: format!("link {} is not configured", mailbox.link),
+                    advice: format!("add [link.{}] or name another link in [mailbox.{}]", mailbox.link, mailbox.name),
+                },
+            };
+            let old = old.remove(&mailbox.name);
+            let (last_used, refused) = old.map_or((None, None), |old| (old.last_used, old.refused));
+            let grant = link.map(|link| link.grant);
+            board.mailboxes.insert(mailbox.name.clone(), Entry { link: mailbox.link.clone(), grant, route, last_used, refused });
+        }
+        let Board { mailboxes, sources } = &mut *board;
+        let serves = |source: &Arc<Source>| {
+            mailboxes.values().any(|entry| matches!(&entry.route, Route::Source(other) if Arc::ptr_eq(other, source)))
+        };
+        sources.retain(|_, source| source.is_in_flight() || serves(source));
+        drop(board);
+        self.world.wake.notify_one();
+        Ok(())
+    }
+
+    /// The source for `context`: the one there is, on new ground where the link changed, or a new one.
+    fn source(&self, board: &mut Board, context: Context, now: SystemTime) -> Arc<Source> {
+        let key = match context.link.grant {
+            Grant::ClientCredentials => Key::Link(context.link.name.clone()),
+            Grant::AuthorizationCode | Grant::DeviceCode | Grant::ServiceAccount => Key::Mailbox(context.mailbox.clone()),
+        };
+        match board.sources.get(&key) {
+            Some(source) => {
+                source.take_up(context, now);
+                source.clone()
+            }
+            None => {
+                let stamp = self.lives.fetch_add(1, Ordering::Relaxed) << 32;
+                let source = Arc::new(Source::new(key.clone(), context, stamp));
+                board.sources.insert(key, source.clone());
+                source
+            }
+        }
+    }
+
+    /// An access token for `mailbox`. Waits up to 35 seconds for a renewal; a token still valid is given at once.
+    pub async fn access(&self, mailbox: &Name) -> Result<AccessToken, Unavailable> {
+        let until = Instant::now() + WAIT;
+        loop {
+            let now = self.world.now();
+            let (source, refused) = self.enter(mailbox, now)?;
+            // Before asking, lest a landing in between is missed.
+            let mut landings = source.landings();
+            match source.ask(now, refused) {
+                Ask::Use(token, flight) => {
+                    if let Some(flight) = flight {
+                        self.start(source, flight);
+                    }
+                    return Ok(token.into());
+                }
+                Ask::Renew(flight) => self.start(source.clone(), flight),
+                Ask::Wait => {}
+                Ask::Denied(trouble) => return Err(trouble.into()),
+            }
+            if timeout_at(until, landings.changed()).await.is_err() {
+                let reason = format!("{} did not answer within {} seconds", source.endpoint(), WAIT.as_secs());
+                return Err(Unavailable::Transient { reason });
+            }
+        }
+    }
+
+    /// Marks the mailbox as used.
+    fn enter(&self, mailbox: &Name, now: SystemTime) -> Result<(Arc<Source>, Option<u64>), Unavailable> {
+        let mut board = self.board();
+        let entry = board.mailboxes.get_mut(mailbox).ok_or_else(|| Unavailable::NeedsRepair {
+            reason: format!("mailbox {mailbox} is not configured"),
+            advice: format!("add [mailbox.{mailbox}] or name another mailbox in the app"),
+        })?;
+        entry.last_used = Some(now);
+        match entry.route.clone() {
+            Route::Source(source) => Ok((source, entry.refused)),
+            Route::Repair { reason, advice } => Err(Unavailable::NeedsRepair { reason, advice }),
+        }
+    }
+
+    fn start(&self, source: Arc<Source>, flight: Flight) {
+        let mut flights = self.flights();
+        // What has landed leaves the set, which else would grow.
+        while flights.try_join_next().is_some() {}
+        flights.spawn(renewal::fly(source, self.world.clone(), flight));
+    }
+
+    /// The upstream refused this very token: it is renewed once, however many messages say so. Other mailboxes of its link use
+    /// it meanwhile; it may be the mailbox that is not permitted.
+    pub fn refused(&self, mailbox: &Name, token: &AccessToken) {
+        if let Some(entry) = self.board().mailboxes.get_mut(mailbox) {
+            entry.refused = Some(token.stamp);
+        }
+        self.world.wake.notify_one();
+    }
+
+    /// Keeps `refresh_token` as the mailbox's grant; durable when it returns. It is tried at the next use, at once where
+    /// [`Tokens::run`] runs. The token before it is kept beside.
+    pub async fn import(&self, mailbox: &Name, refresh_token: Secret) -> Result<(), Error> {
+        oauth::check_token(refresh_token.expose(), "refresh token").map_err(|why| Error::NoToken { why })?;
+        let source = {
+            let board = self.board();
+            let entry = board.mailboxes.get(mailbox).ok_or_else(|| Error::UnknownMailbox { mailbox: mailbox.clone() })?;
+            match (&entry.route, entry.grant) {
+                (Route::Source(source), Some(Grant::AuthorizationCode)) => source.clone(),
+                _ => {
+                    let grant = entry.grant.map_or("unknown".to_owned(), |grant| grant.to_string());
+                    return Err(Error::OtherGrant { mailbox: mailbox.clone(), link: entry.link.clone(), grant });
+                }
+            }
+        };
+        self.world.store.put_grant(mailbox, &refresh_token, IMPORT, self.world.now()).await?;
+        source.new_grant();
+        self.world.wake.notify_one();
+        tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), "a refresh token was brought in");
+        Ok(())
+    }
+
+    /// How each mailbox stands; no secrets.
+    pub fn status(&self) -> Vec<Status> {
+        let now = self.world.now();
+        self.board().mailboxes.iter().map(|(name, entry)| Status::of(name, entry, now)).collect()
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flights(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("mailboxes", &self.board().mailboxes.len()).finish_non_exhaustive()
+    }
+}
+
+/// One HTTPS client for each private CA, and one for links without.
+fn clients(settings: &Settings) -> Result<BTreeMap<Option<PathBuf>, reqwest::Client>, tls::Error> {
+    let mut clients = BTreeMap::new();
+    for link in settings.links.values() {
+        if !clients.contains_key(&link.ca_file) {
+            clients.insert(link.ca_file.clone(), tls::https_client(link.ca_file.as_deref())?);
+        }
+    }
+    Ok(clients)
+}
+
+/// What of a link this version cannot do: reason and advice.
+fn obstacle(link: &Link) -> Option<(String, String)> {
+    let advice = |instead: &str| format!("use {instead} in [link.{}] until a later version brings it", link.name);
+    match (link.grant, link.client_authentication) {
+        (Grant::DeviceCode | Grant::ServiceAccount, _) => Some((
+            format!("link {} asks for grant = \"{}\", which this version does not know yet", link.name, link.grant),
+            advice("grant = \"authorization-code\" or \"client-credentials\""),
+        )),
+        (_, ClientAuthentication::PrivateKeyJwt) => Some((
+            format!(
+                "link {} asks for client-authentication = \"private-key-jwt\", which this version does not know yet",
+                link.name
+            ),
+            advice("client-authentication = \"post\" or \"basic\" with a client-secret"),
+        )),
+        (
+            Grant::AuthorizationCode | Grant::ClientCredentials,
+            ClientAuthentication::Post | ClientAuthentication::Basic | ClientAuthentication::None,
+        ) => None,
+    }
+}
+
+/// Whether another configuration of a link makes another token.
+fn same_tokens(one: &config::Link, other: &config::Link) -> bool {
+    let parts = |link: &config::Link| (link.provider, link.cloud, link.grant, link.tenant.clone(), link.client_id.clone());
+    parts(one) == parts(other) && one.scopes == other.scopes && one.token_endpoint == other.token_endpoint
+}

@@ -1,0 +1,89 @@
+//! Why the store did not do what was asked.
+
+use std::{io, path::PathBuf};
+
+/// What went wrong, on which file, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory could not be made or used.
+    #[error("cannot use the directory {}: {why}; state-directory must name one that the service's user may write", directory.display())]
+    Directory {
+        /// Which.
+        directory: PathBuf,
+        /// What went wrong.
+        why: io::Error,
+    },
+    /// A file could not be made or used.
+    #[error("cannot open {}: {why}; it must belong to the service's user, on a disk that is neither full nor read-only", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What went wrong.
+        why: io::Error,
+    },
+    /// Another process uses the directory.
+    #[error("the state directory {} is in use by {}; stop it first, or choose another state-directory", directory.display(), holder_text(*holder))]
+    InUse {
+        /// Which.
+        directory: PathBuf,
+        /// The process that said so in the lock file.
+        holder: Option<u32>,
+    },
+    /// The database was written by a newer program.
+    #[error(
+        "{} has schema {found}, this program knows schemas up to {known}; run the newer version of outlink that wrote it, or restore a backup",
+        file.display()
+    )]
+    NewerSchema {
+        /// The database.
+        file: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest one known.
+        known: i64,
+    },
+    /// SQLite refused.
+    #[error("cannot {what} in {}: {why}; {}", file.display(), next_step(why))]
+    Database {
+        /// What was tried.
+        what: &'static str,
+        /// The database.
+        file: PathBuf,
+        /// What SQLite said.
+        why: rusqlite::Error,
+    },
+    /// The database did not answer in time.
+    #[error("{} did not {what} within {seconds} seconds; the disk may be overloaded or hang", file.display())]
+    Slow {
+        /// What was tried.
+        what: &'static str,
+        /// The database.
+        file: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The thread that owns the database has ended.
+    #[error("cannot {what}: {} is closed; restart outlink", file.display())]
+    Closed {
+        /// What was tried.
+        what: &'static str,
+        /// The database.
+        file: PathBuf,
+    },
+}
+
+fn holder_text(holder: Option<u32>) -> String {
+    holder.map_or("another process".to_owned(), |holder| format!("process {holder}"))
+}
+
+fn next_step(why: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode::*;
+    match why.sqlite_error_code() {
+        Some(DiskFull) => "free some space on its disk",
+        Some(ReadOnly | CannotOpen | PermissionDenied) => "the service's user must be able to write it and its directory",
+        Some(NotADatabase | DatabaseCorrupt) => "move it away and restore a backup; nothing was written to it",
+        Some(DatabaseBusy | DatabaseLocked) => "another program holds it open; close that",
+        Some(SystemIoFailure) => "see the system's log for errors of its disk",
+        _ => "this is worth a report",
+    }
+}

@@ -1,0 +1,272 @@
+//! The grants: one refresh token per mailbox, replaced by compare-and-swap, the one before it kept.
+
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, named_params};
+use std::time::{Duration, SystemTime};
+
+use super::{Error, Store};
+use crate::{mail::Name, secret::Secret};
+
+/// Which refresh token of a mailbox: the consent that it comes from, and a number that grows with each change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// Another number: another grant.
+    pub consent: i64,
+    /// Grows with each change of the refresh token, over all consents.
+    pub generation: i64,
+}
+
+/// What the provider gave for a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The refresh token.
+    pub refresh_token: Secret,
+    /// Which one it is.
+    pub version: Version,
+    /// How it came here: `import`.
+    pub origin: String,
+    /// The scopes granted, where they are known.
+    pub scopes: Option<Vec<String>>,
+    /// When the grant was given.
+    pub obtained_at: SystemTime,
+    /// When an access token was last made from it.
+    pub last_renewed_at: Option<SystemTime>,
+}
+
+/// What became of a refresh token that a provider gave in place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// It is the mailbox's token now, and durable.
+    Done(Version),
+    /// Another one of the same consent came before it; it is kept beside that one.
+    Late,
+    /// The mailbox has another grant now, or none; it was dropped.
+    Superseded,
+}
+
+impl Store {
+    /// The grant of `mailbox`.
+    pub async fn grant(&self, mailbox: &Name) -> Result<Option<Grant>, Error> {
+        let mailbox = mailbox.clone();
+        self.0.committer.run("read the grant", move |connection| read(connection, &mailbox)).await
+    }
+
+    /// Gives `mailbox` a new grant. The refresh token before it is kept beside.
+    pub async fn put_grant(
+        &self,
+        mailbox: &Name,
+        token: &Secret,
+        origin: &'static str,
+        now: SystemTime,
+    ) -> Result<Version, Error> {
+        let (mailbox, token) = (mailbox.clone(), token.clone());
+        self.0.committer.run("keep the grant", move |connection| put(connection, &mailbox, &token, origin, now)).await
+    }
+
+    /// Puts `token` in the place of the refresh token `expected`: compare-and-swap. Durable when it returns.
+    ///
+    /// May be asked again after an error: a token that is already there is `Done`.
+    pub async fn replace_refresh_token(
+        &self,
+        mailbox: &Name,
+        expected: Version,
+        token: &Secret,
+        now: SystemTime,
+    ) -> Result<Replaced, Error> {
+        let (mailbox, token) = (mailbox.clone(), token.clone());
+        let work = move |connection: &mut Connection| replace(connection, &mailbox, expected, &token, now);
+        self.0.committer.run("keep the new refresh token", work).await
+    }
+
+    /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it.
+    pub async fn touch(&self, mailbox: &Name, consent: i64, scopes: Option<Vec<String>>, now: SystemTime) -> Result<(), Error> {
+        let mailbox = mailbox.clone();
+        let work = move |connection: &mut Connection| {
+            let sql = "UPDATE grants SET last_renewed_at = :now, scopes = coalesce(:scopes, scopes)
+                       WHERE mailbox = :mailbox AND consent = :consent";
+            let scopes = scopes.map(|scopes| scopes.join(" "));
+            let values = named_params! {
+                ":now": millis(now), ":scopes": scopes, ":mailbox": mailbox.as_str(), ":consent": consent
+            };
+            connection.execute(sql, values).map(drop)
+        };
+        self.0.committer.run("note the renewal", work).await
+    }
+}
+
+fn read(connection: &Connection, mailbox: &Name) -> rusqlite::Result<Option<Grant>> {
+    let sql = "SELECT consent, generation, refresh_token, origin, scopes, obtained_at, last_renewed_at
+               FROM grants WHERE mailbox = ?1";
+    connection.query_row(sql, [mailbox.as_str()], grant).optional()
+}
+
+fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
+    let scopes: Option<String> = row.get("scopes")?;
+    Ok(Grant {
+        refresh_token: secret(row.get("refresh_token")?),
+        version: Version { consent: row.get("consent")?, generation: row.get("generation")? },
+        origin: row.get("origin")?,
+        scopes: scopes.map(|scopes| scopes.split_ascii_whitespace().map(str::to_owned).collect()),
+        obtained_at: time(row.get("obtained_at")?),
+        last_renewed_at: row.get::<_, Option<i64>>("last_renewed_at")?.map(time),
+    })
+}
+
+fn put(connection: &mut Connection, mailbox: &Name, token: &Secret, origin: &str, now: SystemTime) -> rusqlite::Result<Version> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // The time makes a consent's number unlike those of a mailbox that was removed and added again.
+    let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, origin, obtained_at)
+               VALUES (:mailbox, :now, 1, :token, :origin, :now)
+               ON CONFLICT (mailbox) DO UPDATE SET
+                   consent = max(consent + 1, excluded.consent), generation = generation + 1,
+                   spare_token = refresh_token, spare_token_key = refresh_token_key,
+                   refresh_token = excluded.refresh_token, refresh_token_key = NULL,
+                   origin = excluded.origin, scopes = NULL, obtained_at = excluded.obtained_at, last_renewed_at = NULL
+               RETURNING consent, generation";
+    let values = named_params! {
+        ":mailbox": mailbox.as_str(), ":now": millis(now), ":token": token.expose().as_bytes(), ":origin": origin
+    };
+    let version = transaction.query_row(sql, values, |row| Ok(Version { consent: row.get(0)?, generation: row.get(1)? }))?;
+    transaction.commit()?;
+    Ok(version)
+}
+
+fn replace(
+    connection: &mut Connection,
+    mailbox: &Name,
+    expected: Version,
+    token: &Secret,
+    now: SystemTime,
+) -> rusqlite::Result<Replaced> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let Some(current) = read(&transaction, mailbox)?.filter(|grant| grant.version.consent == expected.consent) else {
+        return Ok(Replaced::Superseded);
+    };
+    if current.refresh_token == *token {
+        return Ok(Replaced::Done(current.version));
+    }
+    let in_time = current.version == expected;
+    let sql = match in_time {
+        true => {
+            "UPDATE grants SET generation = generation + 1, last_renewed_at = :now,
+                 spare_token = refresh_token, spare_token_key = refresh_token_key,
+                 refresh_token = :token, refresh_token_key = NULL WHERE mailbox = :mailbox"
+        }
+        false => {
+            "UPDATE grants SET last_renewed_at = :now, spare_token = :token, spare_token_key = NULL WHERE mailbox = :mailbox"
+        }
+    };
+    transaction
+        .execute(sql, named_params! { ":now": millis(now), ":token": token.expose().as_bytes(), ":mailbox": mailbox.as_str() })?;
+    transaction.commit()?;
+    Ok(match in_time {
+        true => Replaced::Done(Version { generation: expected.generation + 1, ..expected }),
+        false => Replaced::Late,
+    })
+}
+
+fn secret(bytes: Vec<u8>) -> Secret {
+    // What was put in was text; a damaged one is refused by the provider, not by us.
+    Secret::new(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+fn millis(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn time(millis: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> Name {
+        Name::parse("alerts").unwrap()
+    }
+
+    fn token(text: &str) -> Secret {
+        Secret::new(text.into())
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    async fn spare(store: &Store) -> Option<Secret> {
+        let work = |connection: &mut Connection| {
+            connection.query_row("SELECT spare_token FROM grants", [], |row| row.get::<_, Option<Vec<u8>>>(0))
+        };
+        store.0.committer.run("look", work).await.unwrap().map(secret)
+    }
+
+    #[tokio::test]
+    async fn a_grant_outlives_the_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(store.grant(&name()).await.unwrap(), None);
+        let version = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
+        store.touch(&name(), version.consent, Some(vec!["a".into(), "b".into()]), at(2)).await.unwrap();
+        store.touch(&name(), version.consent, None, at(3)).await.unwrap();
+        drop(store);
+        let store = Store::open(directory.path()).unwrap();
+        let grant = store.grant(&name()).await.unwrap().unwrap();
+        let expected = Grant {
+            refresh_token: token("r1"),
+            version,
+            origin: "import".into(),
+            scopes: Some(vec!["a".into(), "b".into()]),
+            obtained_at: at(1),
+            last_renewed_at: Some(at(3)),
+        };
+        assert_eq!(grant, expected);
+    }
+
+    #[tokio::test]
+    async fn a_token_is_replaced_by_compare_and_swap_and_the_one_before_it_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let first = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
+        let Replaced::Done(second) = store.replace_refresh_token(&name(), first, &token("r2"), at(2)).await.unwrap() else {
+            panic!()
+        };
+        assert_eq!(spare(&store).await, Some(token("r1")));
+        // Asked again after an answer that did not come: it is there.
+        assert_eq!(store.replace_refresh_token(&name(), first, &token("r2"), at(2)).await.unwrap(), Replaced::Done(second));
+        // A late one of the same consent is kept beside.
+        assert_eq!(store.replace_refresh_token(&name(), first, &token("r2b"), at(3)).await.unwrap(), Replaced::Late);
+        assert_eq!(spare(&store).await, Some(token("r2b")));
+        let grant = store.grant(&name()).await.unwrap().unwrap();
+        assert_eq!((grant.refresh_token, grant.version, grant.last_renewed_at), (token("r2"), second, Some(at(3))));
+    }
+
+    #[tokio::test]
+    async fn a_token_of_a_grant_that_is_no_more_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let first = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
+        let second = store.put_grant(&name(), &token("s1"), "import", at(1)).await.unwrap();
+        assert!(second.consent > first.consent && second.generation > first.generation);
+        assert_eq!(store.replace_refresh_token(&name(), first, &token("r2"), at(2)).await.unwrap(), Replaced::Superseded);
+        assert_eq!(store.grant(&name()).await.unwrap().unwrap().refresh_token, token("s1"));
+        let other = Name::parse("other").unwrap();
+        assert_eq!(store.replace_refresh_token(&other, first, &token("r2"), at(2)).await.unwrap(), Replaced::Superseded);
+    }
+
+    #[tokio::test]
+    async fn of_many_at_once_one_replaces_and_all_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let first = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..300 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                store.replace_refresh_token(&name(), first, &token(&format!("r2-{number}")), at(2)).await.unwrap()
+            });
+        }
+        let all = tasks.join_all().await;
+        assert_eq!(all.iter().filter(|replaced| matches!(replaced, Replaced::Done(_))).count(), 1);
+        assert_eq!(all.iter().filter(|replaced| **replaced == Replaced::Late).count(), 299);
+    }
+}

@@ -1,0 +1,334 @@
+//! One renewal, from the client secret's file to the landed token.
+//!
+//! The order matters: a rotated refresh token is durable before the access token that came with it lands. Should the store fail
+//! just then, both wait in memory, and the next attempt begins with saving them instead of spending another refresh token.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    World,
+    exchange::{self, exchange},
+    source::{Context, Key, Source, Unsaved},
+    status::rfc3339,
+};
+use crate::{
+    config::{ClientAuthentication, Link},
+    mail::Name,
+    oauth::{self, Authentication, Failure, Fault, Flight, Granted, Kind, Landing, Token, Trouble, What},
+    provider::{self, OAuthFault, OAuthOutcome, Provider},
+    secret::Secret,
+    store::{self, Grant, Replaced, Version},
+};
+
+/// The life of a token whose server does not tell it: half of what is usual, since one that ends earlier is refused upstream and
+/// then renewed, at the cost of a failed login.
+const ASSUMED_LIFE: Duration = Duration::from_secs(1800);
+
+/// Longest wait for a secret's file, which may lie on a disk that hangs.
+const SECRET_WAIT: Duration = Duration::from_secs(5);
+
+/// Advice where only time helps.
+const BY_ITSELF: &str = "it is tried again by itself";
+
+/// Makes a new access token and lands it, whatever happens.
+pub(super) async fn fly(source: Arc<Source>, world: Arc<World>, flight: Flight) {
+    let begun = Instant::now();
+    let mut landing = Approach { source: &source, world: &world, flight: Some(flight), begun };
+    let result = renew(&source, &world).await;
+    landing.land(result);
+}
+
+/// A flight that lands even when the renewal is torn down.
+struct Approach<'a> {
+    source: &'a Source,
+    world: &'a World,
+    flight: Option<Flight>,
+    begun: Instant,
+}
+
+impl Approach<'_> {
+    fn land(&mut self, result: Result<Token, Trouble>) {
+        let Some(flight) = self.flight.take() else { return };
+        let trouble = result.as_ref().err().cloned();
+        let until = result.as_ref().ok().map(|token| rfc3339(token.expires));
+        let landing = self.source.land(flight, result, self.world.now());
+        self.log(landing, until, trouble);
+        self.world.wake.notify_one();
+    }
+
+    fn log(&self, landing: Landing, until: Option<String>, trouble: Option<Trouble>) {
+        let ms = self.begun.elapsed().as_millis() as u64;
+        let link = self.source.link();
+        let mailbox = match &self.source.key {
+            Key::Mailbox(mailbox) => Some(tracing::field::display(mailbox)),
+            Key::Link(_) => None,
+        };
+        // Trouble made by the landing itself (an access token without life) is found there.
+        let trouble = trouble.or_else(|| self.source.look().0.trouble().cloned());
+        let text = trouble.map_or(String::new(), |trouble| format!("{}; {}", trouble.reason, trouble.advice));
+        match landing {
+            Landing::Renewed => {
+                let until = until.unwrap_or_default();
+                tracing::info!(event = "token.renewed", mailbox, link = %link, ms, "access token good until {until}");
+            }
+            Landing::Failed { news: true, next } => {
+                let next = next.map_or("not before the grant is another".into(), rfc3339);
+                tracing::warn!(event = "token.failed", mailbox, link = %link, ms, next, "no new access token: {text}");
+            }
+            // The same trouble again is no news; how often it was tried still shows at this level.
+            Landing::Failed { news: false, next } => {
+                let next = next.map(rfc3339);
+                tracing::debug!(event = "token.failed", mailbox, link = %link, ms, next, "still no new access token: {text}");
+            }
+            Landing::Outdated => {
+                tracing::debug!(event = "token.outdated", mailbox, link = %link, ms, "settings or grant changed during a renewal");
+            }
+        }
+    }
+}
+
+impl Drop for Approach<'_> {
+    fn drop(&mut self) {
+        self.land(Err(transient("the renewal was interrupted".into())));
+    }
+}
+
+fn transient(reason: String) -> Trouble {
+    Trouble { kind: Kind::Transient, reason, advice: BY_ITSELF.into(), retry_after: None }
+}
+
+fn kept_badly(error: store::Error) -> Trouble {
+    transient(error.to_string())
+}
+
+async fn renew(source: &Source, world: &World) -> Result<Token, Trouble> {
+    let context = source.context();
+    let secret = read_secret(&context.link).await;
+    source.remember_secret(secret.as_ref().ok().cloned().flatten());
+    match &source.key {
+        Key::Link(_) => {
+            let renewal = Renewal { source, world, context: &context, secret: secret? };
+            Ok(renewal.ask(What::ClientCredentials).await?.0)
+        }
+        Key::Mailbox(mailbox) => {
+            // What is unsaved comes first: it needs no secret.
+            if let Some(unsaved) = source.take_unsaved()
+                && let Some(token) = save(source, world, mailbox, unsaved).await?
+            {
+                return Ok(token);
+            }
+            Renewal { source, world, context: &context, secret: secret? }.refresh(mailbox).await
+        }
+    }
+}
+
+/// The link's client secret, read afresh; `None` where the client has none to show.
+pub(super) async fn read_secret(link: &Link) -> Result<Option<Secret>, Trouble> {
+    let Some(origin) = link.client_secret.clone().filter(|_| link.client_authentication != ClientAuthentication::None) else {
+        return Ok(None);
+    };
+    let fault = |reason: String| Trouble {
+        kind: Kind::Configuration,
+        reason: format!("client-secret of link {}: {reason}", link.name),
+        advice: "give the secret its file, readable for the service's user; it is taken up at once".into(),
+        retry_after: None,
+    };
+    let named = format!("{origin:?}");
+    let reading = tokio::task::spawn_blocking(move || origin.read().map_err(|error| error.to_string()));
+    let secret = match tokio::time::timeout(SECRET_WAIT, reading).await {
+        Ok(Ok(read)) => read.map_err(fault)?,
+        Ok(Err(_)) => return Err(transient("reading the client secret was interrupted".into())),
+        Err(_) => return Err(fault(format!("{named} was not read within {} seconds", SECRET_WAIT.as_secs()))),
+    };
+    match secret.expose().is_empty() {
+        true => Err(fault(format!("{named} is empty"))),
+        false => Ok(Some(secret)),
+    }
+}
+
+/// Makes a rotated refresh token durable; only then gives the access token out. `None`: the mailbox has another grant by now.
+async fn save(source: &Source, world: &World, mailbox: &Name, unsaved: Unsaved) -> Result<Option<Token>, Trouble> {
+    let Unsaved { expected, refresh_token, token } = &unsaved;
+    match world.store.replace_refresh_token(mailbox, *expected, refresh_token, world.now()).await {
+        Ok(Replaced::Done(version)) => {
+            source.remember_tried(Some(version));
+            Ok(Some(token.clone()))
+        }
+        Ok(Replaced::Late) => {
+            tracing::warn!(event = "grant.late", mailbox = %mailbox, "another process renewed the grant too; both tokens are kept");
+            Ok(Some(token.clone()))
+        }
+        Ok(Replaced::Superseded) => Ok(None),
+        Err(error) => {
+            source.keep_unsaved(unsaved);
+            Err(kept_badly(error))
+        }
+    }
+}
+
+/// What one renewal works with.
+struct Renewal<'a> {
+    source: &'a Source,
+    world: &'a World,
+    context: &'a Context,
+    secret: Option<Secret>,
+}
+
+impl Renewal<'_> {
+    /// Renews with the stored refresh token. When that is refused or replaced meanwhile, the store is read again, and another
+    /// token found there is tried: once, since servers lock accounts that repeat an `invalid_grant`.
+    async fn refresh(&self, mailbox: &Name) -> Result<Token, Trouble> {
+        let mut grant = self.stored(mailbox).await?;
+        for first in [true, false] {
+            self.source.remember_tried(Some(grant.version));
+            match self.ask(What::Refresh(&grant.refresh_token)).await {
+                Ok((token, granted)) => match self.keep(mailbox, &grant, token, granted).await? {
+                    Some(token) => return Ok(token),
+                    None if first => grant = self.stored(mailbox).await?,
+                    None => return Err(transient("the grant was replaced twice during one renewal".into())),
+                },
+                Err(trouble) if first && trouble.kind == Kind::Consent => {
+                    let stored = self.stored(mailbox).await?;
+                    if stored.refresh_token == grant.refresh_token {
+                        return Err(trouble);
+                    }
+                    grant = stored;
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        // Both rounds end above.
+        Err(transient("the grant changed during the renewal".into()))
+    }
+
+    async fn stored(&self, mailbox: &Name) -> Result<Grant, Trouble> {
+        let grant = self.world.store.grant(mailbox).await.map_err(kept_badly)?;
+        grant.ok_or_else(|| {
+            self.source.remember_tried(None);
+            Trouble {
+                kind: Kind::Consent,
+                reason: format!("mailbox {mailbox} has no grant yet"),
+                advice: format!("bring in a refresh token with `outlink grant import {mailbox}`"),
+                retry_after: None,
+            }
+        })
+    }
+
+    /// Keeps what came with the access token. `None`: the mailbox has another grant by now.
+    async fn keep(&self, mailbox: &Name, grant: &Grant, token: Token, granted: Granted) -> Result<Option<Token>, Trouble> {
+        let Version { consent, .. } = grant.version;
+        let token = match granted.refresh_token.filter(|new| *new != grant.refresh_token) {
+            Some(refresh_token) => {
+                let unsaved = Unsaved { expected: grant.version, refresh_token, token };
+                save(self.source, self.world, mailbox, unsaved).await?
+            }
+            None => Some(token),
+        };
+        if token.is_some()
+            && let Err(error) = self.world.store.touch(mailbox, consent, granted.scopes, self.world.now()).await
+        {
+            // Only the daily renewal after a restart reads it.
+            tracing::warn!(event = "grant.untouched", mailbox = %mailbox, "cannot note when the grant was renewed: {error}");
+        }
+        Ok(token)
+    }
+
+    /// One request to the token endpoint.
+    async fn ask(&self, what: What<'_>) -> Result<(Token, Granted), Trouble> {
+        let link = &self.context.link;
+        let request = oauth::Request {
+            endpoint: &link.token_endpoint,
+            client_id: &link.client_id,
+            authentication: authentication(link.client_authentication, self.secret.as_ref()),
+            scopes: scopes(link, what),
+            what,
+        };
+        // The life counts from here: an answer that took long has less of it left.
+        let obtained = self.world.now();
+        let http = self.context.http.clone();
+        let granted = request.send(move |request| exchange(http.clone(), request), obtained).await;
+        let granted = granted.map_err(|failure| self.trouble(failure, what))?;
+        let expires = obtained + granted.lifetime.unwrap_or(ASSUMED_LIFE);
+        Ok((Token { secret: granted.access_token.clone(), obtained, expires, stamp: 0 }, granted))
+    }
+
+    fn trouble(&self, failure: Failure<exchange::Error>, what: What<'_>) -> Trouble {
+        let at = self.source.endpoint();
+        match failure {
+            Failure::Refused(mut fault) => {
+                let refresh_token = match what {
+                    What::Refresh(token) => Some(token),
+                    What::ClientCredentials => None,
+                };
+                let secrets: Vec<&Secret> = self.secret.iter().chain(refresh_token).collect();
+                fault.scrub(&secrets);
+                self.judge(&fault, format!("{at} answered {fault}"), what)
+            }
+            Failure::Exchange(error) => transient(format!("{at} {error}")),
+            failure @ Failure::Unreadable { .. } => transient(format!("{at} {failure}")),
+        }
+    }
+
+    fn judge(&self, fault: &Fault, reason: String, what: What<'_>) -> Trouble {
+        let link = &self.context.link;
+        let verdict = provider::classify_oauth(
+            link.provider,
+            &OAuthFault {
+                status: fault.status,
+                error: fault.error.as_deref(),
+                description: fault.description.as_deref(),
+                subtype: fault.subtype.as_deref(),
+                codes: &fault.codes,
+            },
+        );
+        let kind = match (verdict.outcome, what) {
+            (OAuthOutcome::Transient, _) => Kind::Transient,
+            (OAuthOutcome::NeedsConsent, What::Refresh(_)) => Kind::Consent,
+            // A client that acts for itself has no grant to lose; its consent is the administrator's.
+            (OAuthOutcome::NeedsConsent, What::ClientCredentials) | (OAuthOutcome::NeedsAdministrator, _) => Kind::Administrator,
+            (OAuthOutcome::NeedsConfiguration, _) => Kind::Configuration,
+        };
+        let mailbox = self.context.mailbox.as_str();
+        let names = [
+            ("mailbox", mailbox),
+            ("link", link.name.as_str()),
+            ("client-id", &link.client_id),
+            ("tenant", link.tenant.as_deref().unwrap_or("common")),
+        ];
+        let advice = verdict.advice.map_or_else(|| plain_advice(kind, mailbox, &link.name), |advice| advice.fill(&names));
+        Trouble { kind, reason, advice, retry_after: fault.retry_after }
+    }
+}
+
+/// Advice where the provider's tables have none.
+fn plain_advice(kind: Kind, mailbox: &str, link: &Name) -> String {
+    match kind {
+        Kind::Transient => BY_ITSELF.into(),
+        Kind::Consent => format!("bring in a new refresh token with `outlink grant import {mailbox}`; the old one is kept"),
+        Kind::Administrator => {
+            format!("mend it in the provider's console, for the client of link {link}; it is probed by itself")
+        }
+        Kind::Configuration => format!("compare [link.{link}] with the provider's console; a changed secret is taken up at once"),
+    }
+}
+
+fn authentication(method: ClientAuthentication, secret: Option<&Secret>) -> Authentication<'_> {
+    match (method, secret) {
+        (ClientAuthentication::Post, Some(secret)) => Authentication::Post(secret),
+        (ClientAuthentication::Basic, Some(secret)) => Authentication::Basic(secret),
+        // Assertions were refused at `configure`.
+        (ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt, _) | (_, None) => Authentication::None,
+    }
+}
+
+/// A renewal names its scopes to Microsoft alone: there one refresh token may serve several resources, and the scopes choose. All
+/// others give what was consented when none are named (RFC 6749 §6), and refuse what was not.
+fn scopes<'a>(link: &'a Link, what: What<'_>) -> &'a [String] {
+    match (what, link.provider) {
+        (What::ClientCredentials, _) | (What::Refresh(_), Provider::Microsoft) => &link.scopes,
+        (What::Refresh(_), Provider::Google | Provider::Custom) => &[],
+    }
+}

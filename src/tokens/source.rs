@@ -1,0 +1,225 @@
+//! What makes the access tokens of one grant: the life of the current one, and what is remembered between renewals.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+use tokio::sync::watch;
+
+use crate::{
+    config::Link,
+    mail::Name,
+    oauth::{Ask, Flight, Health, Landing, Life, Token, Trouble},
+    secret::Secret,
+    store::Version,
+};
+
+/// How often a grant is renewed that nobody uses: it keeps refresh tokens from dying unused, and shows what is wrong early.
+pub(super) const IDLE: Duration = Duration::from_secs(24 * 3600);
+
+/// Whose token it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// The link's own: client credentials.
+    Link(Name),
+    /// The mailbox's: a refresh token.
+    Mailbox(Name),
+}
+
+/// What a renewal is made with.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub(super) link: Arc<Link>,
+    pub(super) http: reqwest::Client,
+    /// The mailbox; for a link's own token one of those that use it, to be named in advice.
+    pub(super) mailbox: Name,
+}
+
+/// A refresh token that the provider gave and the store did not take yet, with the access token that must wait for it.
+#[derive(Debug)]
+pub(super) struct Unsaved {
+    pub(super) expected: Version,
+    pub(super) refresh_token: Secret,
+    pub(super) token: Token,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) key: Key,
+    inner: Mutex<Inner>,
+    landed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    life: Life,
+    context: Context,
+    /// The client secret last used.
+    secret: Option<Secret>,
+    /// The refresh token last tried.
+    tried: Option<Version>,
+    unsaved: Option<Unsaved>,
+    /// The last renewal that anybody knows of, in the store too.
+    renewed: Option<SystemTime>,
+    /// Whether the store was asked for that.
+    asked_store: bool,
+}
+
+impl Source {
+    pub(super) fn new(key: Key, context: Context, stamp: u64) -> Self {
+        let inner = Inner {
+            life: Life::new(stamp),
+            context,
+            secret: None,
+            tried: None,
+            unsaved: None,
+            renewed: None,
+            asked_store: false,
+        };
+        Self { key, inner: Mutex::new(inner), landed: watch::Sender::new(()) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Settings were loaded again: what was wrong is tried at once, and a token for another client or scope is dropped.
+    pub(super) fn take_up(&self, context: Context, now: SystemTime) {
+        let mut inner = self.inner();
+        match (inner.context.link == context.link, super::same_tokens(&inner.context.link, &context.link)) {
+            (true, _) => inner.life.retry_now(now),
+            (false, keep_token) => inner.life.renew_ground(keep_token),
+        }
+        inner.context = context;
+    }
+
+    /// Another refresh token is in the store.
+    pub(super) fn new_grant(&self) {
+        let mut inner = self.inner();
+        inner.life.renew_ground(false);
+        (inner.tried, inner.renewed, inner.asked_store) = (None, None, true);
+    }
+
+    pub(super) fn ask(&self, now: SystemTime, refused: Option<u64>) -> Ask {
+        self.inner().life.ask(now, refused)
+    }
+
+    pub(super) fn landings(&self) -> watch::Receiver<()> {
+        self.landed.subscribe()
+    }
+
+    pub(super) fn land(&self, flight: Flight, result: Result<Token, Trouble>, now: SystemTime) -> Landing {
+        let mut inner = self.inner();
+        let landing = inner.life.land(flight, result, now, chance());
+        if landing == Landing::Renewed {
+            inner.renewed = Some(now);
+        }
+        drop(inner);
+        self.landed.send_replace(());
+        landing
+    }
+
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.inner().life.is_in_flight()
+    }
+
+    pub(super) fn context(&self) -> Context {
+        self.inner().context.clone()
+    }
+
+    pub(super) fn link(&self) -> Name {
+        self.inner().context.link.name.clone()
+    }
+
+    /// The token endpoint as messages name it: without user, password and query.
+    pub(super) fn endpoint(&self) -> String {
+        let mut url = self.inner().context.link.token_endpoint.clone();
+        let _ = (url.set_username(""), url.set_password(None));
+        url.set_query(None);
+        format!("token endpoint {url}")
+    }
+
+    /// Health and the token's end.
+    pub(super) fn look(&self) -> (Health, Option<SystemTime>) {
+        let inner = self.inner();
+        (inner.life.health().clone(), inner.life.token().map(|token| token.expires))
+    }
+
+    /// The stamp of the last token.
+    pub(super) fn stamp(&self) -> u64 {
+        self.inner().life.stamp()
+    }
+
+    pub(super) fn remember_secret(&self, secret: Option<Secret>) {
+        self.inner().secret = secret;
+    }
+
+    pub(super) fn remember_tried(&self, version: Option<Version>) {
+        self.inner().tried = version;
+    }
+
+    pub(super) fn keep_unsaved(&self, unsaved: Unsaved) {
+        self.inner().unsaved = Some(unsaved);
+    }
+
+    pub(super) fn take_unsaved(&self) -> Option<Unsaved> {
+        self.inner().unsaved.take()
+    }
+
+    /// Whether the client secret is another than the one last used; then what it stopped is tried at once.
+    pub(super) fn note_secret(&self, secret: Option<&Secret>, now: SystemTime) {
+        let mut inner = self.inner();
+        if inner.secret.as_ref() != secret {
+            inner.life.retry_now(now);
+        }
+    }
+
+    /// The store's refresh token; where it is another than the one last tried, a stopped source begins again.
+    pub(super) fn note_stored(&self, version: Option<Version>) {
+        let mut inner = self.inner();
+        if inner.tried != version && matches!(inner.life.health(), Health::Stopped { .. }) {
+            inner.life.renew_ground(true);
+            inner.tried = version;
+        }
+    }
+
+    /// What the store knows of the last renewal, of an earlier process.
+    pub(super) fn note_renewed(&self, renewed: Option<SystemTime>) {
+        let mut inner = self.inner();
+        inner.asked_store = true;
+        inner.renewed = inner.renewed.max(renewed);
+    }
+
+    pub(super) fn knows_last_renewal(&self) -> bool {
+        matches!(self.key, Key::Link(_)) || self.inner().asked_store
+    }
+
+    /// Begins what is due in the background: the renewal ahead of need where the token is in use, else one a day.
+    pub(super) fn begin_background(&self, now: SystemTime, used: bool, refused: Option<u64>) -> Option<Flight> {
+        let mut inner = self.inner();
+        let idle_due = inner.renewed.is_none_or(|renewed| now >= renewed + IDLE);
+        let wanted = match used {
+            true => inner.life.wants_renewal(now, refused),
+            false => idle_due,
+        };
+        wanted.then(|| inner.life.begin(now)).flatten()
+    }
+
+    /// When the background has something to do next; `None` while a renewal is in the air or nothing helps.
+    pub(super) fn due(&self, used: bool) -> Option<SystemTime> {
+        let inner = self.inner();
+        let due = inner.life.due()?;
+        match used {
+            true => Some(due),
+            false => Some(inner.renewed.map_or(due, |renewed| due.max(renewed + IDLE))),
+        }
+    }
+}
+
+/// A number from 0 to 1, by chance. Without a source of chance there is no jitter, which only costs evenness.
+fn chance() -> f64 {
+    let mut bytes = [0; 4];
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}

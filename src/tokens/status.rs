@@ -1,0 +1,94 @@
+//! How a mailbox stands, for commands and the control socket.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use std::time::SystemTime;
+
+use super::{Entry, Route};
+use crate::{
+    mail::Name,
+    oauth::{Health, Kind, Trouble},
+};
+
+/// How a mailbox stands; no secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The mailbox.
+    pub mailbox: String,
+    /// Its link.
+    pub link: String,
+    /// The link's grant.
+    pub grant: Option<String>,
+    /// How renewing goes.
+    pub state: State,
+    /// When its access token ends, RFC 3339; `None` when there is none that lives.
+    pub access_token_until: Option<String>,
+    /// What is wrong.
+    pub reason: Option<String>,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+/// How renewing goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The last renewal brought a token.
+    Ready,
+    /// Renewing fails for now; it is tried again.
+    RenewingFails,
+    /// Only a new consent helps.
+    NeedsConsent,
+    /// An administrator must mend something.
+    NeedsRepair,
+    /// No token was needed yet.
+    None,
+}
+
+impl From<&Trouble> for State {
+    fn from(trouble: &Trouble) -> Self {
+        match trouble.kind {
+            Kind::Transient => Self::RenewingFails,
+            Kind::Consent => Self::NeedsConsent,
+            Kind::Administrator | Kind::Configuration => Self::NeedsRepair,
+        }
+    }
+}
+
+impl Status {
+    pub(super) fn of(mailbox: &Name, entry: &Entry, now: SystemTime) -> Self {
+        let bare = Self {
+            mailbox: mailbox.to_string(),
+            link: entry.link.to_string(),
+            grant: entry.grant.map(|grant| grant.to_string()),
+            state: State::None,
+            access_token_until: None,
+            reason: None,
+            advice: None,
+        };
+        let source = match &entry.route {
+            Route::Source(source) => source,
+            Route::Repair { reason, advice } => {
+                return Self { state: State::NeedsRepair, reason: Some(reason.clone()), advice: Some(advice.clone()), ..bare };
+            }
+        };
+        let (health, expires) = source.look();
+        let state = match &health {
+            Health::Well if expires.is_some() => State::Ready,
+            Health::Well => State::None,
+            Health::Failing { trouble, .. } | Health::Probing { trouble, .. } | Health::Stopped { trouble } => trouble.into(),
+        };
+        let trouble = health.trouble();
+        Self {
+            state,
+            access_token_until: expires.filter(|expires| *expires > now).map(rfc3339),
+            reason: trouble.map(|trouble| trouble.reason.clone()),
+            advice: trouble.map(|trouble| trouble.advice.clone()),
+            ..bare
+        }
+    }
+}
+
+pub(super) fn rfc3339(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
+}

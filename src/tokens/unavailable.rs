@@ -1,0 +1,76 @@
+//! Why there is no access token, and why a grant was not taken.
+
+use crate::{
+    mail::Name,
+    oauth::{Kind, Trouble},
+    store,
+};
+
+/// Why there is no access token. Its text is one line for logs, without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Time mends it.
+    #[error("no access token for now: {reason}")]
+    Transient {
+        /// What was tried and what came of it.
+        reason: String,
+    },
+    /// Only a person's new consent mends it.
+    #[error("no access token until there is a new consent: {reason}; {advice}")]
+    NeedsConsent {
+        /// What was tried and what came of it.
+        reason: String,
+        /// The next step.
+        advice: String,
+    },
+    /// An administrator mends it, here or at the provider.
+    #[error("no access token until this is repaired: {reason}; {advice}")]
+    NeedsRepair {
+        /// What was tried and what came of it.
+        reason: String,
+        /// The next step.
+        advice: String,
+    },
+}
+
+impl From<Trouble> for Unavailable {
+    fn from(Trouble { kind, reason, advice, .. }: Trouble) -> Self {
+        match kind {
+            Kind::Transient => Self::Transient { reason: format!("{reason}; {advice}") },
+            Kind::Consent => Self::NeedsConsent { reason, advice },
+            Kind::Administrator | Kind::Configuration => Self::NeedsRepair { reason, advice },
+        }
+    }
+}
+
+/// Why a grant was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such mailbox.
+    #[error("mailbox {mailbox} is not configured; the names are those of the [mailbox.NAME] tables")]
+    UnknownMailbox {
+        /// Which.
+        mailbox: Name,
+    },
+    /// Its link uses no refresh token.
+    #[error(
+        "mailbox {mailbox} takes no refresh token: its link {link} has grant = \"{grant}\"; only links with grant = \"authorization-code\" keep one"
+    )]
+    OtherGrant {
+        /// Which mailbox.
+        mailbox: Name,
+        /// Its link.
+        link: Name,
+        /// The link's grant.
+        grant: String,
+    },
+    /// What was given is no token.
+    #[error("this cannot be a refresh token: {why}; give the token alone, as the provider issued it")]
+    NoToken {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store did not keep it.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
