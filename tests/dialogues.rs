@@ -19,6 +19,8 @@
 //! The host behind the session: the one app is `app` with the password `secret`; senders with the local part `denied` get
 //! `550 5.7.1`, recipients `refused` and `later` get `550 5.1.1` and `450 4.2.1`; a message gets `250 2.0.0 accepted`.
 
+#![allow(clippy::unwrap_used)]
+
 use outlink::{
     mail::Address,
     smtp::{

@@ -18,6 +18,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves apps on `socket` until `stop` is true (or its sender is gone), then returns when every session has ended: those
 /// within a message finish it, the others get `421`.
+#[expect(clippy::too_many_arguments, reason = "each is another thing, given once, by one caller")]
 pub async fn serve<H: Host>(
     socket: TcpListener,
     listener: Arc<Listener>,
@@ -27,7 +28,7 @@ pub async fn serve<H: Host>(
     stop: watch::Receiver<bool>,
 ) {
     let doors = Arc::new(Doors::default());
-    let surroundings = Arc::new(Surroundings { listener, host, spool, hostname });
+    let around = Arc::new(Surroundings { listener, host, spool, hostname });
     let mut sessions = JoinSet::new();
     let mut stopped = stop.clone();
     loop {
@@ -37,24 +38,13 @@ pub async fn serve<H: Host>(
             Some(ended) = sessions.join_next() => report(ended),
             accepted = socket.accept() => match accepted {
                 Ok((stream, client)) => {
-                    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-                    match doors.enter(&surroundings.listener, client.ip()) {
-                        Ok(place) => {
-                            let connection = Connection::new(Arc::clone(&surroundings), stream, client, stop.clone());
-                            sessions.spawn(async move {
-                                connection.run().await;
-                                drop(place);
-                            });
-                        }
-                        Err(refusal) => refuse(&surroundings.listener, stream, client, refusal),
+                    if let Some(session) = admit(&around, &doors, stream, client, &stop) {
+                        sessions.spawn(session);
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        listener = %surroundings.listener.name,
-                        %error,
-                        "cannot accept a connection; raise the limit of open files if this repeats"
-                    );
+                    let listener = &around.listener.name;
+                    tracing::warn!(%listener, %error, "cannot accept a connection; if this repeats, raise the limit of open files");
                     tokio::time::sleep(PAUSE).await;
                 }
             },
@@ -63,6 +53,31 @@ pub async fn serve<H: Host>(
     drop(socket);
     while let Some(ended) = sessions.join_next().await {
         report(ended);
+    }
+}
+
+/// The session of a new connection, if it may come in.
+fn admit<H: Host>(
+    around: &Arc<Surroundings<H>>,
+    doors: &Arc<Doors>,
+    stream: TcpStream,
+    client: SocketAddr,
+    stop: &watch::Receiver<bool>,
+) -> Option<impl Future<Output = ()> + Send + use<H>> {
+    // On a socket for both families an IPv4 address comes wrapped in an IPv6 one.
+    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+    match doors.enter(&around.listener, client.ip()) {
+        Ok(place) => {
+            let connection = Connection::new(Arc::clone(around), stream, client, stop.clone());
+            Some(async move {
+                connection.run().await;
+                drop(place);
+            })
+        }
+        Err(refusal) => {
+            refuse(&around.listener, stream, client, refusal);
+            None
+        }
     }
 }
 
