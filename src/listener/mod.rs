@@ -1,1 +1,16 @@
-//! stub
+//! Sockets on which apps submit mail (RFC 6409): accept, count, run the pure session over the bytes, ask the host, spool bodies.
+//!
+//! Layer 4. It knows neither apps nor mailboxes: whoever implements [`Host`] says who may send what, and takes the message.
+//! Memory is bounded for each connection by its buffers, whatever the size of a message.
+
+mod connection;
+mod doors;
+mod host;
+mod incoming;
+mod received;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+pub use host::{Host, Submission};
+pub use serve::serve;

@@ -1,0 +1,329 @@
+//! One connection: reads, lets the session decide, carries out its actions, writes.
+
+use super::{
+    host::{Host, Submission},
+    incoming::Incoming,
+    serve::until_true,
+};
+use crate::{
+    config::{App, Auth, Listener},
+    mail::Envelope,
+    secret::Secret,
+    smtp::{
+        Reply,
+        server::{Action, Closing, Rules, Session},
+    },
+    store::Spool,
+};
+use std::{fmt, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
+
+/// What an idle connection reads into: a pipelined group of commands fits.
+const SMALL: usize = 2 * 1024;
+
+/// What a message is read into.
+const LARGE: usize = 32 * 1024;
+
+/// Unsent replies that are not held back any longer.
+const MOST_UNSENT: usize = 8 * 1024;
+
+/// How long replies to earlier commands of a pipelined group wait for the answer to a slow one, to leave in one packet.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a closed connection is listened to, so that the peer can read our last reply before a reset destroys it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What all connections of a listener share.
+pub(super) struct Surroundings<H> {
+    pub(super) listener: Arc<Listener>,
+    pub(super) host: Arc<H>,
+    pub(super) spool: Spool,
+    pub(super) hostname: Arc<str>,
+}
+
+/// A connection and its session.
+pub(super) struct Connection<H> {
+    around: Arc<Surroundings<H>>,
+    stream: TcpStream,
+    client: SocketAddr,
+    stop: watch::Receiver<bool>,
+    session: Session,
+    app: Option<Arc<App>>,
+    /// By when the next command must be complete; a trickle of octets does not move it.
+    deadline: Instant,
+    incoming: Option<Incoming>,
+    accepted: u32,
+    /// What is read into; its length is its size.
+    input: Vec<u8>,
+    body: Vec<u8>,
+    scratch: Vec<u8>,
+    unsent: Vec<u8>,
+}
+
+/// Why a connection ended.
+enum Ending {
+    Closed(Closing),
+    ByPeer,
+    TimedOut,
+    Stopped,
+    Broken(io::Error),
+}
+
+impl<H: Host> Connection<H> {
+    pub(super) fn new(around: Arc<Surroundings<H>>, stream: TcpStream, client: SocketAddr, stop: watch::Receiver<bool>) -> Self {
+        let listener = &around.listener;
+        let app = match listener.auth {
+            Auth::Required => None,
+            Auth::Optional | Auth::None => around.host.known_by_address(listener, client.ip()),
+        };
+        let rules = Rules {
+            hostname: Arc::clone(&around.hostname),
+            offers_auth: listener.auth != Auth::None,
+            message_size: listener.limits.message_size,
+            recipients: listener.limits.recipients,
+            errors: listener.limits.errors,
+        };
+        let deadline = Instant::now() + listener.limits.idle;
+        Self {
+            session: Session::new(rules, app.is_some()),
+            around,
+            stream,
+            client,
+            stop,
+            app,
+            deadline,
+            incoming: None,
+            accepted: 0,
+            input: vec![0; SMALL],
+            body: Vec::new(),
+            scratch: Vec::new(),
+            unsent: Vec::new(),
+        }
+    }
+
+    /// Serves the app to the end.
+    pub(super) async fn run(mut self) {
+        let listener = Arc::clone(&self.around.listener);
+        tracing::info!(event = "session.opened", listener = %listener.name, client = %self.client, "connection opened");
+        // Replies are small and waited for: none may wait for the ACK of another.
+        _ = self.stream.set_nodelay(true);
+        let ending = match self.converse().await {
+            Ok(never) => match never {},
+            Err(ending) => ending,
+        };
+        self.incoming = None;
+        self.part(&ending).await;
+        let (name, client, app) = (&listener.name, self.client, self.app.as_ref().map(|app| app.name.as_str()));
+        match ending {
+            Ending::Closed(Closing::Http | Closing::Tls) => {
+                tracing::warn!(event = "session.refused", listener = %name, %client, reason = %ending, "connection refused");
+            }
+            _ => tracing::info!(
+                event = "session.closed",
+                listener = %name,
+                %client,
+                app,
+                messages = self.accepted,
+                reason = %ending,
+                "connection closed"
+            ),
+        }
+    }
+
+    async fn converse(&mut self) -> Result<std::convert::Infallible, Ending> {
+        self.work(0).await?;
+        loop {
+            self.flush().await?;
+            let count = self.read().await?;
+            self.work(count).await?;
+            // Grown where more seems to come, so that idle connections stay small.
+            if count == self.input.len() && count < LARGE || self.session.is_in_body() && self.input.len() < LARGE {
+                self.input.resize(LARGE, 0);
+            }
+        }
+    }
+
+    /// Waits for octets: for the rest of a command until its deadline, for those of a message each time anew.
+    async fn read(&mut self) -> Result<usize, Ending> {
+        let mut deadline = self.deadline;
+        if self.session.is_in_body() {
+            deadline = Instant::now() + self.around.listener.limits.idle;
+        }
+        let may_stop = !self.session.is_in_message();
+        let read = timeout_at(deadline, self.stream.read(&mut self.input));
+        let count = tokio::select! {
+            biased;
+            () = until_true(&mut self.stop), if may_stop => return Err(Ending::Stopped),
+            count = read => count.map_err(|_| Ending::TimedOut)?.map_err(Ending::Broken)?,
+        };
+        if count == 0 { Err(Ending::ByPeer) } else { Ok(count) }
+    }
+
+    /// Lets the session work off the first `count` octets of the input.
+    async fn work(&mut self, count: usize) -> Result<(), Ending> {
+        let mut input = std::mem::take(&mut self.input);
+        let worked = self.work_off(&input[..count]).await;
+        if matches!(worked, Ok(true)) {
+            // A password was in there.
+            input[..count].fill(0);
+        }
+        self.input = input;
+        worked.map(|_| ())
+    }
+
+    /// True when the octets held a password.
+    async fn work_off(&mut self, mut rest: &[u8]) -> Result<bool, Ending> {
+        let mut has_password = false;
+        while let Some(action) = self.session.next(&mut rest, &mut self.body) {
+            self.deadline = Instant::now() + self.around.listener.limits.idle;
+            has_password |= matches!(action, Action::Authenticate { .. });
+            self.carry_out(action).await?;
+        }
+        Ok(has_password)
+    }
+
+    async fn carry_out(&mut self, action: Action) -> Result<(), Ending> {
+        match action {
+            Action::Reply(reply) => return self.say(&reply).await,
+            Action::Authenticate { user, password } => self.authenticate(user, password).await?,
+            Action::Mail(sender) => {
+                let verdict = self.app().and_then(|app| self.around.host.mail(app, sender.as_ref()));
+                self.session.decide(verdict);
+            }
+            Action::Recipient(recipient) => {
+                let accepted = self.session.envelope().map_or(0, |envelope| envelope.recipients.len());
+                let verdict = self.app().and_then(|app| self.around.host.recipient(app, accepted, &recipient));
+                self.session.decide(verdict);
+            }
+            Action::Begin => {
+                let around = &self.around;
+                self.incoming = self
+                    .session
+                    .envelope()
+                    .map(|envelope| Incoming::begin(&self.session, envelope, self.client, &around.hostname, &around.spool));
+            }
+            Action::Body => {
+                if let Some(incoming) = &mut self.incoming {
+                    incoming.push(&self.body, &mut self.scratch).await;
+                }
+                self.body.clear();
+            }
+            Action::Discard => self.incoming = None,
+            Action::Message(envelope) => self.message(envelope).await?,
+            Action::Close(why) => return Err(Ending::Closed(why)),
+        }
+        Ok(())
+    }
+
+    /// The session asks only about a proven app; should that fail, nobody may send.
+    fn app(&self) -> Result<&App, Reply> {
+        self.app.as_deref().ok_or_else(|| Reply::new(530, Some((7, 0)), "authentication required"))
+    }
+
+    async fn authenticate(&mut self, user: String, password: Secret) -> Result<(), Ending> {
+        let around = Arc::clone(&self.around);
+        let peer = self.client.ip();
+        let app = self.patiently(around.host.authenticate(&around.listener, peer, &user, password)).await?;
+        self.session.authenticated(app.is_some());
+        if app.is_some() {
+            self.app = app;
+        }
+        Ok(())
+    }
+
+    async fn message(&mut self, envelope: Envelope) -> Result<(), Ending> {
+        let around = Arc::clone(&self.around);
+        let (Some(incoming), Some(app)) = (self.incoming.take(), self.app.clone()) else {
+            self.session.settle(Reply::new(451, Some((3, 0)), "message lost, try again"));
+            return Ok(());
+        };
+        let id = incoming.id;
+        let reply = match incoming.finish(&mut self.scratch).await {
+            Ok((body, findings)) => {
+                let (listener, client) = (Arc::clone(&around.listener), self.client);
+                let submission = Submission { id, app, listener, client, envelope, body, findings };
+                self.patiently(around.host.message(submission)).await?
+            }
+            Err(error) => {
+                tracing::error!(
+                    %id,
+                    app = %app.name,
+                    listener = %around.listener.name,
+                    client = %self.client,
+                    %error,
+                    "cannot keep a message in the state directory; see to its space and permissions"
+                );
+                Reply::new(452, Some((3, 1)), "no room for the message, try again later")
+            }
+        };
+        self.accepted += u32::from(reply.is_positive());
+        self.session.settle(reply);
+        Ok(())
+    }
+
+    /// Waits for the host; replies that are ready leave when it takes long.
+    async fn patiently<T>(&mut self, answer: impl Future<Output = T>) -> Result<T, Ending> {
+        let mut answer = pin!(answer);
+        if self.unsent.is_empty() {
+            return Ok(answer.await);
+        }
+        if let Ok(answer) = timeout(PATIENCE, &mut answer).await {
+            return Ok(answer);
+        }
+        self.flush().await?;
+        Ok(answer.await)
+    }
+
+    async fn say(&mut self, reply: &Reply) -> Result<(), Ending> {
+        reply.write_to(&mut self.unsent);
+        if self.unsent.len() >= MOST_UNSENT { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), Ending> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let written = timeout(self.around.listener.limits.idle, self.stream.write_all(&self.unsent)).await;
+        self.unsent.clear();
+        written.map_err(|_| Ending::TimedOut)?.map_err(Ending::Broken)
+    }
+
+    /// Says the last words and closes.
+    async fn part(&mut self, ending: &Ending) {
+        match ending {
+            Ending::Closed(_) => {}
+            Ending::Stopped => Reply::new(421, Some((3, 2)), "this server stops, try again later").write_to(&mut self.unsent),
+            Ending::TimedOut => Reply::new(421, Some((4, 2)), "nothing came for too long").write_to(&mut self.unsent),
+            Ending::ByPeer | Ending::Broken(_) => return,
+        }
+        let farewell = async {
+            self.stream.write_all(&self.unsent).await?;
+            self.stream.shutdown().await?;
+            while self.stream.read(&mut self.input).await? > 0 {}
+            Ok::<(), io::Error>(())
+        };
+        _ = timeout(LINGER, farewell).await;
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed(Closing::Quit) => "the app said QUIT",
+            Self::Closed(Closing::Errors) => "too many commands in error",
+            Self::Closed(Closing::Http) => "an HTTP request came instead of SMTP",
+            Self::Closed(Closing::Tls) => "a TLS handshake came to a listener without TLS; set the app to plain SMTP",
+            Self::Closed(Closing::Flood) => "a line or refused message did not end",
+            Self::Closed(Closing::Unframed) => "a BDAT had no readable size",
+            Self::ByPeer => "the app closed the connection",
+            Self::TimedOut => "nothing came, or nothing was read, for too long",
+            Self::Stopped => "the listener stops",
+            Self::Broken(error) => return write!(f, "the connection broke: {error}"),
+        })
+    }
+}

@@ -1,0 +1,59 @@
+//! What a listener asks, and what it hands over.
+
+use crate::{
+    config::{App, Listener},
+    mail::{Address, Envelope, Findings, Id, Recipient},
+    secret::Secret,
+    smtp::Reply,
+    store::Body,
+};
+use std::{
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+/// Who decides about apps and messages.
+pub trait Host: Send + Sync + 'static {
+    /// The app that `peer` proves by its address alone. Never asked where the listener requires a password.
+    fn known_by_address(&self, listener: &Listener, peer: IpAddr) -> Option<Arc<App>>;
+
+    /// The app whose password this is. Must end in bounded time; `None` is answered `535 5.7.8`, after whatever delay and log
+    /// line the host finds right.
+    fn authenticate(
+        &self,
+        listener: &Listener,
+        peer: IpAddr,
+        user: &str,
+        password: Secret,
+    ) -> impl Future<Output = Option<Arc<App>>> + Send;
+
+    /// Whether `app` may send from `sender` now; `None` is the null sender.
+    fn mail(&self, app: &App, sender: Option<&Address>) -> Result<(), Reply>;
+
+    /// Whether one more recipient is taken, beside the `accepted` ones.
+    fn recipient(&self, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply>;
+
+    /// Takes a whole message; the reply is the app's final one. Must end in bounded time. If the connection task is dropped, the
+    /// wait ends with it.
+    fn message(&self, submission: Submission) -> impl Future<Output = Reply> + Send;
+}
+
+/// A message as it was submitted, prepared for relaying (RFC 6409 §8).
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Its id, already in its Received field.
+    pub id: Id,
+    /// Who sent it.
+    pub app: Arc<App>,
+    /// Where it came in.
+    pub listener: Arc<Listener>,
+    /// From where.
+    pub client: SocketAddr,
+    /// From whom, to whom.
+    pub envelope: Envelope,
+    /// Its octets.
+    pub body: Body,
+    /// What was seen in its header.
+    pub findings: Findings,
+}

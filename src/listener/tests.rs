@@ -1,0 +1,303 @@
+//! The listener over real loopback sockets, with a host that keeps what it is given.
+
+use super::*;
+use crate::{
+    config::{App, Auth, Delivery, Listener, ListenerLimits, ListenerTls},
+    mail::{Address, Name, Recipient},
+    secret::Secret,
+    smtp::Reply,
+    store::{Body, Spool},
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, Semaphore, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) fn listener() -> Listener {
+    Listener {
+        name: Name::parse("local").unwrap(),
+        bind: "127.0.0.1:0".parse().unwrap(),
+        tls: ListenerTls::Off,
+        auth: Auth::Required,
+        networks: vec!["127.0.0.0/8".parse().unwrap()],
+        delivery: Delivery::Direct,
+        direct_wait: Duration::from_secs(60),
+        limits: ListenerLimits {
+            message_size: 1_000_000,
+            recipients: 100,
+            connections: 100,
+            connections_per_address: 100,
+            errors: 10,
+            idle: PATIENCE,
+        },
+    }
+}
+
+fn app() -> Arc<App> {
+    Arc::new(App {
+        name: Name::parse("crowd").unwrap(),
+        user: "crowd".into(),
+        passwords: vec![],
+        networks: vec![],
+        mailbox: Name::parse("alerts").unwrap(),
+        delivery: None,
+        direct_wait: None,
+    })
+}
+
+#[derive(Default)]
+struct FakeHost {
+    is_known: bool,
+    /// `message` waits for it where set.
+    gate: Option<Arc<Semaphore>>,
+    reached: Notify,
+    taken: Mutex<Vec<Submission>>,
+}
+
+impl Host for FakeHost {
+    fn known_by_address(&self, _: &Listener, _: IpAddr) -> Option<Arc<App>> {
+        self.is_known.then(app)
+    }
+
+    async fn authenticate(&self, _: &Listener, _: IpAddr, user: &str, password: Secret) -> Option<Arc<App>> {
+        (user == "crowd" && password.expose() == "secret").then(app)
+    }
+
+    fn mail(&self, _: &App, sender: Option<&Address>) -> Result<(), Reply> {
+        let is_denied = sender.is_some_and(|sender| sender.local() == "denied");
+        if is_denied { Err(Reply::new(550, Some((7, 1)), "not yours")) } else { Ok(()) }
+    }
+
+    fn recipient(&self, _: &App, accepted: usize, _: &Recipient) -> Result<(), Reply> {
+        if accepted < 2 { Ok(()) } else { Err(Reply::new(452, Some((5, 3)), "enough")) }
+    }
+
+    async fn message(&self, submission: Submission) -> Reply {
+        self.reached.notify_one();
+        if let Some(gate) = &self.gate {
+            gate.acquire().await.unwrap().forget();
+        }
+        let reply = Reply::new(250, Some((0, 0)), format!("accepted as {}", submission.id));
+        self.taken.lock().unwrap().push(submission);
+        reply
+    }
+}
+
+struct Served {
+    address: SocketAddr,
+    host: Arc<FakeHost>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    directory: tempfile::TempDir,
+}
+
+impl Served {
+    async fn start(listener: Listener, host: FakeHost) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::open(directory.path().join("spool")).unwrap();
+        let socket = TcpListener::bind(listener.bind).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let host = Arc::new(host);
+        let serving = serve(socket, Arc::new(listener), Arc::clone(&host), spool, "relay.example".into(), stopped);
+        Self { address, host, stop, task: tokio::spawn(serving), directory }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// All replies to `input`, sent at once, until the server closes.
+    async fn talk(&self, input: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(input).await.unwrap();
+        rest(&mut stream).await
+    }
+
+    async fn end(self) {
+        self.stop.send(true).unwrap();
+        timeout(PATIENCE, self.task).await.expect("the listener does not stop").unwrap();
+    }
+}
+
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("the server does not close").unwrap();
+    String::from_utf8(all).unwrap()
+}
+
+/// Reads until what came ends with `text`.
+async fn until(stream: &mut TcpStream, text: &str) -> String {
+    let mut all = Vec::new();
+    while !all.ends_with(text.as_bytes()) {
+        let count = timeout(PATIENCE, stream.read_buf(&mut all)).await.expect("the reply does not come").unwrap();
+        assert!(count > 0, "closed after {}", all.escape_ascii());
+    }
+    String::from_utf8(all).unwrap()
+}
+
+async fn octets(body: &Body) -> Vec<u8> {
+    let (mut reader, mut all) = (body.reader().await.unwrap(), Vec::new());
+    loop {
+        let piece = reader.next().await.unwrap();
+        if piece.is_empty() {
+            return all;
+        }
+        all.extend_from_slice(&piece);
+    }
+}
+
+fn codes(replies: &str) -> String {
+    let last_lines = replies.lines().filter(|line| line.as_bytes().get(3) == Some(&b' '));
+    last_lines.map(|line| &line[..3]).collect::<Vec<_>>().join(" ")
+}
+
+const LOGIN: &str = "EHLO app\r\nAUTH PLAIN AGNyb3dkAHNlY3JldA==\r\n";
+
+#[tokio::test]
+async fn a_pipelined_message_reaches_the_host_prepared() {
+    let served = Served::start(listener(), FakeHost::default()).await;
+    let message = "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: x\r\n\r\n..a\nb\r\n.\r\n";
+    let chunked = "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nBDAT 4 LAST\r\nb\r\n.QUIT\r\n";
+    let replies = served.talk(format!("{LOGIN}{message}{chunked}").as_bytes()).await;
+    assert_eq!(codes(&replies), "220 250 235 250 250 354 250 250 250 250 221", "{replies}");
+    {
+        let taken = served.host.taken.lock().unwrap().clone();
+        let [first, second] = taken.as_slice() else { panic!("{} messages", taken.len()) };
+        let text = String::from_utf8(octets(&first.body).await).unwrap();
+        assert!(text.starts_with("Received: from app ([127.0.0.1])\r\n\tby relay.example with ESMTPA id "), "{text}");
+        assert!(text.contains(&first.id.to_string()) && text.contains("for <b@example.com>;"), "{text}");
+        assert!(text.ends_with("Subject: x\r\n\r\n.a\r\nb\r\n"), "{text}");
+        assert!(octets(&second.body).await.ends_with(b"b\r\n."));
+        assert_eq!((first.app.name.as_str(), first.envelope.recipients.len()), ("crowd", 1));
+        assert_ne!(first.id, second.id);
+    }
+    served.end().await;
+}
+
+#[tokio::test]
+async fn the_host_decides_about_password_sender_and_recipients() {
+    let served = Served::start(listener(), FakeHost { is_known: true, ..FakeHost::default() }).await;
+    let wrong = "AUTH PLAIN AGNyb3dkAHdyb25n\r\nMAIL FROM:<>\r\n";
+    let senders = "MAIL FROM:<denied@b>\r\nMAIL FROM:<>\r\n";
+    let recipients = "RCPT TO:<a>\r\n".repeat(3);
+    let replies = served.talk(format!("{wrong}{LOGIN}{senders}{recipients}QUIT\r\n").as_bytes()).await;
+    assert_eq!(codes(&replies), "220 535 530 250 235 550 250 250 250 452 221");
+    served.end().await;
+
+    // By address alone, where the listener allows that.
+    let optional = Listener { auth: Auth::Optional, ..listener() };
+    let served = Served::start(optional, FakeHost { is_known: true, ..FakeHost::default() }).await;
+    assert_eq!(codes(&served.talk(b"MAIL FROM:<>\r\nQUIT\r\n").await), "220 250 221");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn large_messages_go_to_a_file_and_too_large_ones_leave_nothing() {
+    let served = Served::start(listener(), FakeHost::default()).await;
+    let start = format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<a>\r\nDATA\r\n");
+    let line = "0123456789".repeat(7) + "\r\n";
+    let fits = line.repeat(10_000);
+    let replies = served.talk(format!("{start}{fits}.\r\nQUIT\r\n").as_bytes()).await;
+    assert_eq!(codes(&replies), "220 250 235 250 250 354 250 221");
+    let body = served.host.taken.lock().unwrap().pop().unwrap().body;
+    assert!(matches!(body, Body::File { .. }));
+    assert!(octets(&body).await.ends_with(fits.as_bytes()));
+    drop(body);
+    let replies = served.talk(format!("{start}{}.\r\nQUIT\r\n", line.repeat(20_000)).as_bytes()).await;
+    assert_eq!(codes(&replies), "220 250 235 250 250 354 552 221");
+    assert_eq!(std::fs::read_dir(served.directory.path().join("spool")).unwrap().count(), 0);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_a_temporary_refusal_after_the_whole_message() {
+    let served = Served::start(listener(), FakeHost::default()).await;
+    std::fs::remove_dir(served.directory.path().join("spool")).unwrap();
+    let message = "a\r\n".repeat(100_000);
+    let replies = served.talk(format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<a>\r\nDATA\r\n{message}.\r\nQUIT\r\n").as_bytes()).await;
+    assert!(replies.contains("\r\n452 4.3.1 "), "{replies}");
+    assert_eq!(codes(&replies), "220 250 235 250 250 354 452 221");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn connections_are_limited_and_networks_kept_out() {
+    let mut limited = listener();
+    limited.limits.connections_per_address = 1;
+    let served = Served::start(limited, FakeHost::default()).await;
+    let mut first = served.connect().await;
+    until(&mut first, "outlink\r\n").await;
+    assert!(rest(&mut served.connect().await).await.starts_with("421 4.7.0 "));
+    drop(first);
+    served.end().await;
+
+    let elsewhere = Listener { networks: vec!["192.0.2.0/24".parse().unwrap()], ..listener() };
+    let served = Served::start(elsewhere, FakeHost::default()).await;
+    assert!(rest(&mut served.connect().await).await.starts_with("554 5.7.1 "));
+    served.end().await;
+}
+
+#[tokio::test]
+async fn idle_sessions_are_stopped_and_those_in_a_message_finish_it() {
+    let gate = Arc::new(Semaphore::new(0));
+    let host = FakeHost { gate: Some(Arc::clone(&gate)), ..FakeHost::default() };
+    let served = Served::start(listener(), host).await;
+    let (mut idle, mut busy, mut slow) = (served.connect().await, served.connect().await, served.connect().await);
+    until(&mut idle, "outlink\r\n").await;
+    busy.write_all(format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<a>\r\nDATA\r\n.\r\n").as_bytes()).await.unwrap();
+    served.host.reached.notified().await;
+    slow.write_all(format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<a>\r\nDATA\r\n").as_bytes()).await.unwrap();
+    until(&mut slow, "dot\r\n").await;
+
+    served.stop.send(true).unwrap();
+    assert!(rest(&mut idle).await.starts_with("421 4.3.2 "));
+    slow.write_all(b".\r\n").await.unwrap();
+    served.host.reached.notified().await;
+    gate.add_permits(2);
+    assert_eq!(codes(&rest(&mut busy).await), "220 250 235 250 250 354 250 421");
+    assert_eq!(codes(&rest(&mut slow).await), "250 421");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_command_that_trickles_does_not_move_its_deadline() {
+    let mut hasty = listener();
+    hasty.limits.idle = Duration::from_millis(100);
+    let served = Served::start(hasty, FakeHost::default()).await;
+    let (mut read, mut write) = served.connect().await.into_split();
+    let trickle = async {
+        while write.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut all = Vec::new();
+    tokio::select! {
+        () = trickle => {}
+        ended = timeout(PATIENCE, read.read_to_end(&mut all)) => {
+            ended.expect("the server does not close").ok();
+        }
+    }
+    assert_eq!(codes(&String::from_utf8(all).unwrap()), "220 421");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_browser_is_sent_away() {
+    let served = Served::start(listener(), FakeHost { is_known: true, ..FakeHost::default() }).await;
+    let replies = served.talk(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nMAIL FROM:<>\r\n").await;
+    assert_eq!(codes(&replies), "220 500");
+    served.end().await;
+}
