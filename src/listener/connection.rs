@@ -247,7 +247,7 @@ impl<H: Host> Connection<H> {
             Ok((body, findings)) => {
                 let (listener, client) = (Arc::clone(&around.listener), self.client);
                 let submission = Submission { id, app, listener, client, envelope, body, findings };
-                self.patiently(around.host.message(submission)).await?
+                self.patiently(Arc::clone(&around.host).message(submission)).await?
             }
             Err(error) => {
                 tracing::error!(

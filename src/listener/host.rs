@@ -36,7 +36,7 @@ pub trait Host: Send + Sync + 'static {
 
     /// Takes a whole message; the reply is the app's final one. Must end in bounded time. If the connection task is dropped, the
     /// wait ends with it.
-    fn message(&self, submission: Submission) -> impl Future<Output = Reply> + Send;
+    fn message(self: Arc<Self>, submission: Submission) -> impl Future<Output = Reply> + Send;
 }
 
 /// A message as it was submitted, prepared for relaying (RFC 6409 §8).

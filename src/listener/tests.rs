@@ -83,7 +83,7 @@ impl Host for FakeHost {
         if accepted < 2 { Ok(()) } else { Err(Reply::new(452, Some((5, 3)), "enough")) }
     }
 
-    async fn message(&self, submission: Submission) -> Reply {
+    async fn message(self: Arc<Self>, submission: Submission) -> Reply {
         self.reached.notify_one();
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();

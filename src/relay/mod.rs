@@ -137,7 +137,7 @@ impl Host for Relay {
         }
     }
 
-    async fn message(self: &Arc<Self>, submission: Submission) -> Reply {
+    async fn message(self: Arc<Self>, submission: Submission) -> Reply {
         if submission.findings.received >= MOST_HOPS {
             tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, received = submission.findings.received,
                 "the message has run through too many servers: a mail loop; look for the server that sends it back here");
@@ -152,7 +152,7 @@ impl Host for Relay {
                 None => return Reply::new(550, Some((7, 1)), "the From field must hold exactly one address".to_owned()),
             }
         }
-        direct::deliver(self, submission, mailbox, link).await
+        direct::deliver(&self, submission, mailbox, link).await
     }
 }
 
