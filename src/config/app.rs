@@ -22,6 +22,7 @@ const MOST_PASSWORDS: usize = 8;
 pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>) -> Option<App> {
     let (has_password, has_networks) = (table.has("password"), table.has("networks"));
     let has_senders = table.has("allowed-from");
+    let empty: Vec<_> = ["password", "networks"].into_iter().filter(|key| table.has_empty_list(key)).collect();
     if !table.has("mailbox") {
         table.missing("mailbox", "name the mailbox that it sends through");
     }
@@ -37,11 +38,9 @@ pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>
     if !has_password && !has_networks {
         let hint = "add password = \"$argon2id…\" (`outlink app hash` makes one) or networks = [\"10.1.2.3\"]";
         table.fault_here(Wrong::new("this app has no way to prove itself", hint));
-    } else if has_password && passwords.is_empty() && networks.is_empty() {
-        // An ill-written password has its own fault; an empty list has none.
-        empty_list(table, "password");
-    } else if !has_password && networks.is_empty() {
-        empty_list(table, "networks");
+    }
+    for key in empty {
+        table.fault(key, Wrong::new("an empty list proves nothing", "add a hash or a network, or leave the key out"));
     }
     if passwords.len() > MOST_PASSWORDS {
         table.fault("password", format!("an app has at most {MOST_PASSWORDS} passwords"));
@@ -54,16 +53,6 @@ pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>
         table.note("allowed-from", "this is read but has no effect in this version; the mailbox's allowed-from has");
     }
     Some(App { name, user: user.to_lowercase(), passwords, networks, mailbox: mailbox?, delivery, direct_wait })
-}
-
-fn empty_list(table: &Table<'_>, key: &str) {
-    let written = table.sources().find(&[table.path_of(key), vec![super::locate::element_name(0)]].concat());
-    if written.is_none() && table.sources().find(&table.path_of(key)).is_some_and(|(_, layer, _)| layer.numbered) {
-        table.fault(
-            key,
-            Wrong::new("this app has no way to prove itself", "an empty list proves nothing; add a hash or a network"),
-        );
-    }
 }
 
 /// A hash, never a password in clear. What it says must not repeat the value.

@@ -68,7 +68,10 @@ fn without_passwords(reader: &Reader<'_>, listener: &Listener, apps: &BTreeMap<N
     let known: Vec<_> = own.by_ref().filter(|network| overlap(network)).collect();
     let outside = listener.networks.iter().filter(|network| !words::is_loopback(network));
     let open: Vec<_> = outside
-        .filter(|allowed| !known.iter().any(|network| network.contains(*allowed) || allowed.contains(*network)))
+        .filter(|allowed| {
+            let meets = |network: &IpNet| network.contains(*allowed) || allowed.contains(network);
+            !known.iter().any(|network| !words::is_loopback(network) && meets(network))
+        })
         .map(IpNet::to_string)
         .collect();
     if reaches_out(listener) && !open.is_empty() {

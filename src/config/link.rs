@@ -38,6 +38,8 @@ struct Given {
     has_secret: bool,
     has_other_proof: bool,
     has_client_id: bool,
+    has_tenant: bool,
+    has_scopes: bool,
     has_token_endpoint: bool,
 }
 
@@ -86,6 +88,8 @@ fn take(table: &mut Table<'_>) -> Given {
         has_secret: table.has("client-secret"),
         has_other_proof: OTHER_PROOFS.iter().any(|key| table.has(key)),
         has_client_id: table.has("client-id"),
+        has_tenant: table.has("tenant"),
+        has_scopes: table.has("scopes"),
         has_token_endpoint: table.has("token-endpoint"),
         provider: table.choice(
             "provider",
@@ -239,7 +243,7 @@ fn check_proof(table: &Table<'_>, grant: Grant, given: &Given) {
 /// The configured scopes, checked, or the preset's.
 fn scopes(table: &Table<'_>, provider: Provider, grant: Grant, given: &mut Given, preset: &Preset) -> Vec<String> {
     let Some(mut scopes) = given.scopes.take() else {
-        if provider == Provider::Custom {
+        if provider == Provider::Custom && !given.has_scopes {
             table.missing("scopes", "the provider's manual names them, such as [\"mail.send\", \"offline_access\"]");
         }
         return preset.scopes.clone();
@@ -258,9 +262,13 @@ fn scopes(table: &Table<'_>, provider: Provider, grant: Grant, given: &mut Given
 
 fn token_endpoint(table: &Table<'_>, provider: Provider, given: &mut Given, preset: &Preset) -> Option<Url> {
     let filled = given.token_endpoint.take().or_else(|| Url::parse(preset.token_endpoint.as_ref()?).ok());
-    if filled.is_none() && !given.has_token_endpoint {
+    let tenant_counts = provider == Provider::Microsoft && given.tenant.is_none() && !given.has_tenant;
+    // A preset may fill in `common`, which serves people but no application.
+    let needs_tenant = tenant_counts && given.grant == Some(Grant::ClientCredentials) && given.cloud != Cloud::Consumer;
+    if !given.has_token_endpoint && (filled.is_none() || needs_tenant) {
         match provider {
-            Provider::Microsoft if given.tenant.is_none() => {
+            Provider::Microsoft if given.has_tenant && given.tenant.is_none() => {}
+            Provider::Microsoft if tenant_counts => {
                 table.missing("tenant", "write the directory's id or a domain of it, such as \"contoso.onmicrosoft.com\"");
             }
             _ => table.missing("token-endpoint", "the provider's manual or its .well-known/openid-configuration names it"),

@@ -3,7 +3,10 @@
 
 use config::{Map, Value, ValueKind};
 use std::{collections::BTreeMap, fmt, ops::Range, path::PathBuf};
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 /// Characters of a source line that are shown. Longer ones are hashes and pasted tokens.
 const SHOWN: usize = 160;
@@ -93,10 +96,11 @@ impl Layer {
     /// Variables that are named by a reference `{ env = … }`.
     pub(super) fn variables_referred_to(&self) -> Vec<String> {
         fn walk(values: &Map<String, Value>, found: &mut Vec<String>) {
+            // The environment's keys are whole paths.
             for (key, value) in values {
                 match &value.kind {
                     ValueKind::Table(below) => walk(below, found),
-                    ValueKind::String(name) if key == "env" => found.push(name.clone()),
+                    ValueKind::String(name) if key.rsplit('.').next() == Some("env") => found.push(name.clone()),
                     _ => {}
                 }
             }
@@ -126,13 +130,17 @@ impl Layer {
         let mut position = self.position(offset);
         let line = position.source_line.trim_start();
         let name: String = line.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
-        let header = line.starts_with('[') && line[1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '[');
+        // `[` with a quote after it may as well be a list of passwords.
+        let header = line.starts_with('[')
+            && !line.contains(['"', '\''])
+            && line[1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '[');
         let assigns = !name.is_empty()
             && !name.contains(|c: char| c.is_ascii_uppercase())
             && line[name.len()..].trim_start().starts_with('=');
         // A secret can stand behind another key of the same line in an inline table.
         let suspicious = ["secret", "passw", "sealed", "private"].iter().any(|word| line.to_ascii_lowercase().contains(word));
-        if !readable && !line.is_empty() && !(header || assigns && !is_secret(&name) && !suspicious) {
+        let harmless = header || assigns && !is_secret(&name) && !suspicious;
+        if !(readable || line.is_empty() || harmless) {
             position.source_line = match name.is_empty() || !assigns {
                 true => "[not shown: it may hold a secret]".into(),
                 false => format!("{name} = [secret]"),
@@ -169,7 +177,7 @@ impl Layer {
             if secret && !value.get_ref().is_table() {
                 self.secrets.push(value.span());
             }
-            let kind = self.value(value.get_ref(), value.span(), path, secret, broken);
+            let kind = self.value(value, path, secret, broken);
             values.insert(name.to_owned(), Value::new(None, kind));
             path.pop();
         }
@@ -178,19 +186,18 @@ impl Layer {
 
     fn value(
         &mut self,
-        value: &DeValue<'_>,
-        span: Range<usize>,
+        value: &Spanned<DeValue<'_>>,
         path: &mut Vec<String>,
         secret: bool,
         broken: &mut Vec<(Range<usize>, String)>,
     ) -> ValueKind {
-        match value {
+        match value.get_ref() {
             DeValue::String(text) => ValueKind::String(text.clone().into_owned()),
             DeValue::Boolean(value) => ValueKind::Boolean(*value),
             DeValue::Datetime(value) => ValueKind::String(value.to_string()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or_else(
                 |_| {
-                    broken.push((span, "this number is too large".into()));
+                    broken.push((value.span(), "this number is too large".into()));
                     ValueKind::Nil
                 },
                 ValueKind::I64,
@@ -202,7 +209,7 @@ impl Layer {
                 for (index, element) in array.iter().enumerate() {
                     path.push(element_name(index));
                     self.places.insert(path.clone(), Place { key: element.span(), value: element.span() });
-                    let kind = self.value(element.get_ref(), element.span(), path, secret, broken);
+                    let kind = self.value(element, path, secret, broken);
                     values.push(Value::new(None, kind));
                     path.pop();
                 }

@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
     /// All faults in the order of the text.
     pub(super) fn into_faults(self) -> Vec<Fault> {
         let mut faults = self.faults.into_inner();
-        faults.sort_by(|(left, _), (right, _)| left.cmp(right));
+        faults.sort_by_key(|(order, _)| *order);
         faults.dedup_by(|(_, left), (_, right)| left == right);
         faults.into_iter().map(|(_, fault)| fault).collect()
     }
@@ -96,7 +96,9 @@ impl<'a> Reader<'a> {
         let mut order = (0, 0);
         let existing = (1..=path.len()).rev().find_map(|length| Some((length, self.sources.find(&path[..length])?)));
         if let Some((length, (layer_index, layer, place))) = existing {
-            let offset = if part == Part::Value && length == path.len() { place.value.start } else { place.key.start };
+            // A text alone can stand for a list of one: its element is the value.
+            let whole = path[length..].iter().all(|segment| segment.starts_with('#'));
+            let offset = if part == Part::Value && whole { place.value.start } else { place.key.start };
             let position = layer.position(offset);
             fault.file.clone_from(&layer.file);
             (fault.line, fault.column, fault.source_line) = (position.line, position.column, position.source_line);
@@ -123,6 +125,11 @@ impl<'a> Table<'a> {
     /// Whether a key stands there and was not taken yet.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
+    }
+
+    /// Whether a list without elements stands there.
+    pub(super) fn has_empty_list(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|value| matches!(&value.kind, ValueKind::Array(values) if values.is_empty()))
     }
 
     /// The path of a key in here.
@@ -202,6 +209,7 @@ impl<'a> Table<'a> {
             ValueKind::String(text) if from_variable => text.split(',').map(|part| Value::new(None, part.trim())).collect(),
             kind => vec![Value::new(None, kind)],
         };
+        let count = values.len();
         let parsed: Vec<_> = values
             .into_iter()
             .enumerate()
@@ -213,7 +221,7 @@ impl<'a> Table<'a> {
                 parsed.map_err(|wrong| self.fault_in(key, index, wrong)).ok()
             })
             .collect();
-        Some(parsed)
+        (parsed.len() == count).then_some(parsed)
     }
 
     /// Takes a whole number.

@@ -86,6 +86,7 @@ impl fmt::Debug for Recent {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 
