@@ -1,10 +1,62 @@
 //! File text and environment ↔ settings that cannot be wrong (design §6).
 //!
 //! Layer 3. `Settings` exists only when every fault is mended; all faults are reported at once.
+//! `sources` finds, reads and merges the layers; `locate` knows where each key stands; `table` reads one table and records its faults;
+//! then one file per kind of table, and `checks` for what can be seen only across them.
 
+mod app;
+mod checks;
+mod fault;
+mod later;
+mod link;
+mod listener;
+mod locate;
+mod mailbox;
+mod root;
+mod secrets;
 mod settings;
+mod sources;
+mod table;
+mod units;
+mod words;
 
+pub use fault::{Fault, Severity};
+pub use secrets::SecretError;
 pub use settings::{
     Allowed, App, Auth, ClientAuthentication, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
     Mailbox, SecretError, SecretSource, Server, Settings, WhenFromDiffers,
 };
+
+use sources::Sources;
+use std::{collections::BTreeMap, env, path::Path};
+
+/// Environment variables, by name.
+pub type Variables = BTreeMap<String, String>;
+
+/// Reads the configuration: defaults, `file`, `conf.d` beside it and in the state directory, the environment. Gives the settings with
+/// notes, or all faults at once (with the notes among them).
+pub fn load(file: &Path) -> Result<(Settings, Vec<Fault>), Vec<Fault>> {
+    // Names and values that are not Unicode cannot be keys of ours.
+    let variables = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    load_with(file, &variables.collect())
+}
+
+/// [`load`] with the environment as an argument.
+pub fn load_with(file: &Path, variables: &Variables) -> Result<(Settings, Vec<Fault>), Vec<Fault>> {
+    settle(&Sources::read(file, variables)?)
+}
+
+/// Reads one text, called `outlink.toml` in faults, and the environment; no `conf.d`.
+pub fn parse(text: &str, variables: &Variables) -> Result<(Settings, Vec<Fault>), Vec<Fault>> {
+    settle(&Sources::from_text(text, variables)?)
+}
+
+fn settle(sources: &Sources<'_>) -> Result<(Settings, Vec<Fault>), Vec<Fault>> {
+    let reader = table::Reader::new(sources);
+    let settings = root::read(&reader);
+    let faults = reader.into_faults();
+    match settings {
+        Some(settings) if !faults.iter().any(Fault::is_fatal) => Ok((settings, faults)),
+        _ => Err(faults),
+    }
+}

@@ -27,6 +27,8 @@ pub struct Settings {
     pub http: Http,
     /// Logging.
     pub log: Log,
+    /// The group whose members may use the control socket, besides root and the service's user.
+    pub control_group: Option<String>,
 }
 
 /// One socket on which apps connect.
@@ -163,6 +165,8 @@ pub enum SecretSource {
     Credential(String),
     /// A plain value in the file; warned about.
     Plain(Secret),
+    /// `{ sealed = "outlink1:…" }` as later versions write it; this one cannot open it.
+    Sealed(Secret),
 }
 
 impl fmt::Debug for SecretSource {
@@ -172,6 +176,7 @@ impl fmt::Debug for SecretSource {
             Self::Environment(variable) => write!(f, "environment variable {variable}"),
             Self::Credential(name) => write!(f, "credential {name}"),
             Self::Plain(_) => f.write_str("[secret]"),
+            Self::Sealed(_) => f.write_str("a sealed value"),
         }
     }
 }

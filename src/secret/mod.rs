@@ -3,8 +3,10 @@
 //! Layer 0. Sealing at rest will live here too.
 
 mod password;
+mod recent;
 
-pub use password::{InvalidHash, PasswordHash, Recent};
+pub use password::{InvalidHash, PasswordHash};
+pub use recent::Recent;
 
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;

@@ -1,0 +1,87 @@
+//! What can only be seen when all tables are read.
+
+use super::{
+    listener::reaches_out,
+    settings::{App, Auth, Listener},
+    table::{Reader, Wrong},
+    words,
+};
+use crate::mail::Name;
+use ipnet::IpNet;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+/// Two apps that cannot be told apart.
+pub(super) fn apps(reader: &Reader<'_>, apps: &BTreeMap<Name, Arc<App>>) {
+    let mut users: BTreeMap<&str, &Name> = BTreeMap::new();
+    let mut networks: BTreeMap<IpNet, &Name> = BTreeMap::new();
+    for app in apps.values() {
+        if let Some(first) = users.insert(&app.user, &app.name) {
+            let hint = "user names are compared without case; give one of them another `user`";
+            reader.fault(
+                &["app", app.name.as_str(), "user"],
+                Wrong::new(format!("app `{first}` has the user name `{}`, too", app.user), hint),
+            );
+        }
+        for network in &app.networks {
+            if let Some(first) = networks.insert(*network, &app.name).filter(|first| *first != &app.name) {
+                let hint = "the most specific network wins, but these are equal; name each device's own address";
+                reader.fault(
+                    &["app", app.name.as_str(), "networks"],
+                    Wrong::new(format!("app `{first}` has the network {network}, too"), hint),
+                );
+            }
+        }
+    }
+}
+
+/// Listeners that take each other's port, and those that nobody or everybody could use.
+pub(super) fn listeners(reader: &Reader<'_>, listeners: &BTreeMap<Name, Arc<Listener>>, apps: &BTreeMap<Name, Arc<App>>) {
+    let all: Vec<_> = listeners.values().collect();
+    for (index, listener) in all.iter().enumerate() {
+        if let Some(first) = all[..index].iter().find(|first| collide(first, listener)) {
+            let hint = "give one of them another port";
+            let message = format!("listener `{}` is bound to {}, too", first.name, first.bind);
+            reader.fault(&["listener", listener.name.as_str(), "bind"], Wrong::new(message, hint));
+        }
+        if listener.auth == Auth::None {
+            without_passwords(reader, listener, apps);
+        }
+    }
+}
+
+/// Whether the second `bind` would fail. An unspecified address takes the port on all addresses of its kind.
+fn collide(left: &Listener, right: &Listener) -> bool {
+    let (left, right) = (left.bind, right.bind);
+    let takes_all = |ip: IpAddr| ip.is_unspecified();
+    let same_kind = left.is_ipv4() == right.is_ipv4();
+    left.port() != 0
+        && left.port() == right.port()
+        && (left.ip() == right.ip() || same_kind && (takes_all(left.ip()) || takes_all(right.ip())))
+}
+
+/// Where AUTH is not offered, only an app's own networks tell who is who.
+fn without_passwords(reader: &Reader<'_>, listener: &Listener, apps: &BTreeMap<Name, Arc<App>>) {
+    let path = ["listener", listener.name.as_str(), "auth"];
+    let mut own = apps.values().flat_map(|app| &app.networks);
+    let overlap =
+        |network: &IpNet| listener.networks.iter().any(|allowed| allowed.contains(network) || network.contains(allowed));
+    let known: Vec<_> = own.by_ref().filter(|network| overlap(network)).collect();
+    let outside = listener.networks.iter().filter(|network| !words::is_loopback(network));
+    let open: Vec<_> = outside
+        .filter(|allowed| {
+            let meets = |network: &IpNet| network.contains(*allowed) || allowed.contains(network);
+            !known.iter().any(|network| !words::is_loopback(network) && meets(network))
+        })
+        .map(IpNet::to_string)
+        .collect();
+    if reaches_out(listener) && !open.is_empty() {
+        let message =
+            format!("this listener is open to {} without a password, and no app has networks of its own there", open.join(", "));
+        let hint =
+            "write auth = \"required\", or give the apps their `networks`, or allow only loopback in the listener's `networks`";
+        reader.fault(&path, Wrong::new(message, hint));
+    } else if known.is_empty() {
+        let hint = "write auth = \"required\", or give an app `networks` that this listener lets in";
+        reader.note(&path, Wrong::new("nobody can send here: AUTH is not offered and no app has networks of its own", hint));
+    }
+}

@@ -1,0 +1,68 @@
+//! What a configuration may say already, but this version cannot do: `check` notes it, `run` refuses it.
+
+use super::settings::{ClientAuthentication, Delivery, Link, ListenerTls, SecretSource, Settings, WhenFromDiffers};
+use crate::provider::Grant;
+
+impl Settings {
+    /// One sentence for each thing that `run` has to refuse, with its key; empty when all can be done.
+    pub fn not_yet(&self) -> Vec<String> {
+        let mut refused = Vec::new();
+        let mut say = |key: String, what: &str| refused.push(format!("{key}: {what}"));
+        for (name, listener) in &self.listeners {
+            if listener.tls != ListenerTls::Off {
+                say(format!("listener.{name}.tls"), "TLS on listeners comes in a later version; write \"off\"");
+            }
+            if listener.delivery != Delivery::Direct {
+                say(format!("listener.{name}.delivery"), "the queue comes in a later version; write \"direct\"");
+            }
+        }
+        for (name, link) in &self.links {
+            for (key, what) in link_not_yet(link) {
+                say(format!("link.{name}.{key}"), &what);
+            }
+        }
+        for (name, mailbox) in &self.mailboxes {
+            if mailbox.when_from_differs == WhenFromDiffers::Rewrite {
+                say(
+                    format!("mailbox.{name}.when-from-differs"),
+                    "rewriting comes in a later version; write \"keep\" or \"refuse\"",
+                );
+            }
+        }
+        for (name, app) in &self.apps {
+            if app.delivery.is_some_and(|delivery| delivery != Delivery::Direct) {
+                say(format!("app.{name}.delivery"), "the queue comes in a later version; write \"direct\"");
+            }
+            if app.mailbox.as_str() == super::mailbox::BY_SENDER {
+                say(format!("app.{name}.mailbox"), "routing by sender comes in a later version; name one mailbox");
+            }
+        }
+        refused
+    }
+}
+
+fn link_not_yet(link: &Link) -> Vec<(&'static str, String)> {
+    let mut refused = Vec::new();
+    match link.grant {
+        Grant::AuthorizationCode => {}
+        Grant::ClientCredentials if link.client_secret.is_some() => {}
+        Grant::ClientCredentials => {
+            refused.push((
+                "client-secret",
+                "certificates and federated tokens come in a later version; write a client-secret".into(),
+            ));
+        }
+        grant @ (Grant::DeviceCode | Grant::ServiceAccount) => {
+            let what =
+                format!("the grant {grant} comes in a later version; write \"authorization-code\" or \"client-credentials\"");
+            refused.push(("grant", what));
+        }
+    }
+    if link.client_authentication == ClientAuthentication::PrivateKeyJwt {
+        refused.push(("client-authentication", "private-key-jwt comes in a later version; write \"post\" or \"basic\"".into()));
+    }
+    if matches!(link.client_secret, Some(SecretSource::Sealed(_))) {
+        refused.push(("client-secret", "sealed values come in a later version; write { file = … }".into()));
+    }
+    refused
+}

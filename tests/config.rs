@@ -1,0 +1,436 @@
+//! The configuration through the real loader: broken files with the fault that is expected of each, layers, and every file that is shipped.
+
+#![allow(clippy::unwrap_used)]
+
+use outlink::config::{self, Fault, SecretSource, Settings, Variables};
+use proptest::prelude::*;
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+/// What the environment holds in these tests.
+fn variables(more: &[(&str, &str)]) -> Variables {
+    let all = [("TEST_SECRET", "s3cret"), ("STATE_DIRECTORY", "/nonexistent/outlink")];
+    all.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn toml_files(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    files
+}
+
+fn fatal(faults: &[Fault]) -> Vec<&Fault> {
+    faults.iter().filter(|fault| fault.is_fatal()).collect()
+}
+
+/// Writes files below a fresh directory and loads the first.
+fn load(files: &[(&str, &str)], more: &[(&str, &str)]) -> Result<(Settings, Vec<Fault>), Vec<Fault>> {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let file = directory.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    let state = directory.path().join("state");
+    let mut variables = variables(more);
+    variables.insert("STATE_DIRECTORY".into(), state.to_str().unwrap().into());
+    config::load_with(&directory.path().join(files[0].0), &variables)
+}
+
+/// The parts of a complete configuration that needs no preset.
+const LINK: &str = r#"
+[link.internal]
+provider = "custom"
+grant = "client-credentials"
+client-id = "outlink"
+client-secret = { env = "TEST_SECRET" }
+scopes = ["mail.send"]
+token-endpoint = "https://login.example.com/token"
+
+[mailbox.robot]
+link = "internal"
+address = "Robot@example.com"
+server = "smtp.example.com:587"
+"#;
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGRdescudvJCs";
+
+/// The comments at the head say what is expected, `# <--` marks the line.
+#[test]
+fn every_broken_file_gives_exactly_the_fault_that_it_names() {
+    let mut wrong = Vec::new();
+    for file in toml_files("tests/faults") {
+        let text = fs::read_to_string(&file).unwrap();
+        let expected = text.lines().find_map(|line| line.strip_prefix("# fault: ")).unwrap();
+        let hint = text.lines().find_map(|line| line.strip_prefix("# hint: ")).unwrap_or("");
+        let line = text.lines().position(|line| line.ends_with("# <--")).unwrap() + 1;
+        let faults = config::load_with(&file, &variables(&[])).err().unwrap_or_default();
+        let shown: Vec<_> = faults.iter().map(Fault::to_string).collect();
+        let found = fatal(&faults);
+        let right = found.len() == 1
+            && shown.iter().any(|shown| {
+                shown.starts_with(&format!("{}:{line}:", file.display())) && shown.contains(&format!(": {expected}"))
+            })
+            && found[0].hint.contains(hint)
+            && !shown.concat().contains("MARKED");
+        if !right {
+            wrong.push(format!("{}\n  expected {line}: {expected} ({hint})\n  found\n{}", file.display(), shown.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn many_faults_are_reported_at_once_and_in_order() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/many/outlink.toml");
+    let faults = config::load_with(&file, &variables(&[])).unwrap_err();
+    let found: Vec<_> = fatal(&faults).iter().map(|fault| (fault.line.unwrap(), fault.key.as_str())).collect();
+    let expected = [
+        (2, "hostname"),
+        (5, "listener.office.bind"),
+        (11, "link.internal.client-id"),
+        (13, "link.internal.client-secert"),
+        (15, "link.internal.token-endpoint"),
+        (19, "mailbox.robot.address"),
+        (22, "app.crowd.password"),
+        (23, "app.crowd.mailbox"),
+    ];
+    assert_eq!(found, expected);
+    assert!(!format!("{faults:?}{}", serde_json::to_string(&faults).unwrap()).contains("MARKED"));
+}
+
+#[test]
+fn an_empty_file_gives_the_defaults() {
+    let (settings, notes) = load(&[("outlink.toml", "")], &[]).unwrap();
+    assert!(notes.is_empty(), "{notes:?}");
+    let listener = settings.listeners.values().next().unwrap();
+    assert_eq!((listener.name.as_str(), listener.bind.to_string().as_str()), ("local", "127.0.0.1:2525"));
+    assert_eq!((listener.auth, listener.delivery), (config::Auth::Required, config::Delivery::Direct));
+    assert!(listener.networks.iter().any(|network| network.contains(&"127.0.0.1".parse::<IpAddr>().unwrap())));
+    assert!(!listener.networks.iter().any(|network| network.contains(&"10.0.0.1".parse::<IpAddr>().unwrap())));
+    assert_eq!(listener.limits.message_size, 35 << 20);
+    assert!(settings.state_directory.ends_with("state"));
+    assert!(settings.not_yet().is_empty());
+}
+
+#[test]
+fn later_layers_win_and_faults_name_their_file() {
+    let files = [
+        ("outlink.toml", "hostname = \"a.example.com\"\n[log]\nlevel = \"debug\"\nformat = \"json\"\n"),
+        ("conf.d/10-link.toml", LINK),
+        ("conf.d/20-log.toml", "hostname = \"b.example.com\"\n[log]\nlevel = \"warn\"\n"),
+        ("conf.d/README", "not read"),
+        ("state/conf.d/crowd.toml", &format!("[app.crowd]\npassword = '{HASH}'\nmailbox = 'robot'\n")),
+    ];
+    let (settings, _) = load(&files, &[("OUTLINK_LOG__LEVEL", "trace")]).unwrap();
+    assert_eq!(settings.hostname.as_deref(), Some("b.example.com"));
+    assert_eq!((settings.log.level.as_str(), settings.log.format), ("trace", config::LogFormat::Json));
+    assert_eq!((settings.links.len(), settings.mailboxes.len(), settings.apps.len()), (1, 1, 1));
+
+    let faults = load(&[files[0], ("conf.d/x.toml", "\n[app.crowd]\nmailbox = 'none'\n")], &[]).unwrap_err();
+    let shown = faults[0].to_string();
+    assert!(shown.contains("conf.d/x.toml:2:6: app.crowd: this app has no way"), "{shown}");
+}
+
+#[test]
+fn variables_reach_every_level_and_names_with_digits() {
+    let more = [
+        ("OUTLINK_LINK__S3__PROVIDER", "custom"),
+        ("OUTLINK_LINK__S3__GRANT", "client-credentials"),
+        ("OUTLINK_LINK__S3__CLIENT_ID", "12345"),
+        ("OUTLINK_LINK__S3__CLIENT_SECRET__ENV", "OUTLINK_S3_SECRET"),
+        ("OUTLINK_S3_SECRET", "hidden"),
+        ("OUTLINK_PORT_2525_TCP", "tcp://10.0.0.1:2525"),
+        ("OUTLINK_LINK__S3__SCOPES", "mail.send, offline_access"),
+        ("OUTLINK_LINK__S3__TOKEN_ENDPOINT", "https://login.example.com/token"),
+        ("OUTLINK_MAILBOX__ROBOT_1__LINK", "s3"),
+        ("OUTLINK_MAILBOX__ROBOT_1__ADDRESS", "robot@example.com"),
+        ("OUTLINK_MAILBOX__ROBOT_1__SERVER", "smtp.example.com:587"),
+        ("OUTLINK_MAILBOX__ROBOT_1__XOAUTH2_USER", "other@example.com"),
+        ("OUTLINK_MAILBOX__ROBOT_1__LIMITS__CONNECTIONS", "3"),
+        ("OUTLINK_HOSTNAME", ""),
+    ];
+    let (settings, notes) = load(&[("outlink.toml", "")], &more).unwrap();
+    let (link, mailbox) = (settings.links.values().next().unwrap(), settings.mailboxes.values().next().unwrap());
+    assert_eq!((link.name.as_str(), link.client_id.as_str()), ("s3", "12345"));
+    assert_eq!(link.scopes, ["mail.send", "offline_access"]);
+    assert_eq!((mailbox.name.as_str(), mailbox.xoauth2_user.as_str()), ("robot-1", "other@example.com"));
+    assert_eq!(mailbox.limits.connections, 3);
+    let keys: Vec<_> = notes.iter().map(|note| note.key.as_str()).collect();
+    assert_eq!(keys, ["port-2525-tcp"]);
+
+    let faults = load(&[("outlink.toml", LINK)], &[("OUTLINK_LINK__INTERNAL__CLIENT_SECERT", "MARKED")]).unwrap_err();
+    let shown = faults[0].to_string();
+    assert!(
+        shown.starts_with(
+            "environment: link.internal.client-secert: unknown key\n    OUTLINK_LINK__INTERNAL__CLIENT_SECERT=[secret]"
+        ),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_later_way_to_a_secret_replaces_an_earlier_one() {
+    let later = "[link.internal]\nclient-secret = { file = \"internal.secret\" }\n";
+    let files = [("outlink.toml", LINK), ("conf.d/a.toml", later), ("conf.d/internal.secret", "from the file\r\n")];
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("conf.d")).unwrap();
+    for (name, text) in files {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    let (settings, notes) = config::load_with(&directory.path().join("outlink.toml"), &variables(&[])).unwrap();
+    let link = settings.links.values().next().unwrap();
+    assert_eq!(link.client_secret, Some(SecretSource::File(directory.path().join("conf.d/internal.secret"))));
+    assert_eq!(link.client_secret.as_ref().unwrap().read().unwrap().expose(), "from the file");
+    assert!(notes.iter().any(|note| note.message.starts_with("every user of this machine can read")), "{notes:?}");
+}
+
+#[test]
+fn a_plain_secret_works_and_is_noted_and_masked() {
+    let text = LINK.replace("{ env = \"TEST_SECRET\" }", "\"MARKED\"");
+    let (settings, notes) = load(&[("outlink.toml", &text)], &[]).unwrap();
+    assert_eq!(settings.links.values().next().unwrap().client_secret.as_ref().unwrap().read().unwrap().expose(), "MARKED");
+    assert_eq!(notes.len(), 1);
+    assert_eq!(notes[0].source_line, "client-secret = [secret]");
+    assert!(!format!("{settings:?}{notes:?}").contains("MARKED"));
+}
+
+#[test]
+fn a_credential_is_noted_outside_its_unit_and_read_inside() {
+    let text = LINK.replace("{ env = \"TEST_SECRET\" }", "{ credential = \"internal\" }");
+    let (_, notes) = load(&[("outlink.toml", &text)], &[]).unwrap();
+    assert_eq!(notes.len(), 1);
+    assert!(notes[0].message.contains("cannot be checked outside its systemd unit"), "{notes:?}");
+    let credentials = tempfile::tempdir().unwrap();
+    let inside = [("CREDENTIALS_DIRECTORY", credentials.path().to_str().unwrap())];
+    assert!(load(&[("outlink.toml", &text)], &inside).is_err());
+    fs::write(credentials.path().join("internal"), "hidden\n").unwrap();
+    assert!(load(&[("outlink.toml", &text)], &inside).unwrap().1.is_empty());
+}
+
+#[test]
+fn secrets_that_cannot_be_used_say_where_they_were_looked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    for (bytes, why) in [
+        (vec![], "it is empty"),
+        (b"\n".to_vec(), "it is empty"),
+        (vec![b'x'; 70_000], "longer than 64 KiB"),
+        (vec![0xff], "not text"),
+    ] {
+        fs::write(&file, bytes).unwrap();
+        let error = SecretSource::File(file.clone()).read().unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains(file.to_str().unwrap()), "{error}");
+    }
+    let error = SecretSource::File(directory.path().into()).read().unwrap_err().to_string();
+    assert!(error.contains("not a regular file"), "{error}");
+    fs::write(&file, "two\nlines\n\n").unwrap();
+    assert_eq!(SecretSource::File(file).read().unwrap().expose(), "two\nlines\n");
+}
+
+#[test]
+fn what_comes_later_passes_with_a_note_and_is_refused_by_run() {
+    let text = format!(
+        r#"{LINK}
+when-from-differs = "rewrite"
+limits = {{ messages-per-minute = 30, recipients-per-message = 7 }}
+
+[link.device]
+provider = "custom"
+grant = "device-code"
+client-id = "outlink"
+scopes = ["mail.send"]
+token-endpoint = "https://login.example.com/token"
+
+[link.certified]
+provider = "custom"
+grant = "client-credentials"
+client-authentication = "private-key-jwt"
+client-id = "outlink"
+private-key = "/etc/outlink/key.pem"
+scopes = ["mail.send"]
+token-endpoint = "https://login.example.com/token"
+
+[link.sealed]
+provider = "custom"
+grant = "client-credentials"
+client-id = "outlink"
+client-secret = {{ sealed = "outlink1:abc" }}
+scopes = ["mail.send"]
+token-endpoint = "https://login.example.com/token"
+
+[listener.local]
+tls = "starttls"
+certificate = "/etc/outlink/cert.pem"
+key = "/etc/outlink/key.pem"
+delivery = "queue"
+
+[app.printer]
+networks = ["10.1.2.3"]
+mailbox = "by-sender"
+allowed-from = ["*@example.com"]
+delivery = "direct-then-queue"
+
+[queue]
+retry = ["1m", "2m"]
+expire-after = "5d"
+maximum-size = "10 GiB"
+
+[http]
+bind = "127.0.0.1:8025"
+"#
+    );
+    let (settings, notes) = load(&[("outlink.toml", &text)], &[]).unwrap();
+    let refused = settings.not_yet();
+    for key in [
+        "listener.local.tls",
+        "listener.local.delivery",
+        "link.device.grant",
+        "link.certified.client-secret",
+        "link.certified.client-authentication",
+        "link.sealed.client-secret",
+        "mailbox.robot.when-from-differs",
+        "app.printer.mailbox",
+        "app.printer.delivery",
+    ] {
+        assert!(refused.iter().any(|sentence| sentence.starts_with(&format!("{key}: "))), "{key}: {refused:?}");
+    }
+    assert_eq!(refused.len(), 9);
+    for key in
+        ["mailbox.robot.limits.messages-per-minute", "link.certified.private-key", "listener.local.certificate", "queue", "http"]
+    {
+        assert!(notes.iter().any(|note| note.key == key), "{key}: {notes:?}");
+    }
+    assert!(!notes.iter().any(|note| note.key.ends_with("recipients-per-message")));
+}
+
+#[test]
+fn what_is_said_in_so_many_words_may_be_opened() {
+    let app = "[app.printer]\nnetworks = ['10.1.2.3']\nmailbox = 'robot'\n";
+    for listener in [
+        "[listener.office]\nbind = '0.0.0.0:2525'\nnetworks = ['10.0.0.0/8']\nallow-plaintext-auth = true\n",
+        "[listener.office]\nbind = '0.0.0.0:2525'\nnetworks = ['10.1.0.0/16']\nauth = 'none'\n",
+        "[listener.office]\nbind = '[::]:2525'\n",
+        "[listener.a]\nbind = '127.0.0.1:0'\n[listener.b]\nbind = '127.0.0.1:0'\n",
+    ] {
+        let loaded = load(&[("outlink.toml", &format!("{LINK}{app}{listener}"))], &[]);
+        assert!(loaded.as_ref().is_ok_and(|(_, notes)| notes.is_empty()), "{listener}: {:?}", loaded.err());
+    }
+}
+
+#[test]
+fn users_are_lower_case_and_senders_match_without_case() {
+    let app = format!("[app.crowd]\nuser = 'Crowd@Example.com'\npassword = ['{HASH}', '{HASH}']\nmailbox = 'robot'\n");
+    let (settings, _) = load(&[("outlink.toml", &format!("{LINK}{app}"))], &[]).unwrap();
+    let (app, mailbox) = (settings.apps.values().next().unwrap(), settings.mailboxes.values().next().unwrap());
+    assert_eq!((app.user.as_str(), app.passwords.len()), ("crowd@example.com", 2));
+    let address = |text: &str| outlink::mail::Address::parse(text).unwrap();
+    assert!(mailbox.allowed_from.matches(&address("ROBOT@example.com")));
+    assert!(!mailbox.allowed_from.matches(&address("other@example.com")));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_one_clear_fault() {
+    let faults = config::load_with(Path::new("/nonexistent/outlink.toml"), &variables(&[])).unwrap_err();
+    assert_eq!(faults.len(), 1);
+    assert!(
+        faults[0].to_string().starts_with("/nonexistent/outlink.toml: the file cannot be read: No such file"),
+        "{}",
+        faults[0]
+    );
+}
+
+#[test]
+fn every_shipped_file_is_without_fault() {
+    let files = [toml_files("config"), toml_files("config/examples")].concat();
+    assert!(files.len() > 6, "{files:?}");
+    for file in files {
+        match config::load_with(&file, &variables(&[])) {
+            Ok((settings, notes)) => {
+                assert!(notes.iter().all(|note| note.key.ends_with("client-secret")), "{}: {notes:?}", file.display());
+                assert!(settings.not_yet().is_empty(), "{}: {:?}", file.display(), settings.not_yet());
+                assert!(!settings.apps.is_empty() && !settings.mailboxes.is_empty(), "{}", file.display());
+            }
+            Err(faults) => panic!("{}", faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")),
+        }
+    }
+}
+
+/// Every key that the reference shows, also in its comments, is one that the loader knows.
+#[test]
+fn the_reference_with_all_its_comments_taken_out_has_no_unknown_key() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/outlink.toml");
+    let text: String = fs::read_to_string(file).unwrap().lines().map(uncommented).collect();
+    let faults = match config::parse(&text, &variables(&[])) {
+        Ok((_, notes)) => notes,
+        Err(faults) => faults,
+    };
+    let unknown: Vec<_> =
+        faults.iter().filter(|fault| fault.message.contains("unknown") || fault.message.contains("TOML")).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// A key that is commented out begins with `#` and no space; prose has the space.
+fn uncommented(line: &str) -> String {
+    match line.strip_prefix('#') {
+        Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => format!("{key}\n"),
+        _ => format!("{line}\n"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever stands in a file: faults or settings, each with a key or a place.
+    #[test]
+    fn no_text_makes_the_loader_panic(parts in proptest::collection::vec(part(), 0..40)) {
+        let text = parts.concat();
+        if let Err(faults) = config::parse(&text, &variables(&[])) {
+            prop_assert!(faults.iter().any(Fault::is_fatal), "{text}");
+            prop_assert!(faults.iter().all(|fault| !fault.to_string().is_empty()), "{text}");
+        }
+    }
+}
+
+fn part() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "\n",
+        "\n[link.a]\n",
+        "\n[app.b]\n",
+        "\n[listener.local]\n",
+        "\n[mailbox.c]\n",
+        "[",
+        "]",
+        "{ ",
+        " }",
+        "\"",
+        "\"\"\"",
+        "'",
+        ",",
+        "=",
+        "#",
+        "é",
+        "\t",
+        "\u{0}",
+        "client-secret = \"MARKED\"\n",
+        "password = [\"MARKED\", 'MARKED']\n",
+        "client-secret = { file = '/x' }\n",
+        "bind = ",
+        "\"127.0.0.1:25\"\n",
+        "networks = ['::/0']\n",
+        "provider = 'custom'\n",
+        "grant = 'client-credentials'\n",
+        "1",
+        "true",
+        "2027-05-01",
+        "99999999999999999999",
+        "1e999",
+        "limits.",
+        "password = ",
+        "\"MARKED\"\n",
+    ])
+}
