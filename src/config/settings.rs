@@ -306,28 +306,3 @@ pub enum LogFormat {
     /// Fields for the journal; its issue is later, text until then.
     Journald,
 }
-
-// STUB: until the branch of `config` is merged, which brings `SecretSource::read` and `SecretError`.
-impl SecretSource {
-    /// Reads the secret afresh; one trailing line end of a file is removed.
-    pub fn read(&self) -> Result<Secret, SecretError> {
-        let file = |path: PathBuf| {
-            let text =
-                std::fs::read_to_string(&path).map_err(|why| SecretError(format!("cannot read {}: {why}", path.display())))?;
-            Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
-        };
-        match self {
-            Self::File(path) => file(path.clone()),
-            Self::Environment(name) => {
-                std::env::var(name).map(Secret::new).map_err(|why| SecretError(format!("environment variable {name}: {why}")))
-            }
-            Self::Credential(name) => file(PathBuf::from(std::env::var("CREDENTIALS_DIRECTORY").unwrap_or_default()).join(name)),
-            Self::Plain(secret) => Ok(secret.clone()),
-        }
-    }
-}
-
-/// STUB: why a secret cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SecretError(String);

@@ -83,18 +83,3 @@ impl fmt::Display for Grant {
         })
     }
 }
-
-// STUB
-/// What a check of scopes found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum ScopeFinding {
-    Corrected { from: String, to: String, note: &'static str },
-    Wrong { scope: String, why: String },
-    Missing { scope: &'static str, why: String },
-}
-
-/// STUB
-pub fn check_scopes(_provider: Provider, _cloud: Cloud, _grant: Grant, _scopes: &mut Vec<String>) -> Vec<ScopeFinding> {
-    Vec::new()
-}
