@@ -1,8 +1,8 @@
 //! The simulated provider: an OAuth 2.0 server and an XOAUTH2 SMTP server on loopback that behave as Google, Microsoft or a
 //! custom provider do, and fail on request.
 //!
-//! Layer 6. For trying the program without an account, for tests, and for rehearsing failures before the provider does. It shares no
-//! dialogue code with `smtp`: a second implementation keeps the first one honest.
+//! Layer 6. For trying the program without an account, for tests, and for rehearsing failures before the provider has them. It
+//! shares no dialogue code with `smtp`: a second implementation keeps the first one honest.
 
 mod auth;
 mod certificate;
@@ -19,6 +19,7 @@ mod smtp;
 #[cfg(test)]
 mod tests;
 mod token;
+mod transaction;
 mod usage;
 mod written;
 

@@ -127,17 +127,22 @@ const GOOGLE: Personality = Personality {
         hello: "smtp.gmail.com at your service, [127.0.0.1]",
         starttls: "220 2.0.0 Ready to start TLS",
         authenticated: "235 2.7.0 Accepted",
-        token_refused: "535-5.7.8 Username and Password not accepted. For more information, go to\n535 5.7.8  https://support.google.com/mail/?p=BadCredentials {id} - gsmtp",
+        token_refused: "535-5.7.8 Username and Password not accepted. For more information, go to\n\
+            535 5.7.8  https://support.google.com/mail/?p=BadCredentials {id} - gsmtp",
         token_malformed: "501 5.5.2 Cannot Decode response {id} - gsmtp",
-        password_refused: "535-5.7.8 Username and Password not accepted. For more information, go to\n535 5.7.8  https://support.google.com/mail/?p=BadCredentials {id} - gsmtp",
+        password_refused: "535-5.7.8 Username and Password not accepted. For more information, go to\n\
+            535 5.7.8  https://support.google.com/mail/?p=BadCredentials {id} - gsmtp",
         auth_cancelled: "501 5.7.0 Authentication canceled {id} - gsmtp",
         auth_twice: "503 5.7.0 No identity changes permitted. {id} - gsmtp",
-        auth_too_long: "555-5.5.2 Syntax error, command line too long. For more information, go to\n555 5.5.2  https://support.google.com/a/answer/3221692 {id} - gsmtp",
+        auth_too_long: "555-5.5.2 Syntax error, command line too long. For more information, go to\n\
+            555 5.5.2  https://support.google.com/a/answer/3221692 {id} - gsmtp",
         mechanism_unknown: "504 5.7.4 Unrecognized Authentication Type {id} - gsmtp",
-        smtp_auth_disabled: "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. {id} - gsmtp",
+        smtp_auth_disabled: "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the \
+            Mailbox. {id} - gsmtp",
         too_many_connections: "421 4.7.0 Too many concurrent connections, closing connection. {id} - gsmtp",
         too_many_logins: "454 4.7.0 Too many login attempts, please try again later. {id} - gsmtp",
-        authentication_required: "530-5.7.0 Authentication Required. For more information, go to\n530 5.7.0  https://support.google.com/accounts/troubleshooter/2402620. {id} - gsmtp",
+        authentication_required: "530-5.7.0 Authentication Required. For more information, go to\n\
+            530 5.7.0  https://support.google.com/accounts/troubleshooter/2402620. {id} - gsmtp",
         tls_required: "530 5.7.0 Must issue a STARTTLS command first. {id} - gsmtp",
         sender_ok: "250 2.1.0 OK {id} - gsmtp",
         recipient_ok: "250 2.1.5 OK {id} - gsmtp",
@@ -151,12 +156,16 @@ const GOOGLE: Personality = Personality {
         syntax: "555 5.5.2 Syntax error, goodbye. {id} - gsmtp",
         bad_sequence: "503 5.5.1 Bad sequence of commands. {id} - gsmtp",
         no_recipients: "503 5.5.1 RCPT first. {id} - gsmtp",
-        too_large: "552-5.3.4 Your message exceeded Google's message size limits. To view our message\n552 5.3.4  size guidelines, go to https://support.google.com/mail/?p=MaxSizeError {id} - gsmtp",
+        too_large: "552-5.3.4 Your message exceeded Google's message size limits. To view our message\n\
+            552 5.3.4  size guidelines, go to https://support.google.com/mail/?p=MaxSizeError {id} - gsmtp",
         too_large_after_all: "552 5.3.4 Your message exceeded Google's message size limits. {id} - gsmtp",
-        too_many_recipients: "452-4.5.3 Your message has too many recipients. For more information, go to\n452 4.5.3  https://support.google.com/mail/answer/22839 {id} - gsmtp",
-        recipient_refused: "550-5.1.1 The email account that you tried to reach does not exist. Please try\n550 5.1.1  double-checking the recipient's email address {recipient} {id} - gsmtp",
+        too_many_recipients: "452-4.5.3 Your message has too many recipients. For more information, go to\n\
+            452 4.5.3  https://support.google.com/mail/answer/22839 {id} - gsmtp",
+        recipient_refused: "550-5.1.1 The email account that you tried to reach does not exist. Please try\n\
+            550 5.1.1  double-checking the recipient's email address {recipient} {id} - gsmtp",
         busy: "421 4.7.0 Try again later, closing connection. {id} - gsmtp",
-        quota: "550-5.4.5 Daily user sending limit exceeded. For more information on Gmail\n550 5.4.5  sending limits go to https://support.google.com/a/answer/166852 {id} - gsmtp",
+        quota: "550-5.4.5 Daily user sending limit exceeded. For more information on Gmail\n\
+            550 5.4.5  sending limits go to https://support.google.com/a/answer/166852 {id} - gsmtp",
         rate: "421 4.7.28 Our system has detected an unusual rate of mail. Try again later. {id} - gsmtp",
         send_as_denied: "550 5.7.1 The sender {from} is not allowed for {user}. {id} - gsmtp",
         logon_failure: "421 4.7.0 Temporary System Problem. Try again later. {id} - gsmtp",
@@ -186,13 +195,16 @@ const MICROSOFT: Personality = Personality {
         authenticated: "235 2.7.0 Authentication successful",
         token_refused: "535 5.7.3 Authentication unsuccessful [SANDBOX01.outlook.office365.com {id}]",
         token_malformed: "501 5.5.124 Invalid XOAUTH2 auth data",
-        password_refused: "535 5.7.139 Authentication unsuccessful, basic authentication is disabled. [SANDBOX01.outlook.office365.com {id}]",
+        password_refused: "535 5.7.139 Authentication unsuccessful, basic authentication is disabled. \
+            [SANDBOX01.outlook.office365.com {id}]",
         auth_cancelled: "501 5.7.0 Authentication cancelled",
         auth_twice: "503 5.5.2 Send hello first or already authenticated",
         auth_too_long: "500 5.5.6 Authentication line too long",
         mechanism_unknown: "504 5.7.4 Unrecognized authentication type",
-        smtp_auth_disabled: "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled for more information. [SANDBOX01.outlook.office365.com {id}]",
-        too_many_connections: "432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending for more information. [Hostname={host}]",
+        smtp_auth_disabled: "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the \
+            Mailbox. Visit https://aka.ms/smtp_auth_disabled for more information. [SANDBOX01.outlook.office365.com {id}]",
+        too_many_connections: "432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending \
+            for more information. [Hostname={host}]",
         too_many_logins: "454 4.7.0 Temporary authentication failure [{host}]",
         authentication_required: "530 5.7.57 Client not authenticated to send mail. [{host} {id}]",
         tls_required: "530 5.7.57 Client not authenticated to send mail. [{host} {id}]",
@@ -209,14 +221,25 @@ const MICROSOFT: Personality = Personality {
         bad_sequence: "503 5.5.2 Bad sequence of commands",
         no_recipients: "503 5.5.2 Need rcpt command",
         too_large: "552 5.3.4 Message size exceeds fixed maximum message size",
-        too_large_after_all: "554 5.2.3 STOREDRV.Submission.Exception:MessageTooLargeException.MapiExceptionMaxSubmissionExceeded; Failed to process message due to a permanent exception with message [BeginDiagnosticData]Cannot submit message. {diagnostics}[EndDiagnosticData] [Hostname=sandbox.prod.outlook.com]",
+        too_large_after_all: "554 5.2.3 \
+            STOREDRV.Submission.Exception:MessageTooLargeException.MapiExceptionMaxSubmissionExceeded; Failed to process \
+            message due to a permanent exception with message [BeginDiagnosticData]Cannot submit message. \
+            {diagnostics}[EndDiagnosticData] [Hostname=sandbox.prod.outlook.com]",
         too_many_recipients: "452 4.5.3 Too many recipients",
         recipient_refused: "550 5.1.1 The recipient {recipient} does not exist [{host}]",
         busy: "421 4.3.2 Service not available, closing transmission channel",
-        quota: "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to a permanent exception with message The message can't be submitted because the sender's submission quota was exceeded. [BeginDiagnosticData]{diagnostics}[EndDiagnosticData] [Hostname=sandbox.prod.outlook.com]",
+        quota: "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to \
+            a permanent exception with message The message can't be submitted because the sender's submission quota was \
+            exceeded. [BeginDiagnosticData]{diagnostics}[EndDiagnosticData] [Hostname=sandbox.prod.outlook.com]",
         rate: "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded [Hostname=sandbox.prod.outlook.com]",
-        send_as_denied: "554 5.2.252 SendAsDenied; {user} not allowed to send as {from}; STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; Failed to process message due to a permanent exception with message [BeginDiagnosticData]Cannot submit message. {diagnostics}[EndDiagnosticData] [Hostname=sandbox.prod.outlook.com]",
-        logon_failure: "430 4.2.0 STOREDRV; mailbox logon failure; STOREDRV.Submission.Exception:ConnectionFailedTransientException.MapiExceptionLogonFailed; Failed to process message due to a transient exception with message [BeginDiagnosticData]Cannot open mailbox. {diagnostics}[EndDiagnosticData] [Hostname=sandbox.prod.outlook.com]",
+        send_as_denied: "554 5.2.252 SendAsDenied; {user} not allowed to send as {from}; \
+            STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; Failed to process message due \
+            to a permanent exception with message [BeginDiagnosticData]Cannot submit message. \
+            {diagnostics}[EndDiagnosticData] [Hostname=sandbox.prod.outlook.com]",
+        logon_failure: "430 4.2.0 STOREDRV; mailbox logon failure; \
+            STOREDRV.Submission.Exception:ConnectionFailedTransientException.MapiExceptionLogonFailed; Failed to process \
+            message due to a transient exception with message [BeginDiagnosticData]Cannot open mailbox. \
+            {diagnostics}[EndDiagnosticData] [Hostname=sandbox.prod.outlook.com]",
     },
 };
 

@@ -52,6 +52,9 @@ impl Dots {
 mod tests {
     use super::*;
 
+    /// What is sent, and the message with what stands behind its end.
+    type Row<'a> = (&'a [u8], Option<(&'a [u8], &'a [u8])>);
+
     /// Reads `wire` in pieces of `size`; returns the message and what stands after its end.
     fn receive(wire: &[u8], size: usize) -> Option<(Vec<u8>, Vec<u8>)> {
         let (mut dots, mut text, mut buffer) = (Dots::new(), Vec::new(), Vec::new());
@@ -70,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_message_ends_only_where_it_ends_at_any_piece_size() {
-        let rows: &[(&[u8], Option<(&[u8], &[u8])>)] = &[
+        let rows: &[Row<'_>] = &[
             (b".\r\n", Some((b"", b""))),
             (b"a\r\n.\r\nNOOP\r\n", Some((b"a\r\n", b"NOOP\r\n"))),
             (b"..\r\n.\r\n", Some((b".\r\n", b""))),

@@ -26,7 +26,8 @@ const CHUNK: usize = 16 << 10;
 pub(super) struct Delayed<S> {
     inner: S,
     faults: Arc<Faults>,
-    accepted: Instant,
+    /// When the connection stands for the client: one round trip after it was accepted here.
+    stands: Instant,
     /// What has arrived and when it may be seen; an empty chunk is the end.
     held: VecDeque<(Instant, Vec<u8>)>,
     /// How much of the first chunk has been seen.
@@ -38,9 +39,9 @@ pub(super) struct Delayed<S> {
 
 impl<S> Delayed<S> {
     pub(super) fn new(inner: S, faults: Arc<Faults>) -> Self {
-        let accepted = Instant::now();
-        let timer = Box::pin(sleep_until(accepted));
-        Self { inner, faults, accepted, held: VecDeque::new(), seen: 0, size: 0, ended: false, timer }
+        let stands = Instant::now() + faults.round_trip();
+        let timer = Box::pin(sleep_until(stands));
+        Self { inner, faults, stands, held: VecDeque::new(), seen: 0, size: 0, ended: false, timer }
     }
 }
 
@@ -55,8 +56,7 @@ impl<S: AsyncRead + Unpin> Delayed<S> {
             chunk.truncate(length);
             chunk.shrink_to_fit();
             let trip = self.faults.round_trip();
-            // Before the connection stood for the client, one round trip had passed.
-            let arrived = Instant::now().max(self.accepted + trip);
+            let arrived = Instant::now().max(self.stands);
             self.held.push_back((arrived + trip, chunk));
             self.size += length;
             self.ended = length == 0;

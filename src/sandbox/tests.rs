@@ -139,7 +139,7 @@ async fn http_json(provider: &Provider, method: &str, path: &str, body: &str) ->
 async fn ask_token(provider: &Provider, fields: &[(&str, &str)]) -> (u16, Value) {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.append_pair("client_id", provider.client_id()).append_pair("client_secret", provider.client_secret().expose());
-    fields.iter().for_each(|(name, value)| drop(form.append_pair(name, value)));
+    form.extend_pairs(fields);
     http_json(provider, "POST", "/token", &form.finish()).await
 }
 
@@ -334,6 +334,45 @@ fn stuff(text: &[u8]) -> Vec<u8> {
         out.push(*byte);
     }
     out
+}
+
+#[tokio::test]
+async fn large_messages_at_once_stay_within_the_bound() {
+    let bound = 6 << 20;
+    let provider = Provider::start(Options { accept_password: true, keep_bytes: bound, ..options(CUSTOM) }).await.unwrap();
+    let text = format!("Subject: large\r\n\r\n{}", format!("{}\r\n", "x".repeat(998)).repeat(3000));
+    let login = format!("AUTH PLAIN {}", STANDARD.encode(format!("\0{USER}\0{}", provider.password().expose())));
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let (address, text, login) = (provider.smtp_plain().unwrap(), text.clone(), login.clone());
+        tasks.spawn(async move {
+            let mut client = Client::plain(address).await;
+            client.read().await;
+            client.ask("EHLO x").await;
+            assert!(client.ask(&login).await.starts_with("235"));
+            assert!(client.message(&text).await.starts_with("250"));
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    let stats = provider.stats();
+    assert_eq!((&stats["messages"], &stats["bytes"]), (&json!(8), &json!(8 * text.len())));
+    assert!(stats["kept_bytes"].as_u64().unwrap() <= bound as u64, "{stats}");
+    assert!(provider.shared.mailroom.list().iter().all(|received| received.subject == "large"));
+}
+
+#[tokio::test]
+async fn slow_replies_come_one_after_the_other() {
+    let provider = start(GOOGLE).await;
+    let mut client = Client::ready(&provider).await;
+    provider.switch_on(Fault::SlowReplies, Setting { milliseconds: Some(50), times: Some(3), ..Setting::default() });
+    let begun = std::time::Instant::now();
+    client.send(b"NOOP\r\nNOOP\r\nNOOP\r\n").await;
+    for _ in 0..3 {
+        assert!(client.read().await.starts_with("250"));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(150));
 }
 
 #[tokio::test]

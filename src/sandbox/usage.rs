@@ -110,7 +110,13 @@ impl Usage {
     }
 
     /// Counts a message against `limits`; says which one it passes. With `enforced` such a message is not counted.
-    pub(super) fn message(&self, user: &str, recipients: u64, limits: &Limits, enforced: bool, clock: &Clock) -> Option<Over> {
+    pub(super) fn message(
+        &self,
+        user: &str,
+        recipients: u64,
+        (limits, enforced): (&Limits, bool),
+        clock: &Clock,
+    ) -> Option<Over> {
         let now = unix_seconds(clock.now());
         let passes = |count: u64, limit: u64| limit > 0 && count > limit;
         self.with(user, |row| {
@@ -205,12 +211,12 @@ mod tests {
         let (usage, clock) = (Usage::default(), Clock::default());
         for enforced in [true, false] {
             let user = if enforced { "a" } else { "b" };
-            let over: Vec<_> = (0..32).map(|_| usage.message(user, 1, limits, enforced, &clock)).collect();
+            let over: Vec<_> = (0..32).map(|_| usage.message(user, 1, (limits, enforced), &clock)).collect();
             assert_eq!(over.iter().flatten().count(), 2, "the 31st and the 32nd");
         }
         let report = usage.report(&clock);
         assert_eq!(report["mailboxes"]["a"]["messages_last_day"], 30);
         assert_eq!(report["mailboxes"]["b"]["messages_last_day"], 32);
-        assert_eq!(usage.message("a", 10_000, limits, true, &clock), Some(Over::Day));
+        assert_eq!(usage.message("a", 10_000, (limits, true), &clock), Some(Over::Day));
     }
 }
