@@ -252,7 +252,8 @@ impl Provider {
         self.http
     }
 
-    /// The next message received; `None` once stopped. Nobody has to listen: events are lost then, messages are not.
+    /// The next message received; waits for it, and can be dropped while waiting. Nobody has to listen: events are lost then
+    /// ([`Received::lost`]), messages are not.
     pub async fn received(&mut self) -> Option<Received> {
         self.events.recv().await
     }

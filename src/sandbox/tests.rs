@@ -280,7 +280,8 @@ async fn basic_client_authentication_works() {
     let mut stream = TcpStream::connect(provider.http()).await.unwrap();
     let body = "grant_type=client_credentials&scope=mail.send";
     let request = format!(
-        "POST /token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {pair}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {pair}\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -595,6 +596,24 @@ async fn the_written_configuration_holds_no_secret_and_its_files_are_private() {
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
         assert_eq!(std::fs::read_to_string(directory.path().join("ca.pem")).unwrap(), provider.ca_pem());
+    }
+}
+
+#[tokio::test]
+async fn the_relays_own_trust_takes_the_written_ca_and_nothing_else_does() {
+    let provider = start(GOOGLE).await;
+    let directory = tempfile::tempdir().unwrap();
+    provider.write_config(directory.path(), 2525).unwrap();
+    for (ca, trusted) in [(Some(directory.path().join("ca.pem")), true), (None, false)] {
+        let Ok(config) = crate::tls::client_config(ca.as_deref()) else {
+            assert!(!trusted, "a system without a trust store trusts nothing");
+            continue;
+        };
+        for name in ["127.0.0.1", "localhost"] {
+            let stream = TcpStream::connect(provider.smtp()).await.unwrap();
+            let connected = TlsConnector::from(config.clone()).connect(ServerName::try_from(name).unwrap(), stream).await;
+            assert_eq!(connected.is_ok(), trusted, "{name}");
+        }
     }
 }
 
