@@ -1,1 +1,338 @@
-//! stub
+//! The simulated provider: an OAuth 2.0 server and an XOAUTH2 SMTP server on loopback that behave as Google, Microsoft or a
+//! custom provider do, and fail on request.
+//!
+//! Layer 6. For trying the program without an account, for tests, and for rehearsing failures before the provider has them. It
+//! shares no dialogue code with `smtp`: a second implementation keeps the first one honest.
+
+mod auth;
+mod certificate;
+mod clock;
+mod faults;
+mod http;
+mod mailroom;
+mod oauth;
+mod personality;
+mod receive;
+mod round_trip;
+mod session;
+mod smtp;
+#[cfg(test)]
+mod tests;
+mod token;
+mod transaction;
+mod usage;
+mod written;
+
+pub use faults::{Fault, Setting};
+pub use mailroom::Received;
+
+use crate::{provider, secret::Secret};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clock::Clock;
+use faults::Faults;
+use mailroom::Mailroom;
+use personality::Personality;
+use session::Way;
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use token::Tokens;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use usage::Usage;
+
+/// The app's user name: the name of its table in the written configuration.
+const USER: &str = "sandbox";
+
+/// The mailbox of the written configuration.
+const ADDRESS: &str = "robot@sandbox.example";
+
+/// Microsoft's directory.
+const TENANT: &str = "sandbox.example";
+
+/// The one scope that Google's SMTP server takes.
+const GOOGLE_SCOPE: &str = "https://mail.google.com/";
+
+/// How long a stop waits for HTTP answers under way.
+const STOP: Duration = Duration::from_secs(2);
+
+/// The scope that a token for SMTP has when nobody asks for another.
+fn scope_of_smtp(provider: provider::Provider) -> &'static str {
+    match provider {
+        provider::Provider::Google => GOOGLE_SCOPE,
+        provider::Provider::Microsoft => "https://outlook.office.com/SMTP.Send",
+        provider::Provider::Custom => "mail.send",
+    }
+}
+
+fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has random bytes");
+    bytes
+}
+
+/// `octets` of randomness in letters, digits, `-` and `_`.
+fn random_text(octets: usize) -> String {
+    let mut bytes = vec![0; octets];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has random bytes");
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// What the sandbox is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whom it plays.
+    pub provider: provider::Provider,
+    /// Port of the SMTP server with TLS; 0 takes a free one.
+    pub smtp_port: u16,
+    /// Port of the HTTP server; 0 takes a free one.
+    pub http_port: u16,
+    /// Whether the provider's limits are enforced; they are always counted.
+    pub limits: bool,
+    /// Whether AUTH PLAIN and LOGIN work with the app's password, also on a port without TLS.
+    pub accept_password: bool,
+    /// Port of the SMTP server without TLS, opened with `accept_password` only; 0 takes a free one.
+    pub plain_port: u16,
+    /// Artificial round-trip time at start.
+    pub round_trip: Duration,
+    /// Whether CHUNKING is offered; `None` does as the provider does, which is to offer it.
+    pub chunking: Option<bool>,
+    /// Most messages kept.
+    pub keep_messages: usize,
+    /// Most octets kept, messages that are arriving included.
+    pub keep_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            provider: provider::Provider::Google,
+            smtp_port: 8465,
+            http_port: 8026,
+            limits: false,
+            accept_password: false,
+            plain_port: 0,
+            round_trip: Duration::ZERO,
+            chunking: None,
+            keep_messages: 1000,
+            keep_bytes: 256 << 20,
+        }
+    }
+}
+
+/// Why the sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another program listens there.
+    #[error("port {port} on 127.0.0.1 is taken by another program; choose another one with {option} (0 takes a free one)")]
+    Taken {
+        /// The port.
+        port: u16,
+        /// The option that changes it: `--port-smtp`, `--port-http`, `--port-plain` or `--port-relay`.
+        option: &'static str,
+    },
+    /// The port cannot be listened on for another reason.
+    #[error("cannot listen on 127.0.0.1:{port}: {why}; choose another port with {option} (0 takes a free one)")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// The option that changes it.
+        option: &'static str,
+        /// What the system said.
+        why: io::Error,
+    },
+    /// No certificate could be made.
+    #[error("cannot make the sandbox's TLS certificate: {0}")]
+    Certificate(String),
+}
+
+impl Error {
+    /// The error for a port that could not be bound, for the relay's port too.
+    pub fn listen(port: u16, option: &'static str, why: io::Error) -> Self {
+        match why.kind() {
+            io::ErrorKind::AddrInUse => Self::Taken { port, option },
+            _ => Self::Listen { port, option, why },
+        }
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    options: Options,
+    personality: &'static Personality,
+    clock: Arc<Clock>,
+    faults: Arc<Faults>,
+    tokens: Tokens,
+    mailroom: Arc<Mailroom>,
+    usage: Arc<Usage>,
+    client_secret: Secret,
+    password: Secret,
+    ca_pem: String,
+}
+
+impl Shared {
+    /// The OAuth client that the written configuration uses.
+    fn client_id(&self) -> &'static str {
+        match self.options.provider {
+            provider::Provider::Google => "1234567890-sandbox.apps.googleusercontent.com",
+            provider::Provider::Microsoft => "00000000-0000-4000-8000-000000000001",
+            provider::Provider::Custom => "outlink-sandbox",
+        }
+    }
+}
+
+/// A running sandbox. Dropping it stops it at once; [`Provider::stop`] stops it in good order.
+pub struct Provider {
+    shared: Arc<Shared>,
+    smtp: SocketAddr,
+    plain: Option<SocketAddr>,
+    http: SocketAddr,
+    events: mpsc::Receiver<Received>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Provider {
+    /// Starts it on loopback. When this returns it answers.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let (tls, ca_pem) = certificate::make().map_err(|why| Error::Certificate(why.to_string()))?;
+        let (smtp_listener, smtp) = listen(options.smtp_port, "--port-smtp").await?;
+        let (http_listener, http) = listen(options.http_port, "--port-http").await?;
+        let plain = match options.accept_password {
+            true => Some(listen(options.plain_port, "--port-plain").await?),
+            false => None,
+        };
+        let (mailroom, events) = Mailroom::new(options.keep_messages, options.keep_bytes);
+        let (clock, faults) = (Arc::new(Clock::default()), Arc::new(Faults::new(options.round_trip)));
+        let personality = personality::personality(options.provider);
+        let shared = Arc::new(Shared {
+            personality,
+            tokens: Tokens::new(options.provider, clock.clone(), faults.clone()),
+            options,
+            clock,
+            faults,
+            mailroom,
+            usage: Arc::default(),
+            client_secret: Secret::new(random_text(30)),
+            password: Secret::new(random_text(15)),
+            ca_pem,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let (acceptor, mut tasks) = (TlsAcceptor::from(tls), JoinSet::new());
+        let way = if personality.implicit_tls { Way::Implicit } else { Way::Starttls };
+        tasks.spawn(smtp::serve(smtp_listener, way, acceptor.clone(), shared.clone(), stopped.clone()));
+        let plain = plain.map(|(listener, address)| {
+            tasks.spawn(smtp::serve(listener, Way::Plain, acceptor, shared.clone(), stopped.clone()));
+            address
+        });
+        tasks.spawn(serve_http(http_listener, shared.clone(), stopped));
+        Ok(Self { shared, smtp, plain, http, events, stop, tasks })
+    }
+
+    /// The SMTP server with TLS: from the first byte for Google, by STARTTLS for the others.
+    pub fn smtp(&self) -> SocketAddr {
+        self.smtp
+    }
+
+    /// The SMTP server without TLS, for AUTH PLAIN and LOGIN; only with `accept_password`.
+    pub fn smtp_plain(&self) -> Option<SocketAddr> {
+        self.plain
+    }
+
+    /// The HTTP server.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The next message received; waits for it, and can be dropped while waiting. Nobody has to listen: events are lost then
+    /// ([`Received::lost`]), messages are not.
+    pub async fn received(&mut self) -> Option<Received> {
+        self.events.recv().await
+    }
+
+    /// The user name of the app in the written configuration, and of `accept_password`.
+    pub fn user(&self) -> &str {
+        USER
+    }
+
+    /// Its password.
+    pub fn password(&self) -> &Secret {
+        &self.shared.password
+    }
+
+    /// The address of the written mailbox.
+    pub fn address(&self) -> &str {
+        ADDRESS
+    }
+
+    /// The OAuth client's id.
+    pub fn client_id(&self) -> &str {
+        self.shared.client_id()
+    }
+
+    /// The OAuth client's secret.
+    pub fn client_secret(&self) -> &Secret {
+        &self.shared.client_secret
+    }
+
+    /// The certificate that vouches for the SMTP server, in PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.shared.ca_pem
+    }
+
+    /// A new refresh token for `mailbox`, valid as if a person had consented.
+    pub fn refresh_token(&self, mailbox: &str) -> Secret {
+        self.shared.tokens.consent(mailbox)
+    }
+
+    /// Switches a fault on, as `PUT /faults/NAME` does.
+    pub fn switch_on(&self, fault: Fault, setting: Setting) {
+        self.shared.faults.switch_on(fault, setting, &self.shared.clock);
+    }
+
+    /// Switches a fault off.
+    pub fn switch_off(&self, fault: Fault) {
+        self.shared.faults.switch_off(fault);
+    }
+
+    /// Moves the sandbox's clock forward.
+    pub fn advance(&self, by: Duration) {
+        self.shared.clock.advance(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// The counters, as `GET /stats` gives them.
+    pub fn stats(&self) -> serde_json::Value {
+        http::report(&self.shared)
+    }
+
+    /// Stops accepting, cuts all connections and waits until every task has ended.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let ended = timeout(STOP, async { while self.tasks.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+async fn listen(port: u16, option: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
+    let fault = |why| Error::listen(port, option, why);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(fault)?;
+    let address = listener.local_addr().map_err(fault)?;
+    Ok((listener, address))
+}
+
+async fn serve_http(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    let stopped = async move { smtp::stopped(&mut stop).await };
+    if let Err(why) = axum::serve(listener, http::router(shared)).with_graceful_shutdown(stopped).await {
+        tracing::error!(%why, "the sandbox's HTTP server ended");
+    }
+}

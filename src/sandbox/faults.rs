@@ -1,0 +1,281 @@
+//! What can be made to go wrong while the sandbox runs.
+//!
+//! A fault is on until it is switched off, has struck `times` times, or `seconds` of the sandbox's clock have passed.
+
+use super::clock::{Clock, rfc3339};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+/// How long a slow answer takes when nobody said.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// Longest delay taken: beyond it every client has given up.
+const LONGEST: u64 = 3_600_000;
+
+/// Everything that can be switched on; the discriminant is its bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Access tokens issued before the fault was switched on are refused; new ones work.
+    ExpiredToken,
+    /// The token endpoint refuses the grant.
+    InvalidGrant,
+    /// The token endpoint answers 503 with a page of HTML.
+    TokenServerDown,
+    /// The token endpoint answers after `milliseconds`.
+    TokenServerSlow,
+    /// The token endpoint answers 429 with Retry-After.
+    TokenServerThrottled,
+    /// AUTH is answered by 535 whatever the token.
+    Auth535,
+    /// AUTH is answered by 535 5.7.139.
+    SmtpAuthDisabled,
+    /// AUTH is answered by 432 4.3.2.
+    TooManyConnections,
+    /// MAIL is answered by 421 and the connection closed.
+    Busy,
+    /// AUTH is answered by 454 4.7.0.
+    TooManyLogins,
+    /// The end of the message is answered by the provider's day limit.
+    Quota,
+    /// The end of the message is answered by SendAsDenied.
+    SendAsDenied,
+    /// The first recipient of each message, and every address that begins with `refused`, is answered by 550 5.1.1.
+    RecipientRefused,
+    /// The end of the message is answered by 430 4.2.0.
+    MailboxLogonFailure,
+    /// The connection is cut in the middle of the message.
+    DropInData,
+    /// The message is taken, the connection cut before the reply.
+    FinalReplyLost,
+    /// Every reply comes `milliseconds` late, one after the other.
+    SlowReplies,
+    /// BDAT is answered as an unknown command, its octets swallowed.
+    BdatRefused,
+    /// Every reply leaves one round trip of `milliseconds` after its command arrived, many at once on their way.
+    RoundTrip,
+}
+
+use Fault::*;
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        ExpiredToken,
+        InvalidGrant,
+        TokenServerDown,
+        TokenServerSlow,
+        TokenServerThrottled,
+        Auth535,
+        SmtpAuthDisabled,
+        TooManyConnections,
+        Busy,
+        TooManyLogins,
+        Quota,
+        SendAsDenied,
+        RecipientRefused,
+        MailboxLogonFailure,
+        DropInData,
+        FinalReplyLost,
+        SlowReplies,
+        BdatRefused,
+        RoundTrip,
+    ];
+
+    /// Its name on the command line and in URLs.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExpiredToken => "expired-token",
+            InvalidGrant => "invalid-grant",
+            TokenServerDown => "token-server-down",
+            TokenServerSlow => "token-server-slow",
+            TokenServerThrottled => "token-server-throttled",
+            Auth535 => "auth-535",
+            SmtpAuthDisabled => "smtp-auth-disabled",
+            TooManyConnections => "too-many-connections",
+            Busy => "busy",
+            TooManyLogins => "too-many-logins",
+            Quota => "quota",
+            SendAsDenied => "send-as-denied",
+            RecipientRefused => "recipient-refused",
+            MailboxLogonFailure => "mailbox-logon-failure",
+            DropInData => "drop-in-data",
+            FinalReplyLost => "final-reply-lost",
+            SlowReplies => "slow-replies",
+            BdatRefused => "bdat-refused",
+            RoundTrip => "round-trip",
+        }
+    }
+
+    /// The fault of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fault| fault.name() == name)
+    }
+
+    fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// How a fault is switched on; everything is optional.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// How often it strikes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// How long it stays on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// The only XOAUTH2 user that it strikes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mailbox: Option<String>,
+    /// The delay of the slow ones and of the round trip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<u64>,
+}
+
+/// A fault that is on.
+struct Armed {
+    setting: Setting,
+    since: SystemTime,
+    until: Option<SystemTime>,
+}
+
+/// All faults. The bits say which may be on, so that the common case, none, takes no lock.
+pub(super) struct Faults {
+    bits: AtomicU32,
+    armed: Mutex<BTreeMap<Fault, Armed>>,
+    /// In microseconds: a round trip below one millisecond can be asked for by option.
+    round_trip: AtomicU64,
+}
+
+impl Faults {
+    pub(super) fn new(round_trip: Duration) -> Self {
+        let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX).min(LONGEST * 1000);
+        Self { bits: AtomicU32::new(0), armed: Mutex::default(), round_trip: AtomicU64::new(micros) }
+    }
+
+    /// The artificial round-trip time now.
+    pub(super) fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.round_trip.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn switch_on(&self, fault: Fault, setting: Setting, clock: &Clock) {
+        if fault == RoundTrip {
+            return self.round_trip.store(setting.milliseconds.unwrap_or(20).min(LONGEST) * 1000, Ordering::Relaxed);
+        }
+        let since = clock.now();
+        let until = setting.seconds.and_then(|seconds| since.checked_add(Duration::from_secs(seconds)));
+        self.lock().insert(fault, Armed { setting, since, until });
+        self.bits.fetch_or(fault.bit(), Ordering::Release);
+    }
+
+    pub(super) fn switch_off(&self, fault: Fault) {
+        if fault == RoundTrip {
+            return self.round_trip.store(0, Ordering::Relaxed);
+        }
+        let mut armed = self.lock();
+        armed.remove(&fault);
+        self.bits.fetch_and(!fault.bit(), Ordering::Release);
+    }
+
+    /// Whether the fault strikes now; spends one of its times.
+    pub(super) fn strikes(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock) -> bool {
+        self.strike(fault, mailbox, clock, |_| true).is_some()
+    }
+
+    /// As [`Faults::strikes`], for something that exists since `issued`: strikes only what is older than the fault.
+    pub(super) fn strikes_older(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, issued: SystemTime) -> bool {
+        self.strike(fault, mailbox, clock, |armed| issued <= armed.since).is_some()
+    }
+
+    /// The delay, if the fault strikes now.
+    pub(super) fn delay(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock) -> Option<Duration> {
+        self.strike(fault, mailbox, clock, |_| true)
+    }
+
+    fn strike(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, fits: impl Fn(&Armed) -> bool) -> Option<Duration> {
+        if self.bits.load(Ordering::Acquire) & fault.bit() == 0 {
+            return None;
+        }
+        let mut all = self.lock();
+        let armed = all.get_mut(&fault)?;
+        if armed.until.is_some_and(|until| clock.now() >= until) || armed.setting.times == Some(0) {
+            all.remove(&fault);
+            self.bits.fetch_and(!fault.bit(), Ordering::Release);
+            return None;
+        }
+        let named = |only: &String| mailbox.is_some_and(|m| m.eq_ignore_ascii_case(only));
+        if !armed.setting.mailbox.as_ref().is_none_or(named) || !fits(armed) {
+            return None;
+        }
+        if let Some(times) = &mut armed.setting.times {
+            *times -= 1;
+        }
+        Some(armed.setting.milliseconds.map_or(SLOW, |ms| Duration::from_millis(ms.min(LONGEST))))
+    }
+
+    /// Every fault with its state, for `GET /faults`.
+    pub(super) fn list(&self, clock: &Clock) -> Vec<serde_json::Value> {
+        let (now, all, trip) = (clock.now(), self.lock(), self.round_trip());
+        let row = |fault: Fault| match all.get(&fault) {
+            _ if fault == RoundTrip => {
+                serde_json::json!({ "name": fault.name(), "on": !trip.is_zero(), "milliseconds": trip.as_secs_f64() * 1000.0 })
+            }
+            Some(armed) if armed.setting.times != Some(0) && armed.until.is_none_or(|until| now < until) => serde_json::json!({
+                "name": fault.name(), "on": true, "since": rfc3339(armed.since), "until": armed.until.map(rfc3339),
+                "setting": armed.setting,
+            }),
+            _ => serde_json::json!({ "name": fault.name(), "on": false }),
+        };
+        Fault::ALL.into_iter().map(row).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Fault, Armed>> {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_a_name_and_a_bit_of_its_own() {
+        let bits = Fault::ALL.iter().fold(0, |bits, fault| bits | fault.bit());
+        assert_eq!(bits.count_ones() as usize, Fault::ALL.len());
+        for fault in Fault::ALL {
+            assert_eq!(Fault::named(fault.name()), Some(fault));
+        }
+        assert_eq!(Fault::named("flood"), None);
+    }
+
+    #[test]
+    fn a_fault_ends_after_its_times_or_its_seconds() {
+        let (faults, clock) = (Faults::new(Duration::ZERO), Clock::default());
+        assert!(!faults.strikes(Busy, None, &clock));
+        faults.switch_on(Busy, Setting { times: Some(2), ..Setting::default() }, &clock);
+        assert_eq!([(); 3].map(|()| faults.strikes(Busy, None, &clock)), [true, true, false]);
+        faults.switch_on(Quota, Setting { seconds: Some(60), ..Setting::default() }, &clock);
+        assert!(faults.strikes(Quota, None, &clock));
+        clock.advance(60_000);
+        assert!(!faults.strikes(Quota, None, &clock));
+    }
+
+    #[test]
+    fn a_fault_of_one_mailbox_spares_the_others() {
+        let (faults, clock) = (Faults::new(Duration::ZERO), Clock::default());
+        faults.switch_on(Auth535, Setting { mailbox: Some("a@example.com".into()), ..Setting::default() }, &clock);
+        assert!(!faults.strikes(Auth535, Some("b@example.com"), &clock));
+        assert!(faults.strikes(Auth535, Some("A@example.com"), &clock));
+        faults.switch_off(Auth535);
+        assert!(!faults.strikes(Auth535, Some("a@example.com"), &clock));
+    }
+}

@@ -1,0 +1,295 @@
+//! The OAuth 2.0 server's state: which tokens it gave out, to whom, and whether they still count.
+//!
+//! Microsoft replaces a refresh token at each use and leaves the old one valid; Google does not replace it; Custom replaces it
+//! and ends the old one at once, as RFC 9700 §2.2.2 asks for public clients: the hardest case for a client.
+
+use super::{
+    clock::{Clock, unix_seconds},
+    faults::{Fault, Faults},
+    random_text,
+};
+use crate::{provider::Provider, secret::Secret};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+/// Life of an access token.
+pub(super) const LIFE: Duration = Duration::from_secs(3599);
+
+/// Most tokens of each kind remembered: the oldest are forgotten, so that a looping client cannot fill the memory.
+const MOST: usize = 10_000;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// An access token that counts, as the SMTP server needs it.
+pub(super) struct Known {
+    /// The 1st, 2nd … that was given out.
+    pub(super) number: u64,
+}
+
+/// Why a token does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Never given out, or forgotten.
+    Unknown,
+    /// Its life is over, or a fault says so.
+    Expired,
+    /// It belongs to another mailbox.
+    OtherUser,
+    /// It is for something other than SMTP.
+    OtherScope,
+}
+
+/// What a refresh token answers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dead {
+    /// Never given out.
+    Unknown,
+    /// Not used for 90 days (Microsoft) or six months (Google).
+    Inactive,
+    /// It was replaced (Custom).
+    Replaced,
+}
+
+struct Access {
+    number: u64,
+    issued: SystemTime,
+    /// `None`: the application's own, good for any mailbox.
+    mailbox: Option<String>,
+    for_smtp: bool,
+}
+
+struct Refresh {
+    mailbox: String,
+    used: SystemTime,
+    replaced: bool,
+}
+
+#[derive(Default)]
+struct State {
+    access: HashMap<String, Access>,
+    /// Oldest first, to be forgotten first.
+    access_order: VecDeque<String>,
+    refresh: HashMap<String, Refresh>,
+    refresh_order: VecDeque<String>,
+    given: u64,
+}
+
+/// All tokens of one sandbox.
+pub(super) struct Tokens {
+    provider: Provider,
+    clock: Arc<Clock>,
+    faults: Arc<Faults>,
+    state: Mutex<State>,
+}
+
+impl Tokens {
+    pub(super) fn new(provider: Provider, clock: Arc<Clock>, faults: Arc<Faults>) -> Self {
+        Self { provider, clock, faults, state: Mutex::default() }
+    }
+
+    /// A new access token for `mailbox`, or for any where there is none.
+    pub(super) fn issue(&self, mailbox: Option<&str>, client: &str, scope: &str) -> Secret {
+        let issued = self.clock.now();
+        let text = match self.provider {
+            // As long as an ordinary one of Google's, so that the inline form of AUTH just fits.
+            Provider::Google => format!("ya29.{}", random_text(160)),
+            Provider::Microsoft => self.json_web_token(mailbox, client, scope, issued),
+            Provider::Custom => random_text(64),
+        };
+        let mut state = self.lock();
+        state.given += 1;
+        let access =
+            Access { number: state.given, issued, mailbox: mailbox.map(String::from), for_smtp: self.is_for_smtp(scope) };
+        state.access.insert(text.clone(), access);
+        state.access_order.push_back(text.clone());
+        if state.access_order.len() > MOST
+            && let Some(oldest) = state.access_order.pop_front()
+        {
+            state.access.remove(&oldest);
+        }
+        Secret::new(text)
+    }
+
+    /// Microsoft's is a signed JWT; nobody checks this one's signature, which is random, but its claims can be read.
+    fn json_web_token(&self, mailbox: Option<&str>, client: &str, scope: &str, issued: SystemTime) -> String {
+        let issued = unix_seconds(issued);
+        let mut claims = serde_json::json!({
+            "aud": scope.split_whitespace().find_map(|s| s.rsplit_once('/')).map_or(scope, |(resource, _)| resource),
+            "iss": "https://sts.windows.net/sandbox/", "iat": issued, "nbf": issued, "exp": issued + LIFE.as_secs(),
+            "appid": client, "tid": super::TENANT, "uti": random_text(16), "ver": "1.0",
+            // Real ones carry several hundred octets of this.
+            "xms_pad": random_text(300),
+        });
+        match mailbox {
+            Some(mailbox) => {
+                claims["upn"] = mailbox.into();
+                claims["scp"] = "SMTP.Send".into();
+            }
+            None => claims["roles"] = serde_json::json!(["SMTP.SendAsApp"]),
+        }
+        let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = serde_json::json!({ "typ": "JWT", "alg": "RS256", "kid": "sandbox" });
+        format!("{}.{}.{}", encode(&header), encode(&claims), random_text(256))
+    }
+
+    /// Whether the SMTP server will take a token of these scopes.
+    fn is_for_smtp(&self, scope: &str) -> bool {
+        let mut words = scope.split_whitespace();
+        match self.provider {
+            Provider::Google => words.any(|word| word == super::GOOGLE_SCOPE),
+            // `outlook.office.com/.default` gives a token that Exchange refuses; the delegated scope works with both names.
+            Provider::Microsoft => words.any(|word| {
+                let word = word.to_ascii_lowercase();
+                word == "https://outlook.office365.com/.default"
+                    || word.ends_with("/smtp.send") && word.contains("outlook.office")
+            }),
+            Provider::Custom => true,
+        }
+    }
+
+    /// A new refresh token for `mailbox`, as if a person had consented.
+    pub(super) fn consent(&self, mailbox: &str) -> Secret {
+        let text = match self.provider {
+            Provider::Google => format!("1//0{}", random_text(72)),
+            Provider::Microsoft => format!("1.A{}", random_text(700)),
+            Provider::Custom => random_text(48),
+        };
+        let refresh = Refresh { mailbox: mailbox.into(), used: self.clock.now(), replaced: false };
+        let mut state = self.lock();
+        state.refresh.insert(text.clone(), refresh);
+        state.refresh_order.push_back(text.clone());
+        if state.refresh_order.len() > MOST
+            && let Some(oldest) = state.refresh_order.pop_front()
+        {
+            state.refresh.remove(&oldest);
+        }
+        Secret::new(text)
+    }
+
+    /// Uses a refresh token: whose it is, and the one that takes its place where the provider gives one.
+    pub(super) fn refresh(&self, token: &str) -> Result<(String, Option<Secret>), Dead> {
+        let now = self.clock.now();
+        let longest = match self.provider {
+            Provider::Google => DAY * 182,
+            Provider::Microsoft => DAY * 90,
+            Provider::Custom => Duration::MAX,
+        };
+        let mailbox = {
+            let mut state = self.lock();
+            let refresh = state.refresh.get_mut(token).ok_or(Dead::Unknown)?;
+            if refresh.replaced {
+                return Err(Dead::Replaced);
+            }
+            if now.duration_since(refresh.used).is_ok_and(|idle| idle > longest) {
+                return Err(Dead::Inactive);
+            }
+            refresh.used = now;
+            refresh.replaced = self.provider == Provider::Custom;
+            refresh.mailbox.clone()
+        };
+        let next = (self.provider != Provider::Google).then(|| self.consent(&mailbox));
+        Ok((mailbox, next))
+    }
+
+    /// Whether `token` lets `user` send now.
+    pub(super) fn check(&self, token: &str, user: &str) -> Result<Known, Refused> {
+        let now = self.clock.now();
+        let state = self.lock();
+        let access = state.access.get(token).ok_or(Refused::Unknown)?;
+        if !access.for_smtp {
+            return Err(Refused::OtherScope);
+        }
+        if access.mailbox.as_ref().is_some_and(|mailbox| !mailbox.eq_ignore_ascii_case(user)) {
+            return Err(Refused::OtherUser);
+        }
+        let old = now >= access.issued + LIFE;
+        if old || self.faults.strikes_older(Fault::ExpiredToken, Some(user), &self.clock, access.issued) {
+            return Err(Refused::Expired);
+        }
+        Ok(Known { number: access.number })
+    }
+
+    /// How many access tokens were given out.
+    pub(super) fn given(&self) -> u64 {
+        self.lock().given
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::faults::Setting, *};
+
+    fn tokens(provider: Provider) -> Tokens {
+        Tokens::new(provider, Arc::default(), Arc::new(Faults::new(Duration::ZERO)))
+    }
+
+    #[test]
+    fn a_token_counts_for_its_user_until_its_life_is_over() {
+        let tokens = tokens(Provider::Google);
+        let token = tokens.issue(Some("a@example.com"), "c", "https://mail.google.com/");
+        assert_eq!(tokens.check(token.expose(), "A@example.com").map(|known| known.number), Ok(1));
+        assert_eq!(tokens.check(token.expose(), "b@example.com").err(), Some(Refused::OtherUser));
+        assert_eq!(tokens.check("ya29.other", "a@example.com").err(), Some(Refused::Unknown));
+        tokens.clock.advance(3_599_000);
+        assert_eq!(tokens.check(token.expose(), "a@example.com").err(), Some(Refused::Expired));
+    }
+
+    #[test]
+    fn each_provider_rotates_in_its_own_way() {
+        for (provider, rotates, old_stays) in
+            [(Provider::Google, false, true), (Provider::Microsoft, true, true), (Provider::Custom, true, false)]
+        {
+            let tokens = tokens(provider);
+            let first = tokens.consent("a@example.com");
+            let (mailbox, next) = tokens.refresh(first.expose()).unwrap();
+            assert_eq!((mailbox.as_str(), next.is_some()), ("a@example.com", rotates), "{provider}");
+            assert_eq!(tokens.refresh(first.expose()).is_ok(), old_stays, "{provider}");
+            if let Some(next) = next {
+                assert!(tokens.refresh(next.expose()).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn a_refresh_token_dies_of_idleness() {
+        let tokens = tokens(Provider::Microsoft);
+        let token = tokens.consent("a@example.com");
+        tokens.clock.advance(89 * 24 * 3_600_000);
+        assert!(tokens.refresh(token.expose()).is_ok());
+        tokens.clock.advance(91 * 24 * 3_600_000);
+        assert_eq!(tokens.refresh(token.expose()).err(), Some(Dead::Inactive));
+    }
+
+    #[test]
+    fn the_expired_fault_spares_tokens_issued_after_it() {
+        let tokens = tokens(Provider::Custom);
+        let old = tokens.issue(None, "c", "mail");
+        tokens.faults.switch_on(Fault::ExpiredToken, Setting::default(), &tokens.clock);
+        assert_eq!(tokens.check(old.expose(), "a").err(), Some(Refused::Expired));
+        tokens.clock.advance(1);
+        let new = tokens.issue(None, "c", "mail");
+        assert!(tokens.check(new.expose(), "a").is_ok());
+    }
+
+    #[test]
+    fn the_wrong_scope_gives_a_token_that_smtp_refuses() {
+        let tokens = tokens(Provider::Microsoft);
+        for (scope, good) in [
+            ("https://outlook.office365.com/.default", true),
+            ("https://outlook.office.com/.default", false),
+            ("https://graph.microsoft.com/.default", false),
+            ("https://outlook.office.com/SMTP.Send offline_access", true),
+        ] {
+            let token = tokens.issue(None, "c", scope);
+            assert_eq!(tokens.check(token.expose(), "a").is_ok(), good, "{scope}");
+        }
+    }
+}
