@@ -13,7 +13,8 @@ pub(super) fn hash() -> Outcome {
     let password = read_secret("Password for the app")?;
     let mut salt = [0; 16];
     aws_lc_rs::rand::fill(&mut salt).ok().context("the system gives no random bytes")?;
-    say(format_args!("{}", PasswordHash::make(&password, &salt).as_str()));
+    let hash = PasswordHash::make(&password, &salt).context("cannot hash this password")?;
+    say(hash.as_str());
     Ok(Exit::Good)
 }
 

@@ -28,7 +28,7 @@ pub(super) fn load(config: &Config) -> Result<(Settings, Vec<Fault>), Failed> {
 }
 
 fn count(faults: &[Fault]) -> String {
-    match faults.iter().filter(|fault| !fault.is_note()).count() {
+    match faults.iter().filter(|fault| fault.is_fatal()).count() {
         1 => "one fault in the configuration".to_owned(),
         many => format!("{many} faults in the configuration"),
     }

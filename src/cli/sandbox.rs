@@ -177,7 +177,7 @@ async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
     })?;
     if imports {
         let mailbox = Name::parse("sandbox").context("the sandbox's mailbox has no valid name")?;
-        let token = provider.refresh_token();
+        let token = provider.refresh_token(provider.address());
         daemon.tokens().import(&mailbox, token).await.context("cannot store the sandbox's grant")?;
     }
     ready(arguments.json, &daemon, provider);
@@ -212,7 +212,7 @@ async fn show(json: bool, provider: &mut Provider) {
         if json {
             say(json!({"event": "received", "from": from, "to": to, "subject": subject, "bytes": bytes, "token": token}));
         } else {
-            let subject = subject.as_deref().unwrap_or("(none)");
+            
             say(format_args!("  from {from} to {}, subject {subject:?}, {bytes} bytes, {token}", to.join(", ")));
         }
     }

@@ -24,7 +24,7 @@ pub use fault::{Fault, Severity};
 pub use secrets::SecretError;
 pub use settings::{
     Allowed, App, Auth, ClientAuthentication, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
-    Mailbox, SecretError, SecretSource, Server, Settings, WhenFromDiffers,
+    Mailbox, SecretSource, Server, Settings, WhenFromDiffers,
 };
 
 use sources::Sources;

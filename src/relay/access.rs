@@ -34,14 +34,14 @@ const MOST_ADDRESSES: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Access {
-    recent: Mutex<Recent>,
+    recent: Recent,
     failures: Mutex<HashMap<IpAddr, (u32, Instant)>>,
     places: Semaphore,
 }
 
 impl Access {
     pub(super) fn new(key: [u8; 32]) -> Self {
-        Self { recent: Mutex::new(Recent::new(key)), failures: Mutex::default(), places: Semaphore::new(AT_ONCE) }
+        Self { recent: Recent::new(&key), failures: Mutex::default(), places: Semaphore::new(AT_ONCE) }
     }
 
     /// The app with this user name and password; logs and delays a failure.
@@ -62,8 +62,7 @@ impl Access {
         }
         let matching = self.verify(app, &password).await;
         if let (Some(app), Some(hash)) = (app, matching) {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            recent.remember(app.name.as_str(), &hash, &password, Instant::now());
+            self.recent.remember(app.name.as_str(), &hash, &password, Instant::now());
             return Some(app.clone());
         }
         let delay = self.delay(peer, Instant::now());
@@ -76,20 +75,16 @@ impl Access {
 
     fn remembers(&self, app: &App, password: &Secret) -> bool {
         let now = Instant::now();
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        app.passwords.iter().any(|hash| recent.knows(app.name.as_str(), hash, password, now))
+        app.passwords.iter().any(|hash| self.recent.knows(app.name.as_str(), hash, password, now))
     }
 
     /// The hash that the password matches. An unknown name costs the same as a known one.
     async fn verify(&self, app: Option<&Arc<App>>, password: &Arc<Secret>) -> Option<PasswordHash> {
-        let hashes = match app {
-            Some(app) if !app.passwords.is_empty() => app.passwords.clone(),
-            Some(_) | None => vec![PasswordHash::of_nobody()],
-        };
+        let hashes = app.map(|app| app.passwords.clone()).unwrap_or_default();
         let _place = timeout(LONGEST_WAIT, self.places.acquire()).await.ok()?.ok()?;
         let password = password.clone();
-        let found = tokio::task::spawn_blocking(move || hashes.into_iter().find(|hash| hash.verify(&password))).await.ok()??;
-        app.map(|_| found)
+        let found = tokio::task::spawn_blocking(move || PasswordHash::find(&hashes, &password).cloned()).await;
+        found.ok()?
     }
 
     /// How long a failure from `peer` is to be answered late.

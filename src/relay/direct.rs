@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{Link, Mailbox},
     listener::Submission,
-    mail::{Hold, Outcome},
+    mail::{Address, Hold, Outcome},
     smtp::Reply,
     tokens::Unavailable,
     upstream::Progress,
@@ -31,7 +31,7 @@ pub(super) async fn deliver(relay: &Arc<Relay>, submission: Submission, mailbox:
     let id = submission.id;
     let wait = submission.app.direct_wait.unwrap_or(submission.listener.direct_wait);
     tracing::info!(event = "message.accepted", %id, app = %submission.app.name, mailbox = %mailbox.name, link = %mailbox.link,
-        client = %submission.client, from = ?submission.envelope.sender, recipients = submission.envelope.recipients.len(),
+        client = %submission.client, from = sender(&submission), recipients = submission.envelope.recipients.len(),
         bytes = submission.body.len(), message_id = submission.findings.message_id, "message received");
     if let Err(reason) = relay.backoffs().begin(&mailbox.name, Instant::now(), PROBE) {
         tracing::info!(event = "message.deferred", %id, app = %submission.app.name, mailbox = %mailbox.name, reason, "the mailbox is in trouble");
@@ -103,7 +103,7 @@ impl Story {
             }
             return;
         };
-        if backoffs.failed(mailbox, trouble, &judgement.reason, Instant::now()) {
+        if backoffs.failed(mailbox, trouble, judgement.cause(), Instant::now()) {
             let state = if trouble == Trouble::Passing { "failing" } else { "held" };
             tracing::warn!(event = "mailbox.changed", %mailbox, %link, state, reason = judgement.reason,
                 advice = judgement.advice.as_deref().unwrap_or("none: it is tried again by itself"),
@@ -121,18 +121,23 @@ impl Story {
         let mailbox = &mailbox.name;
         match judgement.outcome {
             Outcome::Delivered => tracing::info!(event = "message.delivered", %id, %app, %mailbox, link = %self.mailbox.link,
-                client = %submission.client, from = ?submission.envelope.sender, to, bytes = submission.body.len(), code, enhanced,
+                client = %submission.client, from = sender(submission), to, bytes = submission.body.len(), code, enhanced,
                 reply = reason, ms, late = is_late, attempt = 1, "delivered"),
             Outcome::RefuseRecipient | Outcome::RefuseMessage | Outcome::Hold(Hold::Sender) => {
                 tracing::warn!(event = "message.refused", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
-                    from = ?submission.envelope.sender, to, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
+                    from = sender(submission), to, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
                     late = is_late, attempt = 1, "refused by the provider");
             }
             _ => tracing::warn!(event = "message.deferred", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
-                from = ?submission.envelope.sender, to, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
+                from = sender(submission), to, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
                 late = is_late, attempt = 1, "not delivered; the app was told to try again"),
         }
     }
+}
+
+/// The envelope sender for the log; empty for the null sender.
+fn sender(submission: &Submission) -> &str {
+    submission.envelope.sender.as_ref().map_or("", Address::as_str)
 }
 
 /// A message without a token: `tokens` paces its own renewals and logs their failures, so the mailbox is left alone only briefly.

@@ -30,6 +30,13 @@ pub(super) struct Judgement {
     pub(super) advice: Option<String>,
 }
 
+impl Judgement {
+    /// What stays the same while the same trouble goes on: a provider's reply has a different id each time, its advice has not.
+    pub(super) fn cause(&self) -> &str {
+        self.advice.as_deref().unwrap_or(&self.reason)
+    }
+}
+
 /// What is being judged, for texts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case<'a> {
@@ -64,14 +71,15 @@ impl Case<'_> {
     /// Judges a dialogue that broke.
     pub(super) fn failed(&self, failure: &Failure) -> Judgement {
         if failure.unknown {
-            let reason = format!("{failure}; the provider may have taken the message");
-            return Judgement { reply: unknown(self.id), ..self.later(Outcome::RetryMessage, reason, None) };
+            return Judgement { reply: unknown(self.id), ..self.later(Outcome::RetryMessage, failure.to_string(), None) };
         }
         match &failure.reason {
             Reason::Reply(reply) => {
-                let judgement = self.replied(failure.step, reply, None);
-                let challenge = failure.challenge.as_ref().map(|json| format!("; challenge {json}")).unwrap_or_default();
-                Judgement { reason: format!("{failure}{challenge}"), ..judgement }
+                Judgement { reason: failure.to_string(), ..self.replied(failure.step, reply, None) }
+            }
+            // No place among the connections: the mailbox is busy, not in trouble.
+            Reason::Busy(_) | Reason::Aborted => {
+                Judgement { trouble: None, ..self.later(Outcome::RetryMailbox, failure.to_string(), None) }
             }
             _ if failure.step.is_before_mail() => self.later(Outcome::RetryMailbox, failure.to_string(), None),
             _ => self.later(Outcome::RetryMessage, failure.to_string(), None),
@@ -96,7 +104,12 @@ impl Case<'_> {
             Outcome::RetryMessage | Outcome::SplitRecipients if reply.is_transient() => {
                 Reply::new(code, enhanced.or(Some((0, 0))), said(reply))
             }
-            _ => return self.later(outcome, reason, advice),
+            _ => {
+                let judgement = self.later(outcome, reason, advice);
+                // `454` after AUTH: the provider counts logins.
+                let trouble = if step == Step::Auth && code == 454 { Some(Trouble::Logins) } else { judgement.trouble };
+                return Judgement { trouble, ..judgement };
+            }
         };
         Judgement { reply: for_app, outcome, trouble: None, reason, advice }
     }
@@ -105,7 +118,6 @@ impl Case<'_> {
     fn later(&self, outcome: Outcome, reason: String, advice: Option<String>) -> Judgement {
         let trouble = match outcome {
             Outcome::Hold(_) | Outcome::Renew => Some(Trouble::Held),
-            Outcome::RetryMailbox if reason.contains("AUTH with 454") => Some(Trouble::Logins),
             Outcome::RetryMailbox => Some(Trouble::Passing),
             Outcome::Delivered
             | Outcome::RetryMessage
