@@ -103,7 +103,7 @@ impl Bench {
         let ready = provider.event("ready", SOON);
         let text = |key: &str| ready[key].as_str().unwrap_or_else(|| panic!("`{key}` is missing in {ready}")).to_owned();
         let Target::Relay { chunking } = target else {
-            let (smtp, user, password) = (text("smtp").parse().expect("an address"), text("user"), text("password"));
+            let (smtp, user, password) = (text("plain").parse().expect("an address"), text("user"), text("password"));
             return Self { id: provider.id(), _directory: directory, _provider: provider, _relay: None, smtp, user, password };
         };
         let (config, port, user) = adapt(&directory.path().join("outlink.toml"), chunking);

@@ -117,7 +117,7 @@ level = "trace"
     /// Sends as the app does; gives whether it was taken, and what swaks saw.
     fn send(&self, password: &str, to: &str) -> (bool, String) {
         let mut command = Command::new("swaks");
-        command.args(["--server", "127.0.0.1", "--port", &self.relay.to_string(), "--ehlo", "client.example"]);
+        command.args(["--timeout", "80", "--server", "127.0.0.1", "--port", &self.relay.to_string(), "--ehlo", "client.example"]);
         command.args(["--auth", "PLAIN", "--auth-user", "crowd", "--auth-password", password]);
         command.args(["--from", MAILBOX, "--to", to, "--header", "Subject: counterpart", "--body", ".\n..two\nend"]);
         let output = run(command, b"", SOON * 3);
