@@ -98,7 +98,7 @@ fn swaks(sandbox: &Sandbox, mechanism: &str, letter: &Letter) -> (Command, Vec<u
         "--auth-password",
         &sandbox.password,
     ]);
-    command.args(["--from", FROM, "--to", &letter.recipients.join(","), "--hide-all", "--show-raw-text"]);
+    command.args(["--from", FROM, "--to", &letter.recipients.join(","), "--hide-send"]);
     // It ends the last line itself.
     let file = letter.file.with_extension("swaks");
     fs::write(&file, letter.octets.strip_suffix(b"\r\n").expect("a letter ends in a line end")).expect("it can be written");
