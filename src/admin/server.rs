@@ -148,7 +148,10 @@ impl axum::serve::Listener for Door {
             match self.socket.accept().await {
                 Ok((stream, address)) => match stream.peer_cred() {
                     Ok(peer) if peer.uid() == 0 || peer.uid() == self.owner => return (stream, address),
-                    Ok(peer) => tracing::warn!(uid = peer.uid(), "the control socket was refused to a user who is neither root nor the service's"),
+                    Ok(peer) => tracing::warn!(
+                        uid = peer.uid(),
+                        "the control socket was refused to a user who is neither root nor the service's"
+                    ),
                     Err(error) => tracing::warn!(%error, "the control socket cannot tell who connects, so it refuses"),
                 },
                 Err(error) => {

@@ -11,7 +11,10 @@ pub(super) fn status(config: &Config, json: bool) -> Outcome {
     let client = connect(&check::load(config)?.0)?;
     let status = runtime()?.block_on(client.status()).map_err(failed)?;
     if json {
-        say(format_args!("{}", serde_json::to_string_pretty(&status).map_err(|error| Failed(Exit::InputOutput, error.to_string()))?));
+        say(format_args!(
+            "{}",
+            serde_json::to_string_pretty(&status).map_err(|error| Failed(Exit::InputOutput, error.to_string()))?
+        ));
     } else {
         print(&status);
     }
@@ -64,14 +67,19 @@ pub(super) fn failed(error: ClientError) -> Failed {
 }
 
 fn print(status: &Status) {
-    say(format_args!("outlink {} as {}, process {}; {} messages under way", status.version, status.hostname, status.pid, status.under_way));
+    say(format_args!(
+        "outlink {} as {}, process {}; {} messages under way",
+        status.version, status.hostname, status.pid, status.under_way
+    ));
     for listener in &status.listeners {
         say(format_args!("listener {}: {}", listener.name, listener.address));
     }
     for mailbox in &status.mailboxes {
         let text = |field: &str| mailbox.get(field).and_then(|value| value.as_str()).unwrap_or("-").to_owned();
         say(format_args!("mailbox {}: link {}, grant {}, {}", text("mailbox"), text("link"), text("grant"), text("state")));
-        for (field, word) in [("access_token_until", "access token until"), ("trouble", "trouble"), ("reason", "why"), ("advice", "to do")] {
+        for (field, word) in
+            [("access_token_until", "access token until"), ("trouble", "trouble"), ("reason", "why"), ("advice", "to do")]
+        {
             if text(field) != "-" {
                 say(format_args!("  {word}: {}", text(field)));
             }

@@ -1,15 +1,7 @@
 //! `outlink grant import`: a refresh token that was obtained elsewhere, handed to the daemon or put into its store.
 
 use super::{Config, Exit, Failed, Outcome, app::read_secret, check, control, out::say, run::not_started, runtime};
-use crate::{
-    admin::ClientError,
-    config::Settings,
-    daemon::StartError,
-    mail::Name,
-    secret::Secret,
-    store::Store,
-    tokens::Tokens,
-};
+use crate::{admin::ClientError, config::Settings, daemon::StartError, mail::Name, secret::Secret, store::Store, tokens::Tokens};
 use anyhow::Context;
 use std::{
     io,
@@ -71,6 +63,7 @@ fn become_owner(state_directory: &Path) -> Result<(), Failed> {
         return Ok(());
     }
     let program = std::env::current_exe().context("cannot tell which program this is")?;
-    let error: io::Error = std::process::Command::new(program).args(std::env::args_os().skip(1)).uid(owner.uid()).gid(owner.gid()).exec();
+    let error: io::Error =
+        std::process::Command::new(program).args(std::env::args_os().skip(1)).uid(owner.uid()).gid(owner.gid()).exec();
     Err(Failed(Exit::Permission, format!("cannot become the owner of {}: {error}", state_directory.display())))
 }

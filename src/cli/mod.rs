@@ -103,8 +103,8 @@ enum GrantCommand {
         /// The mailbox that it is for
         mailbox: String,
         /// Read the refresh token from this file instead of standard input
-        #[arg(long)]
-        file: Option<PathBuf>,
+        #[arg(long = "file", value_name = "FILE")]
+        token: Option<PathBuf>,
         #[command(flatten)]
         config: Config,
     },
@@ -141,7 +141,7 @@ pub fn main() -> ExitCode {
         Command::Check { config, json } => check::check(&config, json),
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
         Command::App(AppCommand::Hash) => app::hash(),
-        Command::Grant(GrantCommand::Import { mailbox, file, config }) => grant::import(&mailbox, file.as_deref(), &config),
+        Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
         Command::Status { config, json } => control::status(&config, json),
         Command::Reload(config) => control::reload(&config),
         Command::Stop(config) => control::stop(&config),

@@ -13,7 +13,10 @@ pub(super) fn run(config: &Config) -> Outcome {
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let daemon = daemon::start(config.file().to_owned(), settings).await.map_err(not_started)?;
-        daemon.run(std::future::pending()).await.map_err(|error| Failed(Exit::InputOutput, format!("cannot take signals: {error}")))
+        daemon
+            .run(std::future::pending())
+            .await
+            .map_err(|error| Failed(Exit::InputOutput, format!("cannot take signals: {error}")))
     });
     // Threads that still block on a file or a password must not keep a stopped daemon alive.
     runtime.shutdown_background();

@@ -145,12 +145,23 @@ async fn alone(arguments: &Arguments, provider: &mut Provider, directory: &Path)
         say(json!({"event": "ready", "provider": provider.smtp(), "http": provider.http(), "plain": provider.smtp_plain(),
             "config": file, "user": provider.user(), "password": provider.password().expose()}));
     } else {
-        say(format_args!("A simulated provider: SMTP on {}, OAuth and what it received on http://{}", provider.smtp(), provider.http()));
+        say(format_args!(
+            "A simulated provider: SMTP on {}, OAuth and what it received on http://{}",
+            provider.smtp(),
+            provider.http()
+        ));
         if let Some(plain) = provider.smtp_plain() {
-            say(format_args!("Plain SMTP with user {} and password {} on {plain}", provider.user(), provider.password().expose()));
+            say(format_args!(
+                "Plain SMTP with user {} and password {} on {plain}",
+                provider.user(),
+                provider.password().expose()
+            ));
         }
-        say(format_args!("\nThe relay beside it:\n  outlink grant import sandbox --config {0} --file {1}\n  outlink run --config {0}",
-            file.display(), directory.join("grant").display()));
+        say(format_args!(
+            "\nThe relay beside it:\n  outlink grant import sandbox --config {0} --file {1}\n  outlink run --config {0}",
+            file.display(),
+            directory.join("grant").display()
+        ));
     }
     let received = show(arguments.json, provider);
     tokio::select! {
@@ -163,16 +174,18 @@ async fn alone(arguments: &Arguments, provider: &mut Provider, directory: &Path)
 /// The provider with a relay in the same process, set up as an administrator would: by a configuration file.
 async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
     let directory = tempfile::Builder::new().prefix("outlink-sandbox-").tempdir().context("cannot make a temporary directory")?;
-    let file = provider.write_config(directory.path(), arguments.port_relay).context("cannot write the sandbox's configuration")?;
+    let file =
+        provider.write_config(directory.path(), arguments.port_relay).context("cannot write the sandbox's configuration")?;
     let (settings, _) = config::load(&file).map_err(|faults| {
         let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failed(Exit::Configuration, format!("the sandbox's own configuration is faulty, please report it:\n{}", said.join("\n")))
     })?;
     let imports = settings.links.values().any(|link| link.grant == Grant::AuthorizationCode);
     let daemon = daemon::start(file, settings).await.map_err(|error| match error {
-        StartError::Taken { address, .. } => {
-            Failed(Exit::Unavailable, format!("port {} is taken by another program: choose one with --port-relay PORT", address.port()))
-        }
+        StartError::Taken { address, .. } => Failed(
+            Exit::Unavailable,
+            format!("port {} is taken by another program: choose one with --port-relay PORT", address.port()),
+        ),
         error => not_started(error),
     })?;
     if imports {
@@ -199,8 +212,12 @@ fn ready(json: bool, daemon: &Daemon, provider: &Provider) {
     say(format_args!("A relay with a simulated provider behind it, all on this machine. Ctrl-C stops it.\n"));
     say(format_args!("  server     {host} port {port}, no encryption\n  user name  {user}\n  password   {password}\n"));
     say(format_args!("Send with any mail program, or:\n"));
-    say(format_args!("  printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl -sS smtp://{address} --user {user}:{password} \\\n    --mail-from sandbox@example.com --mail-rcpt you@example.com --upload-file -\n"));
-    say(format_args!("  swaks --server {address} --auth PLAIN --auth-user {user} --auth-password {password} \\\n    --from sandbox@example.com --to you@example.com\n"));
+    say(format_args!(
+        "  printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl -sS smtp://{address} --user {user}:{password} \\\n    --mail-from sandbox@example.com --mail-rcpt you@example.com --upload-file -\n"
+    ));
+    say(format_args!(
+        "  swaks --server {address} --auth PLAIN --auth-user {user} --auth-password {password} \\\n    --from sandbox@example.com --to you@example.com\n"
+    ));
     say(format_args!("Rehearse a failure:  outlink sandbox fault smtp-auth-disabled on\n"));
     say(format_args!("What the provider receives (bytes: http://{}/received):", provider.http()));
 }
@@ -212,7 +229,6 @@ async fn show(json: bool, provider: &mut Provider) {
         if json {
             say(json!({"event": "received", "from": from, "to": to, "subject": subject, "bytes": bytes, "token": token}));
         } else {
-            
             say(format_args!("  from {from} to {}, subject {subject:?}, {bytes} bytes, {token}", to.join(", ")));
         }
     }
@@ -221,7 +237,8 @@ async fn show(json: bool, provider: &mut Provider) {
 async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
     let SandboxCommand::Fault { name, switch, times, seconds, mailbox, milliseconds } = command;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().context("cannot make a request")?;
+    let client =
+        reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().context("cannot make a request")?;
     let url = format!("http://{address}/faults/{name}");
     let request = match switch {
         Switch::On => {

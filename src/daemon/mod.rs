@@ -123,8 +123,11 @@ impl Daemon {
         let deadline = Instant::now() + LONGEST_STOP;
         self.stop.send_replace(true);
         if timeout_at(deadline, self.settle()).await.is_err() {
-            tracing::warn!(sessions = self.accepting.len(), messages = self.relay.under_way(),
-                "stopping although not all is finished: the apps of these messages hear no verdict and will send again");
+            tracing::warn!(
+                sessions = self.accepting.len(),
+                messages = self.relay.under_way(),
+                "stopping although not all is finished: the apps of these messages hear no verdict and will send again"
+            );
         }
         self.end.send_replace(true);
         let _ = timeout_at(deadline + SAY, async { while self.serving.join_next().await.is_some() {} }).await;
@@ -155,7 +158,12 @@ impl Daemon {
     /// One line for `systemctl status`.
     fn summary(&self) -> String {
         let addresses: Vec<String> = self.listeners.iter().map(|l| format!("{} on {}", l.name, l.address)).collect();
-        format!("listening: {}; {} mailboxes, {} apps", addresses.join(", "), self.settings.mailboxes.len(), self.settings.apps.len())
+        format!(
+            "listening: {}; {} mailboxes, {} apps",
+            addresses.join(", "),
+            self.settings.mailboxes.len(),
+            self.settings.apps.len()
+        )
     }
 }
 

@@ -138,7 +138,8 @@ fn own_name(settings: &Settings) -> Result<String, StartError> {
     if let Some(hostname) = &settings.hostname {
         return Ok(hostname.clone());
     }
-    let machine = hostname::get().map_err(|error| StartError::System(format!("the machine has no host name: {error}; set hostname")))?;
+    let machine =
+        hostname::get().map_err(|error| StartError::System(format!("the machine has no host name: {error}; set hostname")))?;
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     let domain = settings.mailboxes.values().find_map(|mailbox| mailbox.address.domain()).unwrap_or("localhost.localdomain");
     Ok(match find(&machine.to_string_lossy(), &hosts, domain) {

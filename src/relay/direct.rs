@@ -128,9 +128,11 @@ impl Story {
                     from = sender(submission), to, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
                     late = is_late, attempt = 1, "refused by the provider");
             }
-            _ => tracing::warn!(event = "message.deferred", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
+            _ => {
+                tracing::warn!(event = "message.deferred", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
                 from = sender(submission), to, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
-                late = is_late, attempt = 1, "not delivered; the app was told to try again"),
+                late = is_late, attempt = 1, "not delivered; the app was told to try again")
+            }
         }
     }
 }

@@ -74,9 +74,7 @@ impl Case<'_> {
             return Judgement { reply: unknown(self.id), ..self.later(Outcome::RetryMessage, failure.to_string(), None) };
         }
         match &failure.reason {
-            Reason::Reply(reply) => {
-                Judgement { reason: failure.to_string(), ..self.replied(failure.step, reply, None) }
-            }
+            Reason::Reply(reply) => Judgement { reason: failure.to_string(), ..self.replied(failure.step, reply, None) },
             // No place among the connections: the mailbox is busy, not in trouble.
             Reason::Busy(_) | Reason::Aborted => {
                 Judgement { trouble: None, ..self.later(Outcome::RetryMailbox, failure.to_string(), None) }
@@ -96,7 +94,9 @@ impl Case<'_> {
         let (code, enhanced) = (reply.code, reply.enhanced.map(|e| (e.subject, e.detail)));
         let for_app = match outcome {
             Outcome::Delivered => Reply::new(250, enhanced.or(Some((0, 0))), said(reply)),
-            Outcome::RefuseRecipient | Outcome::RefuseMessage => Reply::new(final_code(code), enhanced.or(Some((0, 0))), said(reply)),
+            Outcome::RefuseRecipient | Outcome::RefuseMessage => {
+                Reply::new(final_code(code), enhanced.or(Some((0, 0))), said(reply))
+            }
             Outcome::Hold(Hold::Sender) => {
                 let advice = advice.as_deref().unwrap_or("the provider does not let this mailbox send as this sender");
                 Reply::new(550, Some((7, 1)), format!("{} {}", self.id, shortened(advice)))

@@ -155,6 +155,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
     Settings {
         state_directory: PathBuf::new(),
         hostname: None,
+        control_group: None,
         listeners: BTreeMap::new(),
         links: BTreeMap::from([(link.name.clone(), Arc::new(link))]),
         mailboxes: BTreeMap::from(mailboxes),
