@@ -55,7 +55,7 @@ impl Case<'_> {
             return self.replied(Step::Mail, &sent.mail, None);
         }
         if let Some(message) = &sent.message {
-            return self.replied(Step::Body, message, None);
+            return self.replied(sent.step, message, None);
         }
         // Nothing was sent because a recipient was refused: a final refusal counts before a temporary one.
         let refused = |want: fn(&Reply) -> bool| (0..sent.recipients.len()).find(|index| want(&sent.recipients[*index]));
@@ -155,5 +155,128 @@ fn shortened(text: &str) -> String {
     match text.char_indices().nth(LONGEST_TEXT) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        mail::{Address, Recipient},
+        smtp::Enhanced,
+    };
+    use std::time::SystemTime;
+
+    /// A mailbox as configuration makes it, and an envelope to two recipients.
+    fn parts(provider: &str) -> (Mailbox, Envelope) {
+        let text = format!(
+            "[link.l]\nprovider = \"{provider}\"\ngrant = \"client-credentials\"\nclient-id = \"id\"\nclient-secret = {{ env = \"S\" }}\n\
+             tenant = \"contoso.com\"\nscopes = [\"https://outlook.office365.com/.default\"]\n\
+             token-endpoint = \"https://login.example.com/token\"\n\
+             [mailbox.alerts]\nlink = \"l\"\naddress = \"alerts@contoso.com\"\nserver = \"smtp.example.com:587\"\n"
+        );
+        let variables = [("S".to_owned(), "x".to_owned())].into();
+        let (settings, _) = crate::config::parse(&text, &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let mailbox = settings.mailboxes.values().next().expect("one mailbox");
+        let mut envelope = Envelope::from(None);
+        envelope.recipients = ["a@example.com", "b@example.com"].map(|a| Recipient::to(Address::parse(a).unwrap())).into();
+        ((**mailbox).clone(), envelope)
+    }
+
+    fn reply(text: &str) -> Reply {
+        let (code, rest) = text.split_once(' ').unwrap();
+        let (first, after) = rest.split_once(' ').unwrap_or((rest, ""));
+        match Enhanced::parse(first) {
+            Some(enhanced) => Reply { code: code.parse().unwrap(), enhanced: Some(enhanced), lines: vec![after.to_owned()] },
+            None => Reply { code: code.parse().unwrap(), enhanced: None, lines: vec![rest.to_owned()] },
+        }
+    }
+
+    /// The dialogue's replies: MAIL, both RCPT, and the message's, if it was sent.
+    fn sent(mail: &str, recipients: [&str; 2], message: Option<&str>) -> Sent {
+        Sent { mail: reply(mail), recipients: recipients.map(reply).into(), message: message.map(reply), step: Step::Body }
+    }
+
+    fn judge(provider: &str, judged: impl Fn(&Case<'_>) -> Judgement) -> Judgement {
+        let (mailbox, envelope) = parts(provider);
+        let id = Id::new(SystemTime::UNIX_EPOCH, [0; 10]);
+        judged(&Case { id, mailbox: &mailbox, client_id: "id", tenant: "contoso.com", envelope: &envelope })
+    }
+
+    #[test]
+    fn the_app_hears_the_providers_verdict_and_nothing_of_its_troubles() {
+        const OK: &str = "250 2.1.0 ok";
+        let table = [
+            ("delivered", sent(OK, [OK, OK], Some("250 2.0.0 OK")), "250 2.0.0", None),
+            ("content refused", sent(OK, [OK, OK], Some("552 5.3.4 too large")), "552 5.3.4", None),
+            ("quota", sent(OK, [OK, OK], Some("554 5.2.0 SubmissionQuotaExceededException")), "451 4.3.0", Some(Trouble::Held)),
+            ("send as", sent(OK, [OK, OK], Some("554 5.2.252 SendAsDenied; a not allowed")), "550 5.7.1", None),
+            ("one refused", sent(OK, [OK, "550 5.1.1 no such user"], None), "550 5.1.1", None),
+            ("final before temporary", sent(OK, ["450 4.2.1 slow", "550 5.1.1 no such user"], None), "550 5.1.1", None),
+            ("all temporary", sent(OK, ["450 4.2.1 slow", OK], None), "450 4.2.1", None),
+            ("login skipped", sent("530 5.7.57 not authenticated", [OK, OK], None), "451 4.3.0", Some(Trouble::Held)),
+            ("threads", sent("432 4.3.2 thread limit exceeded", [OK, OK], None), "451 4.3.0", Some(Trouble::Passing)),
+            ("no verdict", sent(OK, [OK, OK], None), "451 4.3.0", None),
+            ("utf-8 address", sent("550 5.6.7 needs SMTPUTF8", [OK, OK], None), "550 5.6.7", None),
+        ];
+        for (name, sent, expected, trouble) in table {
+            let judgement = judge("microsoft", |case| case.sent(&sent));
+            assert!(judgement.reply.to_string().starts_with(expected), "{name}: {}", judgement.reply);
+            assert_eq!(judgement.trouble, trouble, "{name}");
+        }
+        let refused = judge("microsoft", |case| case.sent(&sent(OK, [OK, "550 5.1.1 no such user"], None)));
+        assert!(refused.reply.to_string().contains("<b@example.com>"), "the address is named: {}", refused.reply);
+    }
+
+    #[test]
+    fn a_broken_dialogue_never_refuses_a_message() {
+        let failure = |step, reason| Failure {
+            step,
+            reason,
+            server: "smtp.example.com:587".into(),
+            stale: false,
+            unknown: false,
+            challenge: None,
+        };
+        let table = [
+            ("refused login", failure(Step::Auth, Reason::Reply(reply("535 5.7.3 no"))), "451 4.3.0", Some(Trouble::Held)),
+            (
+                "smtp auth off",
+                failure(Step::Auth, Reason::Reply(reply("535 5.7.139 disabled for the Tenant"))),
+                "451 4.3.0",
+                Some(Trouble::Held),
+            ),
+            (
+                "logins counted",
+                failure(Step::Auth, Reason::Reply(reply("454 4.7.0 Too many login attempts"))),
+                "451 4.3.0",
+                Some(Trouble::Logins),
+            ),
+            ("greeting", failure(Step::Greeting, Reason::Reply(reply("554 5.7.1 go away"))), "451 4.3.0", Some(Trouble::Held)),
+            ("connect", failure(Step::Connect, Reason::Io("refused".into())), "451 4.3.0", Some(Trouble::Passing)),
+            ("busy", failure(Step::Connect, Reason::Busy(3)), "451 4.3.0", None),
+            ("cut", failure(Step::Data, Reason::Closed), "451 4.3.0", None),
+        ];
+        for (name, failure, expected, trouble) in table {
+            let judgement = judge("microsoft", |case| case.failed(&failure));
+            assert!(judgement.reply.to_string().starts_with(expected), "{name}: {}", judgement.reply);
+            assert_eq!(judgement.trouble, trouble, "{name}");
+        }
+        let unknown = Failure { unknown: true, ..failure(Step::Body, Reason::TimedOut) };
+        assert!(judge("microsoft", |case| case.failed(&unknown)).reply.to_string().starts_with("451 4.4.7"));
+    }
+
+    #[test]
+    fn advice_names_the_mailbox() {
+        let auth_off = |case: &Case<'_>| case.replied(Step::Auth, &reply("535 5.7.139 disabled for the Mailbox"), None);
+        let advice = judge("microsoft", auth_off).advice.expect("there is advice");
+        assert!(advice.contains("Set-CASMailbox") && advice.contains("alerts@contoso.com"), "{advice}");
+    }
+
+    #[test]
+    fn a_long_reply_is_shortened_for_the_app() {
+        let long = format!("550 5.1.1 {}", "\u{e4}".repeat(5000));
+        let judgement = judge("custom", |case| case.replied(Step::Rcpt, &reply(&long), Some("a@example.com")));
+        assert!(judgement.reply.text().chars().count() < 400);
     }
 }

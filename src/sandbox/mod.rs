@@ -86,6 +86,12 @@ fn random_text(octets: usize) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// A password that shells, options and old devices take as it is: 16 of `a-z2-7`, 80 bits.
+fn plain_password() -> String {
+    let bytes: [u8; 16] = random_bytes();
+    bytes.iter().map(|byte| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(byte & 31)])).collect()
+}
+
 /// What the sandbox is to be.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -222,7 +228,7 @@ impl Provider {
             mailroom,
             usage: Arc::default(),
             client_secret: Secret::new(random_text(30)),
-            password: Secret::new(random_text(15)),
+            password: Secret::new(plain_password()),
             ca_pem,
         });
         let (stop, stopped) = watch::channel(false);
