@@ -113,7 +113,8 @@ pub(super) async fn race(mut addresses: VecDeque<SocketAddr>) -> io::Result<TcpS
     loop {
         if let Some(address) = addresses.pop_front() {
             attempts.spawn(async move {
-                let tcp = TcpStream::connect(address).await.map_err(|why| io::Error::new(why.kind(), format!("{address}: {why}")))?;
+                let tcp =
+                    TcpStream::connect(address).await.map_err(|why| io::Error::new(why.kind(), format!("{address}: {why}")))?;
                 // Small writes wait for each other's acknowledgement otherwise: 40 ms for each message.
                 tcp.set_nodelay(true)?;
                 Ok::<_, io::Error>(tcp)
@@ -184,6 +185,8 @@ fn certificate_hint(why: &rustls::Error) -> String {
     let text = format!("{why:?}");
     let hint = if text.contains("CaUsedAsEndEntity") {
         "the server shows a CA's own certificate (self-signed with CA:TRUE); give it a certificate signed by that CA, or one with CA:FALSE"
+    } else if text.contains("BadSignature") {
+        "it is not signed by the key of its issuer as we know it; is ca-file the present CA?"
     } else if text.contains("UnknownIssuer") {
         "its issuer is not trusted; name the issuer's certificate as ca-file of the link"
     } else if text.contains("NotValidForName") {

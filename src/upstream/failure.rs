@@ -93,7 +93,9 @@ impl fmt::Display for Reason {
             Self::Tls(why) => write!(f, "no trusted TLS connection: {why}"),
             Self::Malformed(why) => write!(f, "{why}; check that `server` is an SMTP server and `tls` fits its port"),
             Self::Unsupported(what) => write!(f, "the server does not offer {what}; check `server` and `tls`"),
-            Self::Busy(limit) => write!(f, "all {limit} connections are busy; raise limits.connections if the provider allows it"),
+            Self::Busy(limit) => {
+                write!(f, "all {limit} connections are busy; raise limits.connections if the provider allows it")
+            }
             Self::Local(why) => f.write_str(why),
             Self::Aborted => f.write_str("given up before the message was sent completely; nothing was delivered"),
         }

@@ -58,6 +58,11 @@ impl Pool {
         (None, resting.generation)
     }
 
+    /// The present generation.
+    pub(super) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
     /// Takes a session back, if it is still of use.
     pub(super) fn give(&self, mut session: Session, generation: u64) {
         let mut resting = self.lock();
@@ -91,10 +96,15 @@ impl Pool {
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         let mut resting = self.lock();
-        let (kept, ended) = std::mem::take(&mut resting.sessions).into_iter().fold((Vec::new(), Vec::new()), |mut all, mut one| {
-            if one.is_usable(now) { all.0.push(one) } else { all.1.push(one) };
-            all
-        });
+        let (kept, ended) =
+            std::mem::take(&mut resting.sessions).into_iter().fold((Vec::new(), Vec::new()), |mut all, mut one| {
+                if one.is_usable(now) {
+                    all.0.push(one)
+                } else {
+                    all.1.push(one)
+                };
+                all
+            });
         resting.sessions = kept;
         drop(resting);
         ended.into_iter().for_each(Session::leave);

@@ -61,7 +61,8 @@ impl Session {
             Ok(transaction) => transaction,
             Err(verdict) => return Report { result: Ok(*verdict), reusable: true, bdat_unknown: false },
         };
-        let mut sending = Sending { transaction, order, warm: self.messages > 0, doubtful, committed: false, mailbox: self.mailbox.clone() };
+        let mut sending =
+            Sending { transaction, order, warm: self.messages > 0, doubtful, committed: false, mailbox: self.mailbox.clone() };
         let ended = self.run(&mut sending).await;
         self.messages += 1;
         self.out.clear();

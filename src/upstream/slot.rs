@@ -47,7 +47,7 @@ pub struct Slot {
     trust: Arc<Trust>,
     session: Option<Session>,
     warm: bool,
-    /// Last, because fields are dropped in order: the connection ends before its place is free.
+    /// Given back last: a connection returns to the pool before its place is free.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -128,6 +128,8 @@ impl Slot {
     pub async fn login(&mut self, token: &Secret, expires: SystemTime) -> Result<(), Failure> {
         if self.session.is_none() {
             let mailbox = &self.pool.mailbox;
+            // What is forgotten from here on is this connection too.
+            self.generation = self.pool.generation();
             let secured = connect(mailbox, &self.hostname, &self.trust).await?;
             self.session = Some(secured.login(mailbox.clone(), token, expires).await?);
         }
@@ -136,13 +138,7 @@ impl Slot {
 
     /// Sends one message; must be logged in. `Ok` says what the provider answered, `Err` that there is no verdict. Dropped half-way, it
     /// closes the connection.
-    pub async fn send(
-        mut self,
-        envelope: &Envelope,
-        body: &Body,
-        policy: Policy,
-        progress: &Progress,
-    ) -> Result<Sent, Failure> {
+    pub async fn send(mut self, envelope: &Envelope, body: &Body, policy: Policy, progress: &Progress) -> Result<Sent, Failure> {
         let Some(mut session) = self.session.take() else {
             let reason = Reason::Local("not logged in".into());
             return Err(Failure::new(Step::Auth, &self.pool.mailbox.server, reason));
@@ -162,5 +158,14 @@ impl Slot {
             self.pool.doubt();
         }
         report.result
+    }
+}
+
+impl Drop for Slot {
+    /// What was not used goes back.
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.pool.give(session, self.generation);
+        }
     }
 }

@@ -10,12 +10,12 @@ use std::{
 };
 use tokio::sync::Mutex;
 
-/// When a file was last changed; `None` for the system's store alone.
-type Changed = Option<SystemTime>;
+/// By CA file: when it was last changed, and what was made of it. `None` is the system's store alone.
+type Made = HashMap<Option<PathBuf>, (Option<SystemTime>, Arc<ClientConfig>)>;
 
 /// The configurations made so far.
 #[derive(Debug, Default)]
-pub(super) struct Trust(Mutex<HashMap<Option<PathBuf>, (Changed, Arc<ClientConfig>)>>);
+pub(super) struct Trust(Mutex<Made>);
 
 impl Trust {
     /// The configuration that trusts `ca_file` besides the system's store, made anew when the file has changed.

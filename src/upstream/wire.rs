@@ -126,7 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         while let Poll::Ready(heard) = self.poll_hear(cx, listener) {
             heard?;
         }
-        if listener.is_content() && !rest.is_empty() {
+        // Bytes are left, here or in the TLS buffer, or this would not be polled: the verdict came before the peer had them.
+        if listener.is_content() {
             return Poll::Ready(Ok(Written::Cut));
         }
         while !rest.is_empty() {

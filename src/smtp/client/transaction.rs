@@ -182,8 +182,8 @@ impl<'a> Transaction<'a> {
                 return Next::Read(first);
             }
             if self.closing.is_some() {
-                self.stage = Stage::Done;
                 self.conclude_closed();
+                self.stage = Stage::Done;
             }
             if self.out_of_step {
                 self.stage = Stage::Done;
@@ -439,7 +439,8 @@ impl<'a> Transaction<'a> {
         let mail_accepted = self.mail.get_or_insert_with(|| reply.clone()).is_positive();
         self.recipients.resize(self.message.envelope.recipients.len(), reply.clone());
         if self.verdict.is_none() && mail_accepted && self.wants_content() {
-            self.verdict = Some((Step::Body, self.content.take().unwrap_or(reply)));
+            let step = if self.stage == Stage::BodyAnswered { Step::Body } else { Step::Data };
+            self.verdict = Some((step, self.content.take().filter(|content| content.code != 354).unwrap_or(reply)));
         }
     }
 }

@@ -4,6 +4,8 @@ use super::*;
 use crate::mail::{Address, BodyType, Notify, Recipient, Ret, Xtext};
 use proptest::prelude::*;
 
+use Policy::{AllOrNone, Each};
+
 const ALL: Capabilities = Capabilities {
     pipelining: true,
     chunking: true,
@@ -44,7 +46,8 @@ fn play(mut transaction: Transaction<'_>, replies: &[&str]) -> (String, Option<S
         let mut out = Vec::new();
         let next = transaction.next(&mut out);
         if !out.is_empty() {
-            let verbs: Vec<&str> = std::str::from_utf8(&out).unwrap().lines().map(|l| l.split([' ', ':']).next().unwrap()).collect();
+            let verbs: Vec<&str> =
+                std::str::from_utf8(&out).unwrap().lines().map(|l| l.split([' ', ':']).next().unwrap()).collect();
             written.push_str(&format!("> {} ", verbs.join(" ")));
         }
         match next {
@@ -61,62 +64,49 @@ fn play(mut transaction: Transaction<'_>, replies: &[&str]) -> (String, Option<S
     }
 }
 
+/// Name, offers, recipients, policy, replies; then what went out, the recipients' codes, and the message's.
+type Dialogue = (&'static str, Capabilities, usize, Policy, &'static [&'static str], &'static str, &'static [u16], Option<u16>);
+
+#[rustfmt::skip]
+const DIALOGUES: &[Dialogue] = &[
+    ("one group", ALL, 1, AllOrNone, &["250", "250", "250"], "> MAIL RCPT BDAT Octets", &[250], Some(250)),
+    ("one group for each", ALL, 2, Each, &["250", "250", "550", "250"], "> MAIL RCPT RCPT BDAT Octets", &[250, 550], Some(250)),
+    ("several wait", ALL, 2, AllOrNone, &["250", "250", "250", "250"], "> MAIL RCPT RCPT > BDAT Octets", &[250, 250], Some(250)),
+    ("one of several refused", ALL, 2, AllOrNone, &["250", "250", "550", "250"], "> MAIL RCPT RCPT > RSET", &[250, 550], None),
+    ("bdat without recipient", ALL, 1, AllOrNone, &["250", "550", "554", "250"], "> MAIL RCPT BDAT Octets > RSET", &[550], None),
+    ("bdat taken for nobody", ALL, 1, AllOrNone, &["250", "550", "250", "250"], "> MAIL RCPT BDAT Octets > RSET", &[550], None),
+    ("bdat refused", ALL, 1, AllOrNone, &["250", "250", "552 5.3.4 big", "250"], "> MAIL RCPT BDAT Octets > RSET", &[250], Some(552)),
+    ("bdat unknown", ALL, 1, AllOrNone, &["250", "250", "502 5.5.1 what", "250", "250", "250", "354", "250"], "> MAIL RCPT BDAT Octets > RSET > MAIL RCPT DATA Dots", &[250], Some(250)),
+    ("bdat unknown and then no", ALL, 1, AllOrNone, &["250", "250", "500", "250", "250", "250", "503 5.5.1 no", "250"], "> MAIL RCPT BDAT Octets > RSET > MAIL RCPT DATA > RSET", &[250], Some(503)),
+    ("mail refused, bdat", ALL, 1, AllOrNone, &["550", "503", "503"], "> MAIL RCPT BDAT Octets", &[550], None),
+    ("data", NO_CHUNKING, 1, AllOrNone, &["250", "250", "354", "250"], "> MAIL RCPT DATA Dots", &[250], Some(250)),
+    ("data refused message", NO_CHUNKING, 1, AllOrNone, &["250", "250", "354", "554"], "> MAIL RCPT DATA Dots", &[250], Some(554)),
+    ("data refused", NO_CHUNKING, 1, AllOrNone, &["250", "250", "451", "250"], "> MAIL RCPT DATA > RSET", &[250], Some(451)),
+    ("lone dot", NO_CHUNKING, 1, AllOrNone, &["250", "550", "354", "554", "250"], "> MAIL RCPT DATA > . > RSET", &[550], None),
+    ("lone dot taken", NO_CHUNKING, 1, AllOrNone, &["250", "550", "354", "250", "250"], "> MAIL RCPT DATA > . > RSET", &[550], None),
+    ("data for nobody", NO_CHUNKING, 1, AllOrNone, &["250", "550", "503", "250"], "> MAIL RCPT DATA > RSET", &[550], None),
+    ("data several", NO_CHUNKING, 2, AllOrNone, &["250", "250", "250", "354", "250"], "> MAIL RCPT RCPT > DATA Dots", &[250, 250], Some(250)),
+    ("data each", NO_CHUNKING, 2, Each, &["250", "450", "250", "354", "250"], "> MAIL RCPT RCPT DATA Dots", &[450, 250], Some(250)),
+    ("mail refused, data", NO_CHUNKING, 2, Each, &["451", "503", "503", "503"], "> MAIL RCPT RCPT DATA", &[451, 451], None),
+    ("lock-step bdat", NO_PIPELINING, 2, Each, &["250", "550", "250", "250"], "> MAIL > RCPT > RCPT > BDAT Octets", &[550, 250], Some(250)),
+    ("lock-step data", BARE, 1, AllOrNone, &["250", "250", "354", "250"], "> MAIL > RCPT > DATA Dots", &[250], Some(250)),
+    ("lock-step refused", BARE, 2, AllOrNone, &["250", "550", "250", "250"], "> MAIL > RCPT > RCPT > RSET", &[550, 250], None),
+    ("lock-step mail refused", BARE, 2, AllOrNone, &["550"], "> MAIL", &[550, 550], None),
+    ("closing at mail", ALL, 1, AllOrNone, &["421"], "> MAIL RCPT BDAT Octets", &[421], None),
+    ("closing at rcpt", NO_CHUNKING, 2, AllOrNone, &["250", "250", "421"], "> MAIL RCPT RCPT", &[250, 421], None),
+    ("closing at data", NO_CHUNKING, 1, AllOrNone, &["250", "250", "421"], "> MAIL RCPT DATA", &[250], Some(421)),
+    ("closing after the message", NO_CHUNKING, 1, AllOrNone, &["250", "250", "354", "421"], "> MAIL RCPT DATA Dots", &[250], Some(421)),
+];
+
 #[test]
 fn every_way_of_sending_has_its_dialogue() {
-    use Policy::{AllOrNone, Each};
-    for (name, offered, recipients, policy, replies, written, codes, verdict) in [
-        ("one group", ALL, 1, AllOrNone, &["250", "250", "250"][..], "> MAIL RCPT BDAT Octets", &[250][..], Some(250)),
-        ("one group for each", ALL, 2, Each, &["250", "250", "550", "250"], "> MAIL RCPT RCPT BDAT Octets", &[250, 550], Some(250)),
-        ("several wait", ALL, 2, AllOrNone, &["250", "250", "250", "250"], "> MAIL RCPT RCPT > BDAT Octets", &[250, 250], Some(250)),
-        ("one of several refused", ALL, 2, AllOrNone, &["250", "250", "550", "250"], "> MAIL RCPT RCPT > RSET", &[250, 550], None),
-        ("bdat without recipient", ALL, 1, AllOrNone, &["250", "550", "554", "250"], "> MAIL RCPT BDAT Octets > RSET", &[550], None),
-        ("bdat taken for nobody", ALL, 1, AllOrNone, &["250", "550", "250", "250"], "> MAIL RCPT BDAT Octets > RSET", &[550], None),
-        ("bdat refused", ALL, 1, AllOrNone, &["250", "250", "552 5.3.4 big", "250"], "> MAIL RCPT BDAT Octets > RSET", &[250], Some(552)),
-        (
-            "bdat unknown",
-            ALL,
-            1,
-            AllOrNone,
-            &["250", "250", "502 5.5.1 what", "250", "250", "250", "354", "250"],
-            "> MAIL RCPT BDAT Octets > RSET > MAIL RCPT DATA Dots",
-            &[250],
-            Some(250),
-        ),
-        (
-            "bdat unknown and then no",
-            ALL,
-            1,
-            AllOrNone,
-            &["250", "250", "500", "250", "250", "250", "503 5.5.1 no", "250"],
-            "> MAIL RCPT BDAT Octets > RSET > MAIL RCPT DATA > RSET",
-            &[250],
-            Some(503),
-        ),
-        ("mail refused, bdat", ALL, 1, AllOrNone, &["550", "503", "503"], "> MAIL RCPT BDAT Octets", &[550], None),
-        ("data", NO_CHUNKING, 1, AllOrNone, &["250", "250", "354", "250"], "> MAIL RCPT DATA Dots", &[250], Some(250)),
-        ("data refused message", NO_CHUNKING, 1, AllOrNone, &["250", "250", "354", "554"], "> MAIL RCPT DATA Dots", &[250], Some(554)),
-        ("data refused", NO_CHUNKING, 1, AllOrNone, &["250", "250", "451", "250"], "> MAIL RCPT DATA > RSET", &[250], Some(451)),
-        ("lone dot", NO_CHUNKING, 1, AllOrNone, &["250", "550", "354", "554", "250"], "> MAIL RCPT DATA > . > RSET", &[550], None),
-        ("lone dot taken", NO_CHUNKING, 1, AllOrNone, &["250", "550", "354", "250", "250"], "> MAIL RCPT DATA > . > RSET", &[550], None),
-        ("data for nobody", NO_CHUNKING, 1, AllOrNone, &["250", "550", "503", "250"], "> MAIL RCPT DATA > RSET", &[550], None),
-        ("data several", NO_CHUNKING, 2, AllOrNone, &["250", "250", "250", "354", "250"], "> MAIL RCPT RCPT > DATA Dots", &[250, 250], Some(250)),
-        ("data each", NO_CHUNKING, 2, Each, &["250", "450", "250", "354", "250"], "> MAIL RCPT RCPT DATA Dots", &[450, 250], Some(250)),
-        ("mail refused, data", NO_CHUNKING, 2, Each, &["451", "503", "503", "503"], "> MAIL RCPT RCPT DATA", &[451, 451], None),
-        ("lock-step bdat", NO_PIPELINING, 2, Each, &["250", "550", "250", "250"], "> MAIL > RCPT > RCPT > BDAT Octets", &[550, 250], Some(250)),
-        ("lock-step data", BARE, 1, AllOrNone, &["250", "250", "354", "250"], "> MAIL > RCPT > DATA Dots", &[250], Some(250)),
-        ("lock-step refused", BARE, 2, AllOrNone, &["250", "550", "250", "250"], "> MAIL > RCPT > RCPT > RSET", &[550, 250], None),
-        ("lock-step mail refused", BARE, 2, AllOrNone, &["550"], "> MAIL", &[550, 550], None),
-        ("closing at mail", ALL, 1, AllOrNone, &["421"], "> MAIL RCPT BDAT Octets", &[421], None),
-        ("closing at rcpt", NO_CHUNKING, 2, AllOrNone, &["250", "250", "421"], "> MAIL RCPT RCPT", &[250, 421], None),
-        ("closing at data", NO_CHUNKING, 1, AllOrNone, &["250", "250", "421"], "> MAIL RCPT DATA", &[250], Some(421)),
-        ("closing after the message", NO_CHUNKING, 1, AllOrNone, &["250", "250", "354", "421"], "> MAIL RCPT DATA Dots", &[250], Some(421)),
-    ] {
-        let envelope = envelope(recipients);
-        let (seen, sent) = play(Transaction::new(message(&envelope, policy), &offered).unwrap(), replies);
+    for (name, offered, recipients, policy, replies, written, codes, verdict) in DIALOGUES {
+        let envelope = envelope(*recipients);
+        let (seen, sent) = play(Transaction::new(message(&envelope, *policy), offered).unwrap(), replies);
         let sent = sent.unwrap_or_else(|| panic!("{name}: no outcome"));
-        assert_eq!(seen, written, "{name}");
-        assert_eq!(sent.recipients.iter().map(|r| r.code).collect::<Vec<_>>(), codes, "{name}");
-        assert_eq!(sent.message.map(|r| r.code), verdict, "{name}");
+        assert_eq!(&seen, written, "{name}");
+        assert_eq!(&sent.recipients.iter().map(|r| r.code).collect::<Vec<_>>(), codes, "{name}");
+        assert_eq!(&sent.message.map(|r| r.code), verdict, "{name}");
     }
 }
 
