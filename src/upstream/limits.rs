@@ -35,7 +35,8 @@ pub(super) const VERDICT: Duration = Duration::from_secs(10 * 60);
 /// For the reply to RSET, and for whatever follows a 421: the app's verdict stands and waits for it.
 pub(super) const CLOSING: Duration = Duration::from_secs(5);
 
-/// For the first reply over a connection that was idle for longer than [`TRUSTED_IDLE`]: a forgotten NAT entry answers never, and a
+/// For the first reply over a connection that was idle for longer than [`TRUSTED_IDLE`]: a forgotten NAT entry answers
+/// never, and a
 /// fresh connection is the faster way to find out. Well below `direct-wait`.
 pub(super) const FIRST_REPLY: Duration = Duration::from_secs(15);
 

@@ -1,6 +1,7 @@
 //! The connections of one mailbox: how many at once, and which of them rest.
 //!
-//! Resting ones hold no permit, and still the limit holds for all together: whoever has a permit takes a resting one if there is one,
+//! Resting ones hold no permit, and still the limit holds for all together: whoever has a permit takes a resting one if
+//! there is one,
 //! and a session comes back before its permit does.
 
 use super::{limits, session::Session};
@@ -87,7 +88,8 @@ impl Pool {
         self.forget();
     }
 
-    /// Closes what rests and was found closed elsewhere: the session found dead was the one used last, so all others are in doubt.
+    /// Closes what rests and was found closed elsewhere: the session found dead was the one used last, so all
+    /// others are in doubt.
     pub(super) fn doubt(&self) {
         self.lock().sessions.drain(..).for_each(Session::leave);
     }

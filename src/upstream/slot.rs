@@ -57,7 +57,8 @@ impl Upstream {
         Arc::new(Self { hostname: hostname.into(), trust: Arc::default(), pools: Mutex::default() })
     }
 
-    /// A place below the mailbox's `limits.connections`, in the order of asking; with a warm connection when there is one. A changed
+    /// A place below the mailbox's `limits.connections`, in the order of asking; with a warm connection when there
+    /// is one. A changed
     /// configuration of the mailbox closes its former connections.
     pub async fn slot(&self, mailbox: &Arc<Mailbox>, until: Instant) -> Result<Slot, Failure> {
         let pool = self.pool(mailbox);
@@ -136,7 +137,8 @@ impl Slot {
         Ok(())
     }
 
-    /// Sends one message; must be logged in. `Ok` says what the provider answered, `Err` that there is no verdict. Dropped half-way, it
+    /// Sends one message; must be logged in. `Ok` says what the provider answered, `Err` that there is no verdict.
+    /// Dropped half-way, it
     /// closes the connection.
     pub async fn send(mut self, envelope: &Envelope, body: &Body, policy: Policy, progress: &Progress) -> Result<Sent, Failure> {
         let Some(mut session) = self.session.take() else {

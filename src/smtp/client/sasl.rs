@@ -1,7 +1,8 @@
 //! Logging in with an access token: XOAUTH2 (Google's and Microsoft's own), or OAUTHBEARER (RFC 7628) where that is missing.
 //!
 //! Always in two steps. Google refuses `AUTH XOAUTH2 <token>` for its length, and RFC 4954 §4 forbids an initial response that
-//! makes the line too long. A refused token is answered by `334` with a JSON text first, which is kept: it says more than the `535`.
+//! makes the line too long. A refused token is answered by `334` with a JSON text first, which is kept: it says more
+//! than the `535`.
 
 use super::Capabilities;
 use crate::{

@@ -14,7 +14,8 @@ use super::{Capabilities, Malformed};
 use crate::{mail::Envelope, smtp::Reply, smtp::Step};
 use std::collections::VecDeque;
 
-/// Largest body, in octets, that goes out together with its envelope. Beyond it a refused recipient would cost more than a round trip.
+/// Largest body, in octets, that goes out together with its envelope. Beyond it a refused recipient would cost more
+/// than a round trip.
 pub const LARGEST_GROUPED: u64 = 128 * 1024;
 
 /// What happens when one of several recipients is refused.
