@@ -148,12 +148,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         line.strip_suffix("\r\n").unwrap_or_else(|| panic!("a command without line end: {line:?}")).to_owned()
     }
 
-    /// The next line, or nothing if the client is gone.
-    pub(super) async fn try_line(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).await.map_or_else(|_| String::new(), |_| line)
-    }
-
     pub(super) async fn lines(&mut self, count: usize) {
         for _ in 0..count {
             self.line().await;
