@@ -5,7 +5,7 @@
 mod password;
 mod recent;
 
-pub use password::{InvalidHash, PasswordHash};
+pub use password::{InvalidHash, Memory, PasswordHash};
 pub use recent::Recent;
 
 use secrecy::{ExposeSecret, SecretString};

@@ -3,8 +3,9 @@
 //! Pure: salts come in as arguments. A hash is read from a file, so what it may cost is bounded before it is ever computed.
 
 use super::Secret;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher, Version};
 use std::{fmt, sync::LazyLock};
+use subtle::ConstantTimeEq;
 
 /// Memory that a hash may ask for, in KiB: 256 MiB, 13 times what [`PasswordHash::make`] takes. A few logins at once must fit into a small machine.
 const MOST_MEMORY: u32 = 256 * 1024;
@@ -75,18 +76,29 @@ impl PasswordHash {
     }
 
     /// Whether `password` is the one. Costs what the hash says, right or wrong; the comparison takes constant time.
-    pub fn verify(&self, password: &Secret) -> bool {
-        argon2::PasswordHash::new(&self.0)
-            .is_ok_and(|hash| Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok())
+    pub fn verify(&self, password: &Secret, memory: &mut Memory) -> bool {
+        let expected = argon2::PasswordHash::new(&self.0)
+            .ok()
+            .and_then(|hash| Some((Params::try_from(&hash).ok()?, hash.salt?, hash.hash?)));
+        let Some((params, salt, expected)) = expected else { return false };
+        let blocks = params.block_count();
+        if memory.0.len() < blocks {
+            memory.0.resize(blocks, Block::default());
+        }
+        let mut found = vec![0; expected.len()];
+        let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hashed =
+            hasher.hash_password_into_with_memory(password.expose().as_bytes(), &salt, &mut found, &mut memory.0[..blocks]);
+        hashed.is_ok() && bool::from(found.ct_eq(expected.as_bytes()))
     }
 
     /// The hash of `hashes` that `password` fits. With none (an unknown name) it works as long as one of
     /// [`make`](Self::make)'s hashes would take, and fits none.
-    pub fn find<'a>(hashes: &'a [Self], password: &Secret) -> Option<&'a Self> {
+    pub fn find<'a>(hashes: &'a [Self], password: &Secret, memory: &mut Memory) -> Option<&'a Self> {
         if let (true, Some(nobody)) = (hashes.is_empty(), NOBODY.as_ref()) {
-            std::hint::black_box(nobody.verify(password));
+            std::hint::black_box(nobody.verify(password, memory));
         }
-        hashes.iter().find(|hash| hash.verify(password))
+        hashes.iter().find(|hash| hash.verify(password, memory))
     }
 
     /// The text for a configuration file.
@@ -94,6 +106,11 @@ impl PasswordHash {
         &self.0
     }
 }
+
+/// What verifications work in, kept from one to the next: taken and given back each time, 19 MiB at once leave holes that the
+/// system's allocator fills with small things, and the process grows to several times as much.
+#[derive(Default)]
+pub struct Memory(Vec<Block>);
 
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,17 +131,17 @@ mod tests {
         let hash = PasswordHash::make(&secret("correct horse"), &[7; 16]).unwrap();
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         let hash = PasswordHash::parse(hash.as_str()).unwrap();
-        assert!(hash.verify(&secret("correct horse")));
-        assert!(!hash.verify(&secret("correct horsf")));
-        assert!(!hash.verify(&secret("")));
+        assert!(hash.verify(&secret("correct horse"), &mut Memory::default()));
+        assert!(!hash.verify(&secret("correct horsf"), &mut Memory::default()));
+        assert!(!hash.verify(&secret(""), &mut Memory::default()));
     }
 
     #[test]
     fn one_of_several_hashes_is_found_and_an_unknown_name_finds_none() {
         let hashes = [[1; 16], [2; 16]].map(|salt| PasswordHash::make(&secret(&format!("p{}", salt[0])), &salt).unwrap());
-        assert_eq!(PasswordHash::find(&hashes, &secret("p2")), Some(&hashes[1]));
-        assert_eq!(PasswordHash::find(&hashes, &secret("p3")), None);
-        assert_eq!(PasswordHash::find(&[], &secret("nobody")), None);
+        assert_eq!(PasswordHash::find(&hashes, &secret("p2"), &mut Memory::default()), Some(&hashes[1]));
+        assert_eq!(PasswordHash::find(&hashes, &secret("p3"), &mut Memory::default()), None);
+        assert_eq!(PasswordHash::find(&[], &secret("nobody"), &mut Memory::default()), None);
     }
 
     #[test]
