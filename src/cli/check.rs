@@ -35,6 +35,12 @@ fn count(faults: &[Fault]) -> String {
 }
 
 fn summary(settings: &Settings) -> String {
-    let Settings { listeners, links, mailboxes, apps, .. } = settings;
-    format!("good: {} listeners, {} links, {} mailboxes, {} apps", listeners.len(), links.len(), mailboxes.len(), apps.len())
+    let counted = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+    let parts = [
+        counted(settings.listeners.len(), "listener", "listeners"),
+        counted(settings.links.len(), "link", "links"),
+        counted(settings.mailboxes.len(), "mailbox", "mailboxes"),
+        counted(settings.apps.len(), "app", "apps"),
+    ];
+    format!("good: {}", parts.join(", "))
 }

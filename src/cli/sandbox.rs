@@ -254,10 +254,21 @@ async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
         Failed(Exit::Unavailable, format!("no sandbox answers at http://{address}: start one, or give its --port-http"))
     })?;
     let good = response.status().is_success();
-    let text = response.text().await.unwrap_or_default();
+    let answer: serde_json::Value = response.json().await.unwrap_or_default();
     match good {
         true => Ok(Exit::Good),
-        false => Err(Failed(Exit::Findings, text.trim().to_owned())),
+        false => Err(Failed(Exit::Findings, complaint(&answer))),
+    }
+}
+
+/// What the sandbox answered, in a sentence.
+fn complaint(answer: &serde_json::Value) -> String {
+    let error = answer.get("error").and_then(|error| error.as_str()).unwrap_or("the sandbox refused without a reason");
+    let faults = answer.get("faults").and_then(|faults| faults.as_array()).into_iter().flatten();
+    let known: Vec<&str> = faults.filter_map(|fault| fault.as_str()).collect();
+    match known.is_empty() {
+        true => error.to_owned(),
+        false => format!("{error}; there are: {}", known.join(", ")),
     }
 }
 
