@@ -121,7 +121,7 @@ impl<H: Host> Connection<H> {
         let (name, client, app) = (&listener.name, self.client, self.app.as_ref().map(|app| app.name.as_str()));
         match ending {
             Ending::Closed(Closing::Http | Closing::Tls) => {
-                tracing::warn!(event = "session.refused", listener = %name, %client, reason = %ending, "connection refused");
+                tracing::warn!(event = "session.refused", listener = %name, %client, reason = ending.to_string(), "connection refused");
             }
             _ => tracing::info!(
                 event = "session.closed",
@@ -129,7 +129,7 @@ impl<H: Host> Connection<H> {
                 %client,
                 app,
                 messages = self.accepted,
-                reason = %ending,
+                reason = ending.to_string(),
                 "connection closed"
             ),
         }
