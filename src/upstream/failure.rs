@@ -5,7 +5,7 @@ use crate::{
     config::Server,
     smtp::{Reply, Step},
 };
-use std::fmt;
+use std::{fmt, io};
 
 /// An attempt that ended without a verdict on the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,8 @@ impl From<Broken> for Reason {
         match broken {
             Broken::Closed => Self::Closed,
             Broken::TimedOut => Self::TimedOut,
+            // rustls reports a connection that ended without close_notify as an unexpected end.
+            Broken::Io(why) if why.kind() == io::ErrorKind::UnexpectedEof => Self::Closed,
             Broken::Io(why) => Self::Io(why.to_string()),
             Broken::Malformed(why) => Self::Malformed(why.to_string()),
         }
