@@ -14,9 +14,10 @@ const LONGEST_LINE: usize = 64 * 1024;
 pub struct Findings {
     /// How many Received fields the message had (RFC 5321 §6.3).
     pub received: usize,
-    /// The From field's value, unfolded, at most 1,000 octets.
+    /// The From field's value, unfolded; `None` also where there are several or it has more than 1,000 octets: what was left out
+    /// could name another author.
     pub from: Option<String>,
-    /// The Subject field's value, likewise.
+    /// The first Subject field's value, unfolded, at most 1,000 octets.
     pub subject: Option<String>,
     /// The Message-ID that the message has now.
     pub message_id: String,
@@ -61,6 +62,8 @@ struct Seen {
     received: usize,
     date: bool,
     from: Option<Vec<u8>>,
+    /// `from` is not all that the message says of its author.
+    from_is_partial: bool,
     subject: Option<Vec<u8>>,
     message_id: Option<Vec<u8>>,
 }
@@ -110,7 +113,7 @@ impl Preparation {
         let text = |value: Vec<u8>| String::from_utf8_lossy(&value).trim().to_owned();
         Findings {
             received: self.seen.received,
-            from: self.seen.from.map(text),
+            from: self.seen.from.filter(|_| !self.seen.from_is_partial).map(text),
             subject: self.seen.subject.map(text),
             message_id: self.seen.message_id.map(text).filter(|id| !id.is_empty()).unwrap_or(self.message_id),
         }
@@ -158,6 +161,7 @@ impl Preparation {
 
 impl Seen {
     fn note(&mut self, field: Field, is_first_line: bool, line: &[u8]) {
+        self.from_is_partial |= field == Field::From && is_first_line && self.from.is_some();
         let value = match field {
             Field::Received => return self.received += usize::from(is_first_line),
             Field::Date => return self.date = true,
@@ -173,7 +177,9 @@ impl Seen {
         let start = if is_first_line { line.iter().position(|b| *b == b':').map_or(0, |colon| colon + 1) } else { 0 };
         let kept = value.get_or_insert_with(Vec::new);
         let room = LONGEST_VALUE.saturating_sub(kept.len());
-        kept.extend(line[start..].iter().filter(|b| !matches!(b, b'\r' | b'\n')).take(room));
+        let mut octets = line[start..].iter().filter(|b| !matches!(b, b'\r' | b'\n'));
+        kept.extend(octets.by_ref().take(room));
+        self.from_is_partial |= field == Field::From && octets.next().is_some();
     }
 }
 
@@ -262,6 +268,14 @@ mod tests {
         assert_eq!(findings.from.as_deref(), Some("\"A\" <a@b>"));
         assert_eq!(findings.subject.as_deref(), Some("one"));
         assert_eq!(findings.message_id, "<x@y>");
+    }
+
+    #[test]
+    fn an_author_is_found_only_where_the_whole_header_names_one() {
+        let from = |header: String| prepare(format!("{header}\r\n\r\nFrom: c@d").as_bytes(), 7).1.from;
+        assert_eq!(from("From: a@b".into()).as_deref(), Some("a@b"));
+        assert_eq!(from("From: a@b\r\nSubject: x\r\nFrom: c@d".into()), None, "two fields");
+        assert_eq!(from(format!("From: a@b{}\r\n , c@d", " ".repeat(1000))), None, "what was cut off names another");
     }
 
     proptest! {

@@ -37,6 +37,16 @@ struct Backoff {
     times: usize,
     until: Instant,
     reason: String,
+    /// A message was let in to find out, and has not said yet.
+    probed: bool,
+}
+
+impl Backoff {
+    fn new(trouble: Trouble, times: usize, reason: &str, now: Instant) -> Self {
+        let intervals = trouble.intervals();
+        let wait = Duration::from_secs(intervals[times.min(intervals.len() - 1)]);
+        Self { trouble, times, until: now + wait, reason: reason.to_owned(), probed: false }
+    }
 }
 
 /// The mailboxes in trouble, by name. `now` is always an argument.
@@ -54,7 +64,7 @@ impl Backoffs {
         match self.0.get_mut(mailbox) {
             Some(backoff) if now < backoff.until => Err(backoff.reason.clone()),
             Some(backoff) if backoff.trouble != Trouble::Passing => {
-                backoff.until = now + probe;
+                (backoff.until, backoff.probed) = (now + probe, true);
                 Ok(())
             }
             Some(_) | None => Ok(()),
@@ -63,14 +73,28 @@ impl Backoffs {
 
     /// Notes a failure. Whether this is news: the mailbox was not in this trouble, for this reason, before.
     pub(super) fn failed(&mut self, mailbox: &Name, trouble: Trouble, reason: &str, now: Instant) -> bool {
-        let known = self.0.get(mailbox).filter(|backoff| backoff.trouble == trouble);
-        let times = known.map_or(0, |backoff| backoff.times + 1);
-        let is_news = known.is_none_or(|backoff| backoff.reason != reason);
-        let intervals = trouble.intervals();
-        let wait = Duration::from_secs(intervals[times.min(intervals.len() - 1)]);
-        let backoff = Backoff { trouble, times, until: now + wait, reason: reason.to_owned() };
-        self.0.insert(mailbox.clone(), backoff);
+        // A probe that did not even get to the login does not say that a hold is over.
+        let goes_on = |before: Trouble| before == trouble || trouble == Trouble::Passing;
+        let known = self.0.get(mailbox).filter(|backoff| goes_on(backoff.trouble));
+        let is_news = known.is_none_or(|backoff| backoff.trouble == trouble && backoff.reason != reason);
+        let next = match known {
+            // Messages that were under way together fail together: that is one failure.
+            Some(backoff) if now < backoff.until && !backoff.probed => Backoff { reason: reason.to_owned(), ..backoff.clone() },
+            Some(backoff) => {
+                let times = backoff.times + usize::from(backoff.trouble == trouble);
+                Backoff::new(backoff.trouble, times, reason, now)
+            }
+            None => Backoff::new(trouble, 0, reason, now),
+        };
+        self.0.insert(mailbox.clone(), next);
         is_news
+    }
+
+    /// Notes that a message was given up before it found out anything. As a probe it took its chance: the next one has to wait.
+    pub(super) fn given_up(&mut self, mailbox: &Name, now: Instant) {
+        if let Some(backoff) = self.0.get_mut(mailbox).filter(|backoff| backoff.probed) {
+            *backoff = Backoff::new(backoff.trouble, backoff.times + 1, &backoff.reason, now);
+        }
     }
 
     /// Notes that the mailbox works. Whether this is news.
@@ -123,5 +147,28 @@ mod tests {
         assert_eq!(backoffs.refuses(&alerts(), now), Some("refused"));
         backoffs.forgive(None);
         assert_eq!(backoffs.refuses(&alerts(), now), None);
+    }
+
+    #[test]
+    fn messages_that_fail_together_count_as_one_failure() {
+        let (mut backoffs, now) = (Backoffs::default(), Instant::now());
+        for _ in 0..50 {
+            backoffs.failed(&alerts(), Trouble::Held, "quota", now);
+        }
+        assert_eq!(backoffs.begin(&alerts(), now + Duration::from_secs(60), PROBE), Ok(()));
+    }
+
+    #[test]
+    fn a_probe_that_finds_out_nothing_does_not_end_a_hold() {
+        let (mut backoffs, now) = (Backoffs::default(), Instant::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        backoffs.failed(&alerts(), Trouble::Held, "no permission", now);
+        assert_eq!(backoffs.begin(&alerts(), at(60), PROBE), Ok(()));
+        backoffs.failed(&alerts(), Trouble::Passing, "no route", at(61));
+        assert_eq!(backoffs.refuses(&alerts(), at(120)), Some("no route"), "held for the same interval again");
+        assert_eq!(backoffs.begin(&alerts(), at(121), PROBE), Ok(()));
+        backoffs.given_up(&alerts(), at(130));
+        assert!(backoffs.refuses(&alerts(), at(249)).is_some(), "the next interval, not the probe's patience");
+        assert_eq!(backoffs.begin(&alerts(), at(250), PROBE), Ok(()));
     }
 }

@@ -23,8 +23,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// How long a probe keeps other messages of a mailbox in trouble out.
-const PROBE: Duration = Duration::from_secs(30);
+/// How long a probe keeps other messages of a mailbox in trouble out, beyond its own wait.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// Delivers one message under `direct` and says what the app hears.
 pub(super) async fn deliver(relay: &Arc<Relay>, submission: Submission, mailbox: Arc<Mailbox>, link: Arc<Link>) -> Reply {
@@ -33,11 +33,11 @@ pub(super) async fn deliver(relay: &Arc<Relay>, submission: Submission, mailbox:
     tracing::info!(event = "message.accepted", %id, app = %submission.app.name, mailbox = %mailbox.name, link = %mailbox.link,
         client = %submission.client, from = sender(&submission), recipients = submission.envelope.recipients.len(),
         bytes = submission.body.len(), message_id = submission.findings.message_id, "message received");
-    if let Err(reason) = relay.backoffs().begin(&mailbox.name, Instant::now(), PROBE) {
+    if let Err(reason) = relay.backoffs().begin(&mailbox.name, Instant::now(), wait + PROBE) {
         tracing::info!(event = "message.deferred", %id, app = %submission.app.name, mailbox = %mailbox.name, reason, "the mailbox is in trouble");
         return bland(Some(id));
     }
-    let progress = Progress::new();
+    let (progress, name) = (Progress::new(), mailbox.name.clone());
     let (tell, told) = oneshot::channel();
     let until = tokio::time::Instant::now() + wait;
     let story = Story { relay: relay.clone(), submission, mailbox, link, until, began: Instant::now() };
@@ -48,6 +48,7 @@ pub(super) async fn deliver(relay: &Arc<Relay>, submission: Submission, mailbox:
         Ok(Err(_)) => bland(Some(id)),
         Err(_) if progress.try_abort() => {
             task.abort();
+            relay.backoffs().given_up(&name, Instant::now());
             tracing::warn!(event = "message.deferred", %id, seconds = wait.as_secs(),
                 "the provider did not take the message within direct-wait; nothing was delivered, the app was told to try again");
             bland(Some(id))
@@ -97,6 +98,9 @@ impl Story {
     fn note(&self, judgement: &Judgement) {
         let (mailbox, link) = (&self.mailbox.name, &self.mailbox.link);
         let mut backoffs = self.relay.backoffs();
+        if judgement.says_nothing() {
+            return backoffs.given_up(mailbox, Instant::now());
+        }
         let Some(trouble) = judgement.trouble else {
             if backoffs.worked(mailbox) {
                 tracing::info!(event = "mailbox.changed", %mailbox, %link, state = "ready", "the mailbox works again");

@@ -35,6 +35,11 @@ impl Judgement {
     pub(super) fn cause(&self) -> &str {
         self.advice.as_deref().unwrap_or(&self.reason)
     }
+
+    /// Whether the provider was never asked: neither that the mailbox works nor that it does not.
+    pub(super) fn says_nothing(&self) -> bool {
+        self.outcome == Outcome::RetryMailbox && self.trouble.is_none()
+    }
 }
 
 /// What is being judged, for texts.
@@ -278,5 +283,21 @@ mod tests {
         let long = format!("550 5.1.1 {}", "\u{e4}".repeat(5000));
         let judgement = judge("custom", |case| case.replied(Step::Rcpt, &reply(&long), Some("a@example.com")));
         assert!(judgement.reply.text().chars().count() < 400);
+    }
+
+    #[test]
+    fn only_a_message_that_reached_the_provider_speaks_of_the_mailbox() {
+        let failed = |step, reason: Reason| {
+            let (server, challenge) = ("smtp.example.com:587".into(), None);
+            let failure = Failure { step, reason, server, stale: false, unknown: false, challenge };
+            judge("microsoft", |case| case.failed(&failure)).says_nothing()
+        };
+        assert!(failed(Step::Connect, Reason::Busy(3)));
+        assert!(failed(Step::Body, Reason::Aborted));
+        assert!(!failed(Step::Connect, Reason::TimedOut));
+        assert!(!failed(Step::Auth, Reason::Reply(reply("535 5.7.8 no"))));
+        assert!(!failed(Step::Body, Reason::Closed));
+        const OK: &str = "250 2.1.0 ok";
+        assert!(!judge("microsoft", |case| case.sent(&sent(OK, [OK, OK], Some("250 2.0.0 OK")))).says_nothing());
     }
 }
