@@ -25,7 +25,7 @@ use outlink::{
     mail::Address,
     smtp::{
         Reply,
-        server::{Action, Rules, Session},
+        server::{Action, Rules, Session, authentication_failed},
     },
 };
 use std::{fs, path::PathBuf};
@@ -86,7 +86,8 @@ impl Dialogue {
                         said.extend(text.split_terminator("\r\n").map(|line| format!("S: {line}")));
                     }
                     Action::Authenticate { user, password } => {
-                        session.authenticated(user == "app" && password.expose() == "secret");
+                        let is_right = user == "app" && password.expose() == "secret";
+                        session.authenticated(if is_right { Ok(()) } else { Err(authentication_failed()) });
                     }
                     Action::Mail(sender) => session.decide(judge(sender.as_ref())),
                     Action::Recipient(recipient) => session.decide(judge(Some(&recipient.address))),

@@ -229,10 +229,7 @@ impl<H: Host> Connection<H> {
         let around = Arc::clone(&self.around);
         let peer = self.client.ip();
         let app = self.patiently(around.host.authenticate(&around.listener, peer, &user, password)).await?;
-        self.session.authenticated(app.is_some());
-        if app.is_some() {
-            self.app = app;
-        }
+        self.session.authenticated(app.map(|app| self.app = Some(app)));
         Ok(())
     }
 

@@ -18,15 +18,15 @@ pub trait Host: Send + Sync + 'static {
     /// The app that `peer` proves by its address alone. Never asked where the listener requires a password.
     fn known_by_address(&self, listener: &Listener, peer: IpAddr) -> Option<Arc<App>>;
 
-    /// The app whose password this is. Must end in bounded time; `None` is answered `535 5.7.8`, after whatever delay and log
-    /// line the host finds right.
+    /// The app whose password this is, or what to answer: `535 5.7.8`, after whatever delay and log line the host finds right, or
+    /// `454 4.7.0` when it cannot tell now. Must end in bounded time.
     fn authenticate(
         &self,
         listener: &Listener,
         peer: IpAddr,
         user: &str,
         password: Secret,
-    ) -> impl Future<Output = Option<Arc<App>>> + Send;
+    ) -> impl Future<Output = Result<Arc<App>, Reply>> + Send;
 
     /// Whether `app` may send from `sender` now; `None` is the null sender.
     fn mail(&self, app: &App, sender: Option<&Address>) -> Result<(), Reply>;

@@ -70,8 +70,9 @@ impl Host for FakeHost {
         self.is_known.then(app)
     }
 
-    async fn authenticate(&self, _: &Listener, _: IpAddr, user: &str, password: Secret) -> Option<Arc<App>> {
-        (user == "crowd" && password.expose() == "secret").then(app)
+    async fn authenticate(&self, _: &Listener, _: IpAddr, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
+        let is_right = user == "crowd" && password.expose() == "secret";
+        if is_right { Ok(app()) } else { Err(crate::smtp::server::authentication_failed()) }
     }
 
     fn mail(&self, _: &App, sender: Option<&Address>) -> Result<(), Reply> {

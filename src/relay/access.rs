@@ -6,6 +6,7 @@
 use crate::{
     config::{App, Auth, Listener, Settings},
     secret::{Memory, PasswordHash, Recent, Secret},
+    smtp::{Reply, server::authentication_failed},
 };
 use ipnet::IpNet;
 use std::{
@@ -22,7 +23,7 @@ use tokio::{
 /// Logins that wait for their verification. At 60 a second the last of them waits a second.
 const MOST_WAITING: usize = 64;
 
-/// Longest wait for a verification; beyond it the app hears that its login failed and tries again.
+/// Longest wait for a verification; beyond it the app hears `454` and tries again.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Delay after the first failure from an address; doubles up to the longest.
@@ -61,25 +62,28 @@ impl Access {
         listener: &Listener,
         (peer, user): (IpAddr, &str),
         password: Secret,
-    ) -> Option<Arc<App>> {
+    ) -> Result<Arc<App>, Reply> {
         let wanted = user.to_lowercase();
         let app = settings.apps.values().find(|app| app.user == wanted);
         if let Some(app) = app
             && self.remembers(app, &password)
         {
-            return Some(app.clone());
+            return Ok(app.clone());
         }
-        let verified = self.verify(app, password).await;
-        if let (Some(app), Some((Some(hash), password))) = (app, verified) {
+        let Some((found, password)) = self.verify(app, password).await else {
+            tracing::warn!(client = %peer, listener = %listener.name, "too many logins at once: an app was told to try again");
+            return Err(Reply::new(454, Some((7, 0)), "too many logins at once, try again later"));
+        };
+        if let (Some(app), Some(hash)) = (app, found) {
             self.recent.remember(app.name.as_str(), &hash, &password, Instant::now());
-            return Some(app.clone());
+            return Ok(app.clone());
         }
         let delay = self.delay(peer, Instant::now());
         let shown: String = user.chars().filter(|c| !c.is_control()).take(64).collect();
         tracing::warn!(event = "auth.failed", client = %peer, user = ?shown, listener = %listener.name,
             "authentication failed: unknown user or wrong password; `outlink app hash` makes a new hash for the app's password key");
         tokio::time::sleep(delay).await;
-        None
+        Err(authentication_failed())
     }
 
     fn remembers(&self, app: &App, password: &Secret) -> bool {

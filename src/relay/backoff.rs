@@ -97,6 +97,17 @@ impl Backoffs {
         }
     }
 
+    /// Notes that the provider said nothing for as long as an app waits. Unnoted, a server that takes connections and is silent would
+    /// cost every app its whole wait.
+    pub(super) fn silent(&mut self, mailbox: &Name, now: Instant) {
+        match self.0.get(mailbox) {
+            Some(backoff) if backoff.probed => self.given_up(mailbox, now),
+            Some(_) | None => {
+                self.failed(mailbox, Trouble::Passing, "no verdict from the provider within direct-wait", now);
+            }
+        }
+    }
+
     /// Notes that the mailbox works. Whether this is news.
     pub(super) fn worked(&mut self, mailbox: &Name) -> bool {
         self.0.remove(mailbox).is_some_and(|backoff| backoff.trouble != Trouble::Passing || backoff.times > 0)
@@ -159,6 +170,15 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_server_does_not_cost_every_app_its_whole_wait() {
+        let (mut backoffs, now) = (Backoffs::default(), Instant::now());
+        backoffs.silent(&alerts(), now);
+        assert_eq!(backoffs.refuses(&alerts(), now), None);
+        backoffs.silent(&alerts(), now);
+        assert!(backoffs.refuses(&alerts(), now).is_some());
+    }
+
+    #[test]
     fn a_probe_that_finds_out_nothing_does_not_end_a_hold() {
         let (mut backoffs, now) = (Backoffs::default(), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
@@ -167,7 +187,7 @@ mod tests {
         backoffs.failed(&alerts(), Trouble::Passing, "no route", at(61));
         assert_eq!(backoffs.refuses(&alerts(), at(120)), Some("no route"), "held for the same interval again");
         assert_eq!(backoffs.begin(&alerts(), at(121), PROBE), Ok(()));
-        backoffs.given_up(&alerts(), at(130));
+        backoffs.silent(&alerts(), at(130));
         assert!(backoffs.refuses(&alerts(), at(249)).is_some(), "the next interval, not the probe's patience");
         assert_eq!(backoffs.begin(&alerts(), at(250), PROBE), Ok(()));
     }

@@ -38,22 +38,27 @@ pub(super) async fn deliver(relay: &Arc<Relay>, submission: Submission, mailbox:
         return bland(Some(id));
     }
     let (progress, name) = (Progress::new(), mailbox.name.clone());
-    let (tell, told) = oneshot::channel();
+    let (tell, mut told) = oneshot::channel();
     let until = tokio::time::Instant::now() + wait;
     let story = Story { relay: relay.clone(), submission, mailbox, link, until, began: Instant::now() };
     let task = relay.attempts.spawn(story.run(progress.clone(), tell));
-    match tokio::time::timeout_at(until, told).await {
-        Ok(Ok(reply)) => reply,
+    let verdict = match tokio::time::timeout_at(until, &mut told).await {
+        Ok(verdict) => Some(verdict),
+        // It may have come between the end of the wait and here.
+        Err(_) => told.try_recv().ok().map(Ok),
+    };
+    match verdict {
+        Some(Ok(reply)) => reply,
         // The attempt ended without a word: only a panic does that, and it was logged.
-        Ok(Err(_)) => bland(Some(id)),
-        Err(_) if progress.try_abort() => {
+        Some(Err(_)) => bland(Some(id)),
+        None if progress.try_abort() => {
             task.abort();
-            relay.backoffs().given_up(&name, Instant::now());
+            relay.backoffs().silent(&name, Instant::now());
             tracing::warn!(event = "message.deferred", %id, seconds = wait.as_secs(),
                 "the provider did not take the message within direct-wait; nothing was delivered, the app was told to try again");
             bland(Some(id))
         }
-        Err(_) => {
+        None => {
             tracing::warn!(event = "message.deferred", %id, seconds = wait.as_secs(),
                 "the provider has the whole message but gave no verdict within direct-wait; its verdict follows under this id");
             unknown(id)

@@ -107,6 +107,8 @@ impl Case<'_> {
                 Reply::new(550, Some((7, 1)), format!("{} {}", self.id, shortened(advice)))
             }
             Outcome::RetryMessage | Outcome::SplitRecipients if reply.is_transient() => {
+                // `421` would say that we close the connection; it was the provider that closed its own.
+                let code = if code == 421 { 451 } else { code };
                 Reply::new(code, enhanced.or(Some((0, 0))), said(reply))
             }
             _ => {
@@ -219,6 +221,7 @@ mod tests {
             ("one refused", sent(OK, [OK, "550 5.1.1 no such user"], None), "550 5.1.1", None),
             ("final before temporary", sent(OK, ["450 4.2.1 slow", "550 5.1.1 no such user"], None), "550 5.1.1", None),
             ("all temporary", sent(OK, ["450 4.2.1 slow", OK], None), "450 4.2.1", None),
+            ("provider closes", sent(OK, [OK, OK], Some("421 4.4.1 Connection timed out")), "451 4.4.1", None),
             ("login skipped", sent("530 5.7.57 not authenticated", [OK, OK], None), "451 4.3.0", Some(Trouble::Held)),
             ("threads", sent("432 4.3.2 thread limit exceeded", [OK, OK], None), "451 4.3.0", Some(Trouble::Passing)),
             ("no verdict", sent(OK, [OK, OK], None), "451 4.3.0", None),

@@ -108,7 +108,7 @@ impl Host for Relay {
         access::by_address(&self.settings(), listener, peer)
     }
 
-    async fn authenticate(&self, listener: &Listener, peer: IpAddr, user: &str, password: Secret) -> Option<Arc<App>> {
+    async fn authenticate(&self, listener: &Listener, peer: IpAddr, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
         self.access.by_password(&self.settings(), listener, (peer, user), password).await
     }
 

@@ -13,3 +13,8 @@ mod session;
 mod text;
 
 pub use session::{Action, Closing, Hello, Rules, Session};
+
+/// What a wrong password, and a name that does not exist, are answered (RFC 4954 §6).
+pub fn authentication_failed() -> crate::smtp::Reply {
+    crate::smtp::Reply::new(535, Some((7, 8)), "authentication failed")
+}

@@ -51,6 +51,11 @@ impl Session {
         }
         let state = std::mem::replace(&mut self.state, State::Command);
         if let Line::TooLong { is_auth, .. } = line {
+            if start.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"BDAT ")) {
+                // How many octets follow cannot be known, and they must not be read as commands.
+                self.reply(501, (5, 4), "line too long");
+                return self.close(Closing::Unframed);
+            }
             return self.error(Reply::new(500, Some((5, if is_auth { 6 } else { 2 })), "line too long"));
         }
         if let State::Exchange(exchange) = state {

@@ -209,15 +209,15 @@ impl Session {
     }
 
     /// Answers [`Action::Authenticate`].
-    pub fn authenticated(&mut self, is_accepted: bool) {
+    pub fn authenticated(&mut self, verdict: Result<(), Reply>) {
         if !matches!(self.state, State::Asked(Question::Identity)) {
             return;
         }
         self.state = State::Command;
-        self.is_authenticated = is_accepted;
-        match is_accepted {
-            true => self.reply(235, (7, 0), "authentication succeeded"),
-            false => self.error(Reply::new(535, Some((7, 8)), "authentication failed")),
+        self.is_authenticated = verdict.is_ok();
+        match verdict {
+            Ok(()) => self.reply(235, (7, 0), "authentication succeeded"),
+            Err(reply) => self.error(reply),
         }
     }
 

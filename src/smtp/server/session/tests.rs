@@ -21,7 +21,10 @@ fn play(mut session: Session, input: &[u8], sizes: &[usize]) -> Vec<String> {
             assert!(steps < 10_000, "the session does not come to an end");
             assert!(session.actions.len() < 10 && body.len() <= 2 * input.len() + 2);
             match action {
-                Action::Authenticate { password, .. } => session.authenticated(password.expose() == "secret"),
+                Action::Authenticate { password, .. } => {
+                    let is_right = password.expose() == "secret";
+                    session.authenticated(if is_right { Ok(()) } else { Err(crate::smtp::server::authentication_failed()) });
+                }
                 Action::Mail(sender) => {
                     session.decide(Ok(()));
                     events.push(format!("from {sender:?}"));
@@ -103,6 +106,12 @@ fn a_message_that_is_refused_is_swallowed() {
     ] {
         assert_eq!(codes(true, &format!("{start}{input}")), expected);
     }
+}
+
+#[test]
+fn a_bdat_that_cannot_be_read_ends_the_session_before_its_octets_become_commands() {
+    let input = format!("MAIL FROM:<a@b>\r\nRCPT TO:<a>\r\nbdat 7{}\r\nNOOP\r\n", " ".repeat(5000));
+    assert_eq!(codes(true, &input), "from 250 250 501 Unframed");
 }
 
 #[test]
