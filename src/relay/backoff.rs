@@ -113,11 +113,14 @@ impl Backoffs {
         self.0.remove(mailbox).is_some_and(|backoff| backoff.trouble != Trouble::Passing || backoff.times > 0)
     }
 
-    /// Forgets the trouble of `mailbox`, or of all: what was wrong may have been mended.
-    pub(super) fn forgive(&mut self, mailbox: Option<&Name>) {
-        match mailbox {
-            Some(mailbox) => drop(self.0.remove(mailbox)),
-            None => self.0.clear(),
+    /// Lets `mailbox`, or all, try at once: what was wrong may have been mended. Remembered as passing trouble, so that the end of it
+    /// is still news.
+    pub(super) fn forgive(&mut self, mailbox: Option<&Name>, now: Instant) {
+        for (name, backoff) in &mut self.0 {
+            if mailbox.is_none_or(|mailbox| mailbox == name) {
+                *backoff =
+                    Backoff { until: now, times: 1, trouble: Trouble::Passing, probed: false, reason: backoff.reason.clone() };
+            }
         }
     }
 }
@@ -156,8 +159,9 @@ mod tests {
         assert_eq!(backoffs.refuses(&alerts(), now), None);
         backoffs.failed(&alerts(), Trouble::Passing, "refused", now);
         assert_eq!(backoffs.refuses(&alerts(), now), Some("refused"));
-        backoffs.forgive(None);
+        backoffs.forgive(None, now);
         assert_eq!(backoffs.refuses(&alerts(), now), None);
+        assert!(backoffs.worked(&alerts()), "the end of forgiven trouble is news");
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Relay {
 
     /// Lets `mailbox`, or all, try again at once: a grant or a setting was mended.
     pub fn forgive(&self, mailbox: Option<&Name>) {
-        self.backoffs().forgive(mailbox);
+        self.backoffs().forgive(mailbox, Instant::now());
     }
 
     /// Why `mailbox` takes no mail now, for the status; `None` when it does.

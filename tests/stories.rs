@@ -1,0 +1,366 @@
+//! `outlink run` beside a simulated provider that misbehaves: what apps hear, what the provider sees, what the log says.
+
+mod support;
+
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+use support::{LONG, Program, SOON, free_port, http, outlink, run, start_daemon};
+
+/// A provider, and the configuration that it wrote for a relay.
+struct Story {
+    directory: tempfile::TempDir,
+    config: PathBuf,
+    http: SocketAddr,
+    relay: SocketAddr,
+    password: String,
+    _provider: Program,
+}
+
+impl Story {
+    /// The provider of this personality; `edit` changes the configuration's text.
+    fn new(personality: &str, edit: impl Fn(String) -> String) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let port = free_port();
+        let mut command = outlink();
+        command.args(["sandbox", "--json", "--provider", personality, "--port-smtp", "0", "--port-http", "0"]);
+        command.args(["--port-relay", &port.to_string(), "--provider-only", "--write-config"]).arg(directory.path());
+        let mut provider = Program::start(command);
+        let ready = provider.event("ready", SOON);
+        let text = |key: &str| ready[key].as_str().unwrap_or_else(|| panic!("`{key}` is missing in {ready}")).to_owned();
+        let config = PathBuf::from(text("config"));
+        let written = fs::read_to_string(&config).expect("it was written");
+        fs::write(&config, edit(format!("{written}\n[log]\nformat = \"json\"\n"))).expect("it can be written");
+        let (http, password) = (text("http").parse().expect("an address"), text("password"));
+        Self { directory, config, http, relay: SocketAddr::from(([127, 0, 0, 1], port)), password, _provider: provider }
+    }
+
+    fn start(&self) -> Program {
+        start_daemon(&self.config, self.directory.path(), &[])
+    }
+
+    /// Runs a command on the configuration; gives its exit status, and what it said.
+    fn command(&self, words: &[&str]) -> (Option<i32>, String) {
+        command(words, &self.config)
+    }
+
+    fn import_grant(&self) {
+        let file = self.directory.path().join("grant");
+        let imported = self.command(&["grant", "import", "sandbox", "--file", file.to_str().expect("a name")]);
+        assert_eq!(imported.0, Some(0), "{}", imported.1);
+    }
+
+    fn fault(&self, name: &str, setting: &Value) {
+        let (status, answer) = http(self.http, "PUT", &format!("/faults/{name}"), &setting.to_string());
+        assert!((200..300).contains(&status), "{name}: {status} {}", String::from_utf8_lossy(&answer));
+    }
+
+    fn mend(&self, name: &str) {
+        assert!((200..300).contains(&http(self.http, "DELETE", &format!("/faults/{name}"), "").0), "{name}");
+    }
+
+    fn stat(&self, name: &str) -> u64 {
+        let stats: Value = serde_json::from_slice(&http(self.http, "GET", "/stats", "").1).expect("statistics");
+        stats[name].as_u64().unwrap_or_else(|| panic!("`{name}` is missing in {stats}"))
+    }
+
+    fn app(&self) -> App {
+        App::login(self.relay, "sandbox", &self.password)
+    }
+}
+
+fn command(words: &[&str], config: &Path) -> (Option<i32>, String) {
+    let mut command = outlink();
+    command.args(words).arg("--config").arg(config);
+    let output = run(command, b"", SOON);
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// A lock-step SMTP client.
+struct App(BufReader<TcpStream>);
+
+impl App {
+    fn connect(relay: SocketAddr) -> Self {
+        let stream = TcpStream::connect(relay).expect("the relay listens");
+        stream.set_read_timeout(Some(LONG)).expect("a time-out can be set");
+        let mut app = Self(BufReader::new(stream));
+        assert!(app.reply().starts_with("220 "));
+        app
+    }
+
+    fn login(relay: SocketAddr, user: &str, password: &str) -> Self {
+        let mut app = Self::connect(relay);
+        let said = app.auth(user, password);
+        assert!(said.starts_with("235 "), "{said}");
+        app
+    }
+
+    fn auth(&mut self, user: &str, password: &str) -> String {
+        use base64::{Engine, prelude::BASE64_STANDARD};
+        self.say("EHLO app.example");
+        self.say(&format!("AUTH PLAIN {}", BASE64_STANDARD.encode(format!("\0{user}\0{password}"))))
+    }
+
+    /// Sends a command, gives the reply's last line.
+    fn say(&mut self, line: &str) -> String {
+        self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("a command can be sent");
+        self.reply()
+    }
+
+    fn reply(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            let length = self.0.read_line(&mut line).expect("a reply within the time");
+            if length == 0 || line.as_bytes().get(3) != Some(&b'-') {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Sends one message; gives the reply that ended it.
+    fn send(&mut self) -> String {
+        for line in ["MAIL FROM:<robot@sandbox.example>", "RCPT TO:<team@example.org>", "DATA"] {
+            let said = self.say(line);
+            if !said.starts_with(['2', '3']) {
+                return said;
+            }
+        }
+        self.say("Subject: story\r\n\r\nHello.\r\n.")
+    }
+}
+
+/// The id in a final reply.
+fn id(reply: &str) -> &str {
+    reply.split(' ').nth(2).unwrap_or_else(|| panic!("no id in {reply}"))
+}
+
+/// The log line with this event and id.
+fn logged(daemon: &Program, event: &str, id: &str) -> Value {
+    let line = daemon.logged(&format!("\"event\":\"{event}\",\"id\":\"{id}\""), SOON);
+    serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"))
+}
+
+#[test]
+fn each_personality_delivers_and_one_id_runs_through_reply_log_and_received() {
+    for personality in ["google", "microsoft", "custom"] {
+        let story = Story::new(personality, |text| text);
+        let daemon = story.start();
+        if fs::metadata(story.directory.path().join("grant")).is_ok() {
+            story.import_grant();
+        }
+        let reply = story.app().send();
+        assert!(reply.starts_with("250 2.0.0 "), "{personality}: {reply}\n{}", daemon.output());
+        let accepted = logged(&daemon, "message.accepted", id(&reply));
+        let delivered = logged(&daemon, "message.delivered", id(&reply));
+        for field in ["app", "mailbox", "link", "client", "from", "bytes"] {
+            assert_eq!(accepted[field], delivered[field], "{personality}: {field}");
+            assert!(!accepted[field].is_null(), "{personality}: {field} is missing in {accepted}");
+        }
+        let octets = String::from_utf8(http(story.http, "GET", "/received/1", "").1).expect("text");
+        assert!(octets.starts_with("Received: from app.example ") && octets.contains(&format!("with ESMTPA id {}", id(&reply))));
+        let (status, output) = daemon.stop();
+        assert_eq!(status, Some(0), "{output}");
+        for line in output.lines().filter(|line| !line.is_empty()) {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("no JSON: {line}: {e}"));
+        }
+    }
+}
+
+#[test]
+fn a_refused_token_is_renewed_once_however_many_messages_find_it_refused() {
+    // With one message a connection, each message logs in, and meets the refusal.
+    let story = Story::new("custom", |text| format!("{text}\n[mailbox.sandbox.limits]\nmessages-per-connection = 1\n"));
+    let _daemon = story.start();
+    assert!(story.app().send().starts_with("250 "));
+    let before = story.stat("token_requests");
+    story.fault("expired-token", &json!({}));
+    let senders: Vec<_> = (0..10)
+        .map(|_| {
+            let mut app = story.app();
+            thread::spawn(move || app.send())
+        })
+        .collect();
+    for sender in senders {
+        let reply = sender.join().expect("a sender ends");
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    assert_eq!(story.stat("token_requests"), before + 1);
+    assert!(story.stat("login_failures") >= 1, "the old token was refused");
+}
+
+#[test]
+fn a_disabled_mailbox_is_left_alone_until_a_person_acts() {
+    let story = Story::new("microsoft", |text| text);
+    story.fault("smtp-auth-disabled", &json!({}));
+    let daemon = story.start();
+    let mut app = story.app();
+    let first = app.send();
+    assert!(first.starts_with("451 4.3.0 "), "{first}");
+    let line = daemon.logged("mailbox.changed", SOON);
+    assert!(line.contains("\"state\":\"held\"") && line.contains("SmtpClientAuthenticationDisabled $false"), "{line}");
+    let logins = story.stat("logins") + story.stat("login_failures");
+    for _ in 0..20 {
+        let said = app.say("MAIL FROM:<robot@sandbox.example>");
+        assert!(said.starts_with("451 4.3.0 "), "at MAIL, without asking the provider again: {said}");
+    }
+    assert_eq!(story.stat("logins") + story.stat("login_failures"), logins);
+    assert_eq!(daemon.output().matches("mailbox.changed").count(), 1, "said once");
+    let (_, status) = story.command(&["status"]);
+    assert!(status.contains("trouble:") && status.contains("Set-CASMailbox"), "{status}");
+    story.mend("smtp-auth-disabled");
+    assert_eq!(story.command(&["reload"]).0, Some(0));
+    let mended = app.send();
+    assert!(mended.starts_with("250 "), "{mended}");
+    let line = daemon.logged("\"state\":\"ready\"", SOON);
+    assert!(line.contains("mailbox.changed"), "{line}");
+}
+
+#[test]
+fn the_end_of_an_apps_wait_is_not_the_end_of_the_message() {
+    let story = Story::new("custom", |text| text.replace("delivery = ", "direct-wait = \"1s\"\ndelivery = "));
+    let daemon = story.start();
+    assert!(story.app().send().starts_with("250 "), "warm");
+    // Each reply takes its time, the message itself goes out with its envelope: the provider has it when the wait ends.
+    story.fault("round-trip", &json!({"milliseconds": 1500}));
+    let reply = story.app().send();
+    assert!(reply.starts_with("451 4.4.7 "), "{reply}");
+    let late = daemon.logged(&format!("\"event\":\"message.delivered\",\"id\":\"{}\"", id(&reply)), SOON);
+    assert!(late.contains("\"late\":true"), "{late}");
+    assert_eq!(story.stat("messages"), 2);
+}
+
+#[test]
+fn a_wait_that_ends_before_the_last_octet_delivers_nothing() {
+    let story = Story::new("custom", |text| text.replace("delivery = ", "direct-wait = \"1s\"\ndelivery = "));
+    story.fault("round-trip", &json!({"milliseconds": 1500}));
+    let daemon = story.start();
+    let reply = story.app().send();
+    assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+    daemon.logged("nothing was delivered", SOON);
+    assert_eq!(story.stat("messages"), 0);
+}
+
+#[test]
+fn a_stop_waits_for_the_verdict_and_a_kill_leaves_nothing_in_the_way() {
+    let story = Story::new("custom", |text| text);
+    let daemon = story.start();
+    story.fault("round-trip", &json!({"milliseconds": 300}));
+    let mut app = story.app();
+    for line in ["MAIL FROM:<robot@sandbox.example>", "RCPT TO:<team@example.org>", "DATA"] {
+        app.say(line);
+    }
+    let waiting = thread::spawn(move || app.say("Subject: last\r\n\r\nbye\r\n."));
+    daemon.logged("message.accepted", SOON);
+    let (status, output) = daemon.stop();
+    assert_eq!(status, Some(0), "{output}");
+    let reply = waiting.join().expect("the app ends");
+    assert!(reply.starts_with("250 "), "{reply}");
+
+    story.mend("round-trip");
+    drop(story.start()); // Killed: its socket and its lock stay behind.
+    let _daemon = story.start();
+    assert!(story.app().send().starts_with("250 "));
+    assert_eq!(story.command(&["status"]).0, Some(0));
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_a_taken_port_is_named() {
+    let story = Story::new("custom", |text| text);
+    let _daemon = story.start();
+    let (status, said) = story.command(&["run"]);
+    assert!(status != Some(0) && said.contains("is in use by process"), "{status:?} {said}");
+    let other = story.directory.path().join("other.toml");
+    let text = fs::read_to_string(&story.config).expect("it is there");
+    fs::write(&other, text.replace("/state\"", "/other-state\"")).expect("it can be written");
+    let (status, said) = command(&["run"], &other);
+    assert!(status == Some(69) && said.contains("listener.local.bind"), "{status:?} {said}");
+    let mut sandbox = outlink();
+    sandbox.args(["sandbox", "--port-smtp", "0", "--port-http", "0", "--port-relay", &story.relay.port().to_string()]);
+    let output = run(sandbox, b"", SOON);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(69) && said.contains("--port-relay") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn a_reload_takes_up_apps_and_a_faulty_file_changes_nothing() {
+    let story = Story::new("custom", |text| text);
+    let daemon = story.start();
+    let text = fs::read_to_string(&story.config).expect("it is there");
+    let hash = text.lines().find_map(|line| line.strip_prefix("password = ")).expect("the app's hash");
+    fs::write(&story.config, format!("{text}\n[app.second]\npassword = {hash}\nmailbox = \"sandbox\"\n")).expect("written");
+    assert_eq!(story.command(&["reload"]).0, Some(0));
+    assert!(App::login(story.relay, "second", &story.password).send().starts_with("250 "));
+
+    fs::write(&story.config, format!("{text}\n[app.third]\nmailbox = \"nowhere\"\n")).expect("written");
+    let signalled = Command::new("kill").args(["-HUP", &daemon.id().to_string()]).status();
+    assert!(signalled.is_ok_and(|status| status.success()));
+    daemon.logged("the old settings stay", SOON);
+    assert!(App::login(story.relay, "second", &story.password).send().starts_with("250 "));
+
+    fs::write(&story.config, &text).expect("written");
+    assert_eq!(story.command(&["reload"]).0, Some(0));
+    let said = App::connect(story.relay).auth("second", &story.password);
+    assert!(said.starts_with("535 5.7.8 "), "a removed app's remembered login has ended: {said}");
+    daemon.logged("\"event\":\"auth.failed\",\"client\":\"127.0.0.1\"", SOON);
+    assert_eq!(story.command(&["stop"]).0, Some(0));
+}
+
+#[test]
+fn commands_say_what_is_wrong_by_their_exit_status() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("outlink.toml");
+    let state = directory.path().join("state");
+    let good = format!(
+        "state-directory = {state:?}\n[listener.local]\nbind = \"127.0.0.1:{}\"\n[link.l]\nprovider = \"custom\"\ngrant = \"client-credentials\"\n\
+         client-id = \"id\"\nclient-secret = {{ env = \"SECRET\" }}\nscopes = [\"mail\"]\ntoken-endpoint = \"https://login.example.com/token\"\n\
+         [mailbox.m]\nlink = \"l\"\naddress = \"m@example.com\"\nserver = \"smtp.example.com:587\"\n\
+         [app.a]\nnetworks = [\"127.0.0.1\"]\nmailbox = \"m\"\n",
+        free_port()
+    );
+    fs::write(&file, good.replace("[listener.local]", "[listener.local]\ndelivery = \"queue\"\nauth = \"none\""))
+        .expect("written");
+    let mut check = outlink();
+    check.env("SECRET", "x").args(["check", "--config"]).arg(&file);
+    let output = run(check, b"", SOON);
+    assert_eq!(output.status.code(), Some(0), "notes alone are good: {output:?}");
+    let mut daemon = outlink();
+    daemon.env("SECRET", "x").args(["run", "--config"]).arg(&file);
+    let output = run(daemon, b"", SOON);
+    assert!(
+        output.status.code() == Some(78) && String::from_utf8_lossy(&output.stderr).contains("listener.local.delivery"),
+        "{output:?}"
+    );
+
+    fs::write(&file, "[listener.local]\nbind = \"nonsense\"\ncolour = \"red\"\n[app.a]\nmailbox = \"none\"\n").expect("written");
+    let (status, said) = command(&["check"], &file);
+    assert_eq!(status, Some(78));
+    for part in ["outlink.toml:2:", "listener.local.bind", "outlink.toml:3:", "colour = \"red\"", "app.a.mailbox"] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+    let (status, said) = command(&["check", "--json"], &file);
+    let faults: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{said}: {e}"));
+    assert!(status == Some(78) && faults.as_array().is_some_and(|faults| faults.len() >= 3), "{said}");
+    fs::write(&file, good.replace("{ env = \"SECRET\" }", "\"x\"")).expect("written");
+    assert_eq!(command(&["status"], &file).0, Some(69), "no daemon runs");
+    let mut unknown = outlink();
+    unknown.arg("nonsense");
+    assert_eq!(run(unknown, b"", SOON).status.code(), Some(64));
+}
+
+#[test]
+fn a_browser_is_shown_the_door() {
+    let story = Story::new("custom", |text| text);
+    let daemon = story.start();
+    let mut app = App::connect(story.relay);
+    let said = app.say("POST / HTTP/1.1\r\nHost: localhost\r\n\r\nMAIL FROM:<a@b>");
+    assert!(said.starts_with("500 "), "{said}");
+    assert_eq!(app.reply(), "", "the connection is closed");
+    daemon.logged("\"event\":\"session.refused\"", SOON);
+}
