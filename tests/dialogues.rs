@@ -1,11 +1,11 @@
-//! Plays the dialogues of `tests/dialogues/*.txt` against the pure session, at several chunk sizes.
+//! Plays the dialogues of `tests/dialogues/*.txt` against the pure session, at several chunk sizes, and against the running daemon.
 //!
 //! A file is read line by line:
 //!
 //! | line | meaning |
 //! |---|---|
 //! | `# …`, empty | nothing |
-//! | `! auth=none`, `! known`, `! size=N`, `! recipients=N`, `! errors=N` | the listener: no AUTH, the client known by its address, its limits (default: AUTH offered, unknown, 1,000 octets, 10 recipients, 10 errors) |
+//! | `! auth=none`, `! known`, `! size=N`, `! recipients=N`, `! errors=N` | the listener: no AUTH, the client known by its address, its limits (default: AUTH offered, unknown, 1,024 octets, 10 recipients, 10 errors) |
 //! | `C: text` | the client sends text and CRLF |
 //! | `C> text` | the client sends text, without a line end |
 //! | `S: text` | the server's next line, whole |
@@ -21,6 +21,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use outlink::{
     mail::Address,
     smtp::{
@@ -28,7 +30,14 @@ use outlink::{
         server::{Action, Rules, Session, authentication_failed},
     },
 };
-use std::{fs, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{BufRead, BufReader, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+};
+use support::{Program, SOON, free_port, http, outlink, run, start_daemon};
 
 /// A dialogue file.
 struct Dialogue {
@@ -40,7 +49,7 @@ struct Dialogue {
 
 impl Dialogue {
     fn read(text: &str) -> Self {
-        let rules = Rules { hostname: "relay.example".into(), offers_auth: true, message_size: 1000, recipients: 10, errors: 10 };
+        let rules = Rules { hostname: "relay.example".into(), offers_auth: true, message_size: 1024, recipients: 10, errors: 10 };
         let mut dialogue = Self { rules, is_known: false, sent: Vec::new(), expected: Vec::new() };
         for line in text.lines() {
             let (kind, rest) = line.split_at_checked(2).unwrap_or((line, ""));
@@ -143,19 +152,117 @@ fn unescape(text: &str) -> Vec<u8> {
     octets
 }
 
+/// Each file's name and text.
+fn files() -> Vec<(String, String)> {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues");
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    paths.map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap())).collect()
+}
+
 #[test]
 fn every_dialogue_goes_as_written_at_any_chunk_size() {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues");
     let mut count = 0;
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let dialogue = Dialogue::read(&fs::read_to_string(&path).unwrap());
+    for (file, text) in files() {
+        let dialogue = Dialogue::read(&text);
         for size in [1, 2, 3, 7, dialogue.sent.len()] {
             let said = dialogue.play(size);
-            let file = path.file_name().unwrap().display();
             assert_eq!(said.join("\n"), dialogue.expected.join("\n"), "{file}, in pieces of {size}");
         }
         count += 1;
     }
     assert!(count >= 10, "only {count} dialogues found");
+}
+
+/// Plays a dialogue over a real socket, each group of `C` lines after the `S` lines before it. A verdict is the provider's, so of
+/// `250 2.0.0 accepted` only the codes count.
+fn play_for_real(file: &str, text: &str, port: u16, provider: std::net::SocketAddr) {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let mut stream = BufReader::new(stream);
+    for line in text.lines() {
+        let (kind, rest) = line.split_at_checked(2).unwrap_or((line, ""));
+        let octets = unescape(rest.strip_prefix(' ').unwrap_or(rest));
+        let mut said = String::new();
+        match kind {
+            "C:" => stream.get_mut().write_all(&[&octets[..], b"\r\n"].concat()).unwrap(),
+            "C>" => stream.get_mut().write_all(&octets).unwrap(),
+            "S:" => {
+                stream.read_line(&mut said).unwrap_or_else(|e| panic!("{file}: {line}: {e}"));
+                let wanted = String::from_utf8(octets).unwrap();
+                let as_written = wanted
+                    .strip_suffix("accepted")
+                    .map_or(said.trim_end_matches(['\r', '\n']) == wanted, |codes| said.starts_with(codes));
+                assert!(as_written, "{file}: {line}\ngot: {said}");
+            }
+            "S!" => assert_eq!(stream.read_line(&mut said).unwrap_or(0), 0, "{file}: {said}"),
+            _ => {}
+        }
+    }
+    // What the relay adds goes before the message or into its header; the last message of the dialogue is the last received.
+    if let Some(message) = text.lines().filter_map(|line| line.strip_prefix("M:")).next_back() {
+        let message = unescape(message.strip_prefix(' ').unwrap_or(message));
+        let body = message
+            .strip_prefix(b"Subject: ")
+            .map_or(&message[..], |_| &message[message.windows(4).position(|w| w == b"\r\n\r\n").unwrap()..]);
+        let list: serde_json::Value = serde_json::from_slice(&http(provider, "GET", "/received", "").1).unwrap();
+        let number = &list.as_array().unwrap().last().unwrap()["number"];
+        let received = http(provider, "GET", &format!("/received/{number}"), "").1;
+        assert!(received.ends_with(body), "{file}: {}", received.escape_ascii());
+    }
+}
+
+#[test]
+fn every_dialogue_goes_as_written_with_the_running_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = outlink();
+    command.args(["sandbox", "--json", "--provider", "custom", "--port-smtp", "0", "--port-http", "0", "--provider-only"]);
+    let mut provider = Program::start({
+        command.arg("--write-config").arg(directory.path());
+        command
+    });
+    let ready = provider.event("ready", SOON);
+    let mut hash = outlink();
+    hash.args(["app", "hash"]);
+    let hash = String::from_utf8(run(hash, b"secret\n", SOON).stdout).unwrap();
+    let config = directory.path().join("outlink.toml");
+    let written = fs::read_to_string(&config).unwrap().replace("relay.sandbox.example", "relay.example");
+    // The sandbox's own listener and app give way to one listener a dialogue, and to the dialogues' app.
+    let (head, rest) = written.split_once("[listener.local]").unwrap();
+    let (_, links) = rest.split_once("[link.").unwrap();
+    let (links, _) = links.split_once("[app.").unwrap();
+    let mut text = format!(
+        "{head}[link.{links}[app.app]\npassword = \"{}\"\nnetworks = [\"127.0.0.1\"]\nmailbox = \"sandbox\"\n",
+        hash.trim()
+    );
+    // Senders and recipients of these names are the test host's.
+    let played: Vec<_> = files()
+        .into_iter()
+        .filter(|(_, text)| !["denied@", "refused@", "later@"].iter().any(|name| text.contains(name)))
+        .collect();
+    let mut ports = Vec::new();
+    for (file, dialogue) in &played {
+        let Dialogue { rules, is_known, .. } = Dialogue::read(dialogue);
+        let auth = if !rules.offers_auth {
+            "none"
+        } else if is_known {
+            "optional"
+        } else {
+            "required"
+        };
+        let (port, size, recipients, errors) = (free_port(), rules.message_size, rules.recipients, rules.errors);
+        write!(
+            text,
+            "[listener.{file}]\nbind = \"127.0.0.1:{port}\"\ndelivery = \"direct\"\nauth = \"{auth}\"\n\
+            [listener.{file}.limits]\nmessage-size = \"{size} B\"\nrecipients = {recipients}\nerrors = {errors}\n"
+        )
+        .unwrap();
+        ports.push(port);
+    }
+    fs::write(&config, text).unwrap();
+    let _daemon = start_daemon(&config, directory.path(), &[]);
+    let http = ready["http"].as_str().unwrap().parse().unwrap();
+    for ((file, dialogue), port) in played.iter().zip(ports) {
+        play_for_real(file, dialogue, port, http);
+    }
+    assert!(played.len() >= 10, "only {} dialogues played", played.len());
 }
