@@ -245,6 +245,7 @@ grant = "device-code"
 client-id = "outlink"
 scopes = ["mail.send"]
 token-endpoint = "https://login.example.com/token"
+proxy = "http://proxy.example.com:3128"
 
 [link.certified]
 provider = "custom"
@@ -268,6 +269,7 @@ tls = "starttls"
 certificate = "/etc/outlink/cert.pem"
 key = "/etc/outlink/key.pem"
 delivery = "queue"
+proxy-protocol-from = ["10.0.0.1"]
 
 [app.printer]
 networks = ["10.1.2.3"]
@@ -296,10 +298,13 @@ bind = "127.0.0.1:8025"
         "mailbox.robot.when-from-differs",
         "app.printer.mailbox",
         "app.printer.delivery",
+        "app.printer.allowed-from",
+        "listener.local.proxy-protocol-from",
+        "link.device.proxy",
     ] {
         assert!(refused.iter().any(|sentence| sentence.starts_with(&format!("{key}: "))), "{key}: {refused:?}");
     }
-    assert_eq!(refused.len(), 9);
+    assert_eq!(refused.len(), 12);
     for key in
         ["mailbox.robot.limits.messages-per-minute", "link.certified.private-key", "listener.local.certificate", "queue", "http"]
     {

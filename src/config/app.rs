@@ -50,7 +50,10 @@ pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>
         table.note("delivery", "the queue comes in a later version; `outlink run` refuses this, only \"direct\" runs");
     }
     if has_senders {
-        table.note("allowed-from", "this is read but has no effect in this version; the mailbox's allowed-from has");
+        table.note(
+            "allowed-from",
+            "this comes in a later version; `outlink run` refuses this; the mailbox's allowed-from is obeyed",
+        );
     }
     Some(App { name, user: user.to_lowercase(), passwords, networks, mailbox: mailbox?, delivery, direct_wait })
 }

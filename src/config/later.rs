@@ -8,6 +8,9 @@ impl Settings {
     pub fn not_yet(&self) -> Vec<String> {
         let mut refused = Vec::new();
         let mut say = |key: String, what: &str| refused.push(format!("{key}: {what}"));
+        for key in &self.unheeded {
+            say(key.clone(), "this comes in a later version, and running without it would do what was not meant; take it out");
+        }
         for (name, listener) in &self.listeners {
             if listener.tls != ListenerTls::Off {
                 say(format!("listener.{name}.tls"), "TLS on listeners comes in a later version; write \"off\"");

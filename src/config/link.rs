@@ -132,7 +132,8 @@ fn take(table: &mut Table<'_>) -> Given {
         table.fault("ca-file", Wrong::new(format!("there is no file {}", file.display()), hint));
     }
     table.later(&OTHER_PROOFS);
-    table.later(&["pkcs12-password", "service-account", "proxy", "parameters"]);
+    table.later(&["pkcs12-password", "service-account", "parameters"]);
+    table.refused(&["proxy"]);
     given
 }
 

@@ -63,7 +63,8 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Listener> {
     let direct_wait = table.duration("direct-wait", words::DIRECT_WAIT).unwrap_or(default.direct_wait);
     let limits = table.table("limits").map_or_else(default_limits, |mut limits| read_limits(&mut limits));
     let clear = table.boolean("allow-plaintext-auth").unwrap_or(false);
-    table.later(&["certificate", "key", "client-ca", "proxy-protocol-from"]);
+    table.later(&["certificate", "key"]);
+    table.refused(&["client-ca", "proxy-protocol-from"]);
     table.finish();
 
     let bind = if bind_given { bind? } else { LOCAL_BIND };

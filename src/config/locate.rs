@@ -88,6 +88,11 @@ impl Layer {
         layer
     }
 
+    /// The paths of all its keys.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Vec<String>> {
+        self.places.keys()
+    }
+
     /// The place of `path`, when this layer has it.
     pub(super) fn place(&self, path: &[String]) -> Option<&Place> {
         self.places.get(path)

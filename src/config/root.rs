@@ -40,9 +40,28 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         listeners.extend(listener::default().map(|listener| (listener.name.clone(), Arc::new(listener))));
     }
     root.finish();
+    let unheeded = unheeded(&root);
     checks::apps(reader, &apps);
     checks::listeners(reader, &listeners, &apps);
-    Some(Settings { state_directory: state_directory?, hostname, listeners, links, mailboxes, apps, http, log, control_group })
+    let state_directory = state_directory?;
+    Some(Settings { state_directory, hostname, listeners, links, mailboxes, apps, http, log, control_group, unheeded })
+}
+
+/// The keys whose silent neglect would let an app send more than its administrator allowed, take a proxy for its clients, or reach a
+/// provider by a way that was not meant.
+fn unheeded(root: &Table<'_>) -> Vec<String> {
+    const KEYS: [(&str, &str); 4] =
+        [("app", "allowed-from"), ("listener", "client-ca"), ("listener", "proxy-protocol-from"), ("link", "proxy")];
+    let sources = root.sources();
+    let mut found = BTreeSet::new();
+    for path in sources.layers.iter().flat_map(|layer| layer.paths()) {
+        if let [table, name, key] = path.as_slice()
+            && KEYS.contains(&(table.as_str(), key.as_str()))
+        {
+            found.insert(format!("{table}.{name}.{key}"));
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// Reads each named table; those with a fault are only declared.

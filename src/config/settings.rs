@@ -29,6 +29,8 @@ pub struct Settings {
     pub log: Log,
     /// The group whose members may use the control socket, besides root and the service's user.
     pub control_group: Option<String>,
+    /// Keys that ask for a restriction or another way which this version cannot give; `run` refuses them.
+    pub unheeded: Vec<String>,
 }
 
 /// One socket on which apps connect.

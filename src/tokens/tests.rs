@@ -156,6 +156,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         state_directory: PathBuf::new(),
         hostname: None,
         control_group: None,
+        unheeded: Vec::new(),
         listeners: BTreeMap::new(),
         links: BTreeMap::from([(link.name.clone(), Arc::new(link))]),
         mailboxes: BTreeMap::from(mailboxes),
