@@ -8,8 +8,8 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::Command,
     thread,
+    time::Instant,
 };
 use support::{LONG, Program, SOON, free_port, http, outlink, run, start_daemon};
 
@@ -26,11 +26,17 @@ struct Story {
 impl Story {
     /// The provider of this personality; `edit` changes the configuration's text.
     fn new(personality: &str, edit: impl Fn(String) -> String) -> Self {
+        Self::with(personality, &[], edit)
+    }
+
+    /// As [`Story::new`], with more options for the provider.
+    fn with(personality: &str, options: &[&str], edit: impl Fn(String) -> String) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let port = free_port();
         let mut command = outlink();
         command.args(["sandbox", "--json", "--provider", personality, "--port-smtp", "0", "--port-http", "0"]);
         command.args(["--port-relay", &port.to_string(), "--provider-only", "--write-config"]).arg(directory.path());
+        command.args(options);
         let mut provider = Program::start(command);
         let ready = provider.event("ready", SOON);
         let text = |key: &str| ready[key].as_str().unwrap_or_else(|| panic!("`{key}` is missing in {ready}")).to_owned();
@@ -299,8 +305,9 @@ fn a_reload_takes_up_apps_and_a_faulty_file_changes_nothing() {
     assert!(App::login(story.relay, "second", &story.password).send().starts_with("250 "));
 
     fs::write(&story.config, format!("{text}\n[app.third]\nmailbox = \"nowhere\"\n")).expect("written");
-    let signalled = Command::new("kill").args(["-HUP", &daemon.id().to_string()]).status();
-    assert!(signalled.is_ok_and(|status| status.success()));
+    let (status, said) = story.command(&["reload"]);
+    assert!(status == Some(78) && said.contains("app.third.mailbox"), "{status:?} {said}");
+    daemon.signal("HUP");
     daemon.logged("the old settings stay", SOON);
     assert!(App::login(story.relay, "second", &story.password).send().starts_with("250 "));
 
@@ -363,4 +370,121 @@ fn a_browser_is_shown_the_door() {
     assert!(said.starts_with("500 "), "{said}");
     assert_eq!(app.reply(), "", "the connection is closed");
     daemon.logged("\"event\":\"session.refused\"", SOON);
+}
+
+#[test]
+fn an_imported_grant_mends_its_mailbox_at_once() {
+    let story = Story::new("google", |text| text);
+    story.fault("invalid-grant", &json!({}));
+    let daemon = story.start();
+    story.import_grant();
+    let mut app = story.app();
+    let first = app.send();
+    assert!(first.starts_with("451 4.3.0 "), "{first}");
+    let refusals = story.stat("token_refusals");
+    for _ in 0..5 {
+        let said = app.send();
+        assert!(said.starts_with("451 4.3.0 "), "{said}");
+    }
+    assert_eq!(story.stat("token_refusals"), refusals, "only a new consent helps, so nobody asks again");
+    let (_, status) = story.command(&["status"]);
+    assert!(status.contains("needs-consent") && status.contains("to do:"), "{status}");
+    story.mend("invalid-grant");
+    story.import_grant();
+    let mended = app.send();
+    assert!(mended.starts_with("250 "), "{mended}\n{}", daemon.output());
+}
+
+#[test]
+fn a_removed_app_sends_nothing_more_on_its_open_connection() {
+    let story = Story::new("custom", |text| text);
+    let _daemon = story.start();
+    let text = fs::read_to_string(&story.config).expect("it is there");
+    let mut app = story.app();
+    assert!(app.send().starts_with("250 "));
+    fs::write(&story.config, text.replace("[app.sandbox]", "[app.successor]")).expect("written");
+    assert_eq!(story.command(&["reload"]).0, Some(0));
+    let said = app.send();
+    assert!(said.starts_with("530 5.7.0 "), "{said}");
+    assert!(App::login(story.relay, "successor", &story.password).send().starts_with("250 "));
+}
+
+#[test]
+fn stop_lets_idle_apps_go_and_then_nobody_answers() {
+    let story = Story::new("custom", |text| text);
+    let daemon = story.start();
+    let mut idle = App::connect(story.relay);
+    let (status, said) = story.command(&["stop"]);
+    assert_eq!(status, Some(0), "{said}");
+    let farewell = idle.reply();
+    assert!(farewell.starts_with("421 4."), "{farewell}");
+    assert_eq!(idle.reply(), "", "the connection is closed");
+    let (status, output) = daemon.ended();
+    assert_eq!(status, Some(0), "{output}");
+    for word in ["status", "reload", "stop"] {
+        let (status, said) = story.command(&[word]);
+        assert_eq!(status, Some(69), "{word}: {said}");
+        assert!(said.contains("no daemon answers") && said.contains("start it"), "{word}: {said}");
+    }
+}
+
+#[test]
+fn nobody_else_reads_what_the_daemon_keeps() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    let story = Story::new("google", |text| text);
+    let _daemon = story.start();
+    story.import_grant();
+    assert!(story.app().send().starts_with("250 "));
+    let state = story.directory.path().join("state");
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&state) & 0o007, 0, "{:o}", mode(&state));
+    let mut files = vec![state];
+    while let Some(path) = files.pop() {
+        let kind = fs::metadata(&path).expect("it is there").file_type();
+        if kind.is_dir() {
+            files.extend(fs::read_dir(&path).expect("it can be read").map(|entry| entry.expect("an entry").path()));
+        } else {
+            let most = if kind.is_socket() { 0o660 } else { 0o600 };
+            assert_eq!(mode(&path) & !most, 0, "{} has mode {:o}", path.display(), mode(&path));
+        }
+    }
+}
+
+#[test]
+fn a_slow_token_server_ends_the_wait_with_nothing_delivered() {
+    let story = Story::new("custom", |text| text.replace("delivery = ", "direct-wait = \"1s\"\ndelivery = "));
+    story.fault("token-server-slow", &json!({"milliseconds": 3000}));
+    let daemon = story.start();
+    let reply = story.app().send();
+    assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+    daemon.logged("nothing was delivered", SOON);
+    story.mend("token-server-slow");
+    // The one renewal under way goes on; what waits for it next is served by it.
+    let mut later = story.app();
+    let deadline = Instant::now() + SOON;
+    while later.send().starts_with("451 4.3.0 ") {
+        assert!(Instant::now() < deadline, "no token came:\n{}", daemon.output());
+    }
+    assert_eq!((story.stat("messages"), story.stat("token_requests")), (1, 1));
+}
+
+#[test]
+fn the_providers_limit_of_connections_is_a_passing_trouble_for_the_app() {
+    let limits = "\n[mailbox.sandbox.limits]\nconnections = 8\n";
+    let story = Story::with("microsoft", &["--limits"], |text| format!("{text}{limits}"));
+    let daemon = story.start();
+    assert!(story.app().send().starts_with("250 "));
+    story.fault("round-trip", &json!({"milliseconds": 300}));
+    let senders: Vec<_> = (0..8)
+        .map(|_| {
+            let mut app = story.app();
+            thread::spawn(move || app.send())
+        })
+        .collect();
+    let replies: Vec<String> = senders.into_iter().map(|sender| sender.join().expect("a sender ends")).collect();
+    let sent = replies.iter().filter(|reply| reply.starts_with("250 ")).count();
+    let later = replies.iter().filter(|reply| reply.starts_with("451 4.3.0 ")).count();
+    assert!(sent >= 1 && later >= 1 && sent + later == 8, "{replies:#?}");
+    assert_eq!(story.stat("messages"), 1 + sent as u64, "what heard 451 was not delivered");
+    assert!(daemon.output().contains("432 4.3.2"), "{}", daemon.output());
 }

@@ -142,17 +142,31 @@ impl Program {
         self.child.id()
     }
 
+    /// Waits for a line on standard output that holds `text`.
+    pub(crate) fn printed(&self, text: &str, wait: Duration) -> String {
+        let holds = |line: &str| line.contains(text).then(|| line.to_owned());
+        self.out.next(0, wait, holds).unwrap_or_else(|| panic!("no {text:?} within {wait:?}:\n{}", self.output())).0
+    }
+
+    /// Sends it a signal: `TERM`, `INT`, `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} could not be sent to {}", self.what);
+    }
+
     /// Asks it to stop and waits until it has; gives its exit status and all it wrote.
-    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(asked.is_ok_and(|status| status.success()), "SIGTERM could not be sent to {}", self.what);
+    pub(crate) fn stop(self) -> (Option<i32>, String) {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for its end; gives its exit status and all it wrote.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + SOON;
         let status = loop {
             match self.child.try_wait().expect("it is our child") {
                 Some(status) => break status,
-                None if Instant::now() > deadline => {
-                    panic!("{} did not stop within {SOON:?} of SIGTERM:\n{}", self.what, self.output())
-                }
+                None if Instant::now() > deadline => panic!("{} did not end within {SOON:?}:\n{}", self.what, self.output()),
                 // No event of the standard library tells a child's end within a deadline.
                 None => thread::sleep(Duration::from_millis(10)),
             }

@@ -1,0 +1,131 @@
+//! `outlink sandbox` as a person meets it: the commands that it prints work, faults go on and off, limits hold, ports may be taken.
+
+mod support;
+
+use std::{net::TcpListener, process::Command};
+use support::{Program, SOON, Sandbox, outlink, run};
+
+/// The command that begins with `first` in what was printed, with its continuation lines.
+fn printed_command(output: &str, first: &str) -> String {
+    let mut lines = output.lines().skip_while(|line| !line.trim_start().starts_with(first));
+    let mut command = String::new();
+    for line in &mut lines {
+        command += line;
+        if !line.ends_with('\\') {
+            break;
+        }
+        command.push('\n');
+    }
+    assert!(!command.is_empty(), "no {first} command in:\n{output}");
+    command
+}
+
+fn shell(text: &str) -> (bool, String) {
+    let mut command = Command::new("sh");
+    command.args(["-c", text]);
+    let output = run(command, b"", SOON);
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// `outlink sandbox fault …` for this sandbox.
+fn fault(sandbox: &Sandbox, words: &[&str]) -> (Option<i32>, String) {
+    let mut command = outlink();
+    command.args(["sandbox", "fault"]).args(words).args(["--port-http", &sandbox.http.port().to_string()]);
+    let output = run(command, b"", SOON);
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// One message through swaks: whether it was taken, and the dialogue.
+fn send(sandbox: &Sandbox) -> (bool, String) {
+    let (address, user, password) = (sandbox.smtp, &sandbox.user, &sandbox.password);
+    shell(&format!(
+        "swaks --server {address} --ehlo client.example --auth PLAIN --auth-user {user} --auth-password {password} \
+         --from robot@sandbox.example --to team@example.org"
+    ))
+}
+
+#[test]
+fn the_printed_commands_send_and_ctrl_c_ends_it() {
+    for personality in ["google", "microsoft", "custom"] {
+        let mut command = outlink();
+        command.args(["sandbox", "--port-relay", "0", "--port-smtp", "0", "--port-http", "0", "--provider", personality]);
+        let sandbox = Program::start(command);
+        sandbox.printed("What the provider receives", SOON);
+        let page = sandbox.output();
+        for (first, subject) in [("printf", "hello"), ("swaks", "test ")] {
+            let command = printed_command(&page, first);
+            let (sent, said) = shell(&command);
+            assert!(sent, "{personality}: {command}\n{said}\n{}", sandbox.output());
+            let line = sandbox.printed(&format!("subject \"{subject}"), SOON);
+            assert!(line.contains("from sandbox@example.com to you@example.com") && line.contains("token"), "{line}");
+        }
+        sandbox.signal("INT");
+        let (status, output) = sandbox.ended();
+        assert_eq!(status, Some(0), "{personality}: {output}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_said_in_one_sentence_with_its_option() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let options = ["--port-relay", "--port-smtp", "--port-http"];
+    for option in options {
+        let mut command = outlink();
+        command.arg("sandbox");
+        for other in options {
+            command.args([other, if other == option { &port } else { "0" }]);
+        }
+        let output = run(command, b"", SOON);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(69), "{option}: {said}");
+        assert!(said.contains(option) && said.contains(&port) && said.lines().count() == 1, "{option}: {said}");
+        assert!(output.stdout.is_empty(), "{option}: {output:?}");
+    }
+}
+
+#[test]
+fn faults_are_switched_from_the_command_line() {
+    let mut sandbox = Sandbox::start(&[]);
+    assert_eq!(fault(&sandbox, &["recipient-refused", "on", "--times", "1"]), (Some(0), String::new()));
+    let (sent, said) = send(&sandbox);
+    assert!(!sent && said.contains("550 5.1.1"), "{said}");
+    let (sent, said) = send(&sandbox);
+    assert!(sent, "it struck once:\n{said}");
+    sandbox.received(SOON);
+    assert_eq!(fault(&sandbox, &["send-as-denied", "on"]).0, Some(0));
+    let (sent, said) = send(&sandbox);
+    assert!(!sent && said.contains("550 5.7."), "{said}");
+    assert_eq!(fault(&sandbox, &["send-as-denied", "off"]).0, Some(0));
+    assert!(send(&sandbox).0);
+
+    let (status, said) = fault(&sandbox, &["earthquake", "on"]);
+    assert!(status == Some(1) && said.contains("expired-token") && said.contains("round-trip"), "{status:?} {said}");
+    let (http, port) = (sandbox.http, sandbox.http.port().to_string());
+    assert_eq!(sandbox.program.stop().0, Some(0));
+    let mut command = outlink();
+    command.args(["sandbox", "fault", "quota", "on", "--port-http", &port]);
+    let output = run(command, b"", SOON);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(69) && said.contains(&http.to_string()), "{said}");
+}
+
+#[test]
+fn a_mailbox_over_its_rate_hears_451_and_nothing_is_lost_or_doubled() {
+    let sandbox = Sandbox::start(&["--provider", "microsoft", "--limits"]);
+    let mut taken = 0;
+    // 30 a minute are allowed, over any sixty seconds.
+    let refused = loop {
+        let (sent, said) = send(&sandbox);
+        if !sent {
+            break said;
+        }
+        taken += 1;
+        assert!(taken < 60, "the limit never struck");
+    };
+    assert!(refused.contains("451 4.3.0"), "{refused}\n{}", sandbox.program.output());
+    assert!(taken >= 30, "{taken}");
+    let (_, stats) = support::http(sandbox.http, "GET", "/stats", "");
+    let stats: serde_json::Value = serde_json::from_slice(&stats).expect("statistics");
+    assert_eq!(stats["messages"], taken, "{stats}");
+}
