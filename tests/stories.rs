@@ -364,3 +364,28 @@ fn a_browser_is_shown_the_door() {
     assert_eq!(app.reply(), "", "the connection is closed");
     daemon.logged("\"event\":\"session.refused\"", SOON);
 }
+
+#[test]
+fn a_sender_that_is_not_allowed_is_refused_by_envelope_and_by_header() {
+    let rules = "allowed-from = [\"robot@sandbox.example\"]\nwhen-from-differs = \"refuse\"\n";
+    let story = Story::new("custom", |text| text.replace("[mailbox.sandbox]\n", &format!("[mailbox.sandbox]\n{rules}")));
+    let daemon = story.start();
+    let mut app = story.app();
+    let said = app.say("MAIL FROM:<other@sandbox.example>");
+    assert!(said.starts_with("550 5.7.1 ") && said.contains("other@sandbox.example"), "{said}");
+    for (from, expected) in [
+        ("From: other@sandbox.example\r\n", "550 5.7.1 "),
+        ("", "550 5.7.1 "),
+        ("From: Robot <robot@sandbox.example>\r\n", "250 "),
+    ] {
+        for line in ["MAIL FROM:<robot@sandbox.example>", "RCPT TO:<team@example.org>", "DATA"] {
+            app.say(line);
+        }
+        let said = app.say(&format!("{from}Subject: story\r\n\r\nHello.\r\n."));
+        assert!(said.starts_with(expected), "{from}: {said}");
+        if expected.starts_with("550") {
+            logged(&daemon, "message.refused", id(&said));
+        }
+    }
+    assert_eq!(story.stat("messages"), 1);
+}
