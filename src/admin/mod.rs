@@ -1,8 +1,10 @@
 //! The control socket: how the command line (later the console and the API too) asks a running daemon.
 //!
-//! Layer 7. HTTP with JSON over a Unix socket of mode 0660; beyond the mode, the peer must be root or the daemon's own user.
+//! Layer 7. HTTP with JSON over a Unix socket of mode 0660; beyond the mode, the peer must be root, the daemon's own user or a member
+//! of `control-group`.
 
 mod client;
+mod group;
 mod server;
 
 pub use client::{Client, ClientError};

@@ -1,6 +1,6 @@
 //! The daemon's end of the control socket.
 
-use super::{ListenerStatus, Problem, Status};
+use super::{ListenerStatus, Problem, Status, group::Group};
 use crate::{mail::Name, relay::Relay, secret::Secret, tokens::Tokens};
 use axum::{
     Json, Router,
@@ -47,6 +47,8 @@ pub struct Control {
     pub hostname: Arc<str>,
     /// Each listener with its address.
     pub listeners: Vec<ListenerStatus>,
+    /// The group whose members may use the socket too.
+    pub group: Option<String>,
     /// To the owner of the process.
     pub requests: mpsc::Sender<Request>,
 }
@@ -61,8 +63,9 @@ pub async fn serve(path: &Path, control: Arc<Control>, mut stop: watch::Receiver
     let socket = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     let owner = std::fs::metadata(path)?.uid();
+    let group = control.group.as_deref().and_then(|name| open_to(name, path));
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    let result = axum::serve(Door { socket, owner }, router(control)).with_graceful_shutdown(stopped).await;
+    let result = axum::serve(Door { socket, owner, group }, router(control)).with_graceful_shutdown(stopped).await;
     // The next daemon removes what stays here.
     let _ = std::fs::remove_file(path);
     result
@@ -133,10 +136,35 @@ fn problem(status: StatusCode, problems: impl IntoIterator<Item = String>) -> Re
     (status, Json(Problem { problems: problems.into_iter().collect() })).into_response()
 }
 
-/// Lets in root and the daemon's own user.
+/// Gives the socket to the group `name`. Where that cannot be, its members stay out and the log says why.
+fn open_to(name: &str, path: &Path) -> Option<Group> {
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let Some(group) = Group::find(name, &groups) else {
+        tracing::warn!(
+            group = name,
+            "control-group is no group of this machine: only root and the service's user can use commands"
+        );
+        return None;
+    };
+    if let Err(error) = std::os::unix::fs::chown(path, None, Some(group.gid)) {
+        tracing::warn!(group = name, %error, socket = %path.display(),
+            "the control socket cannot be given to control-group; make the service's user a member of it (SupplementaryGroups=)");
+    }
+    Some(group)
+}
+
+/// Lets in root, the daemon's own user and the members of the group.
 struct Door {
     socket: UnixListener,
     owner: u32,
+    group: Option<Group>,
+}
+
+impl Door {
+    fn lets_in(&self, uid: u32, gid: u32) -> bool {
+        let is_member = |group: &Group| group.holds(uid, gid, &std::fs::read_to_string("/etc/passwd").unwrap_or_default());
+        uid == 0 || uid == self.owner || self.group.as_ref().is_some_and(is_member)
+    }
 }
 
 impl axum::serve::Listener for Door {
@@ -147,10 +175,10 @@ impl axum::serve::Listener for Door {
         loop {
             match self.socket.accept().await {
                 Ok((stream, address)) => match stream.peer_cred() {
-                    Ok(peer) if peer.uid() == 0 || peer.uid() == self.owner => return (stream, address),
+                    Ok(peer) if self.lets_in(peer.uid(), peer.gid()) => return (stream, address),
                     Ok(peer) => tracing::warn!(
                         uid = peer.uid(),
-                        "the control socket was refused to a user who is neither root nor the service's"
+                        "the control socket was refused to a user who is not root, not the service's and not in control-group"
                     ),
                     Err(error) => tracing::warn!(%error, "the control socket cannot tell who connects, so it refuses"),
                 },

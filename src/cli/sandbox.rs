@@ -218,7 +218,7 @@ fn ready(json: bool, daemon: &Daemon, provider: &Provider) {
     say(format_args!(
         "  swaks --server {address} --auth PLAIN --auth-user {user} --auth-password {password} \\\n    --from sandbox@example.com --to you@example.com\n"
     ));
-    say(format_args!("Rehearse a failure:  outlink sandbox fault smtp-auth-disabled on\n"));
+    say(format_args!("Rehearse a failure:  outlink sandbox fault quota on\n"));
     say(format_args!("What the provider receives (bytes: http://{}/received):", provider.http()));
 }
 

@@ -112,6 +112,9 @@ impl Daemon {
         if settings.state_directory != self.settings.state_directory || settings.hostname != self.settings.hostname {
             notes.push("a changed state-directory or hostname is taken up at the next start".to_owned());
         }
+        if settings.log != self.settings.log || settings.control_group != self.settings.control_group {
+            notes.push("a changed log or control-group is taken up at the next start".to_owned());
+        }
         self.settings = settings;
         Ok(notes)
     }

@@ -92,7 +92,9 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
         });
     }
     let (ask, requests) = mpsc::channel(MOST_REQUESTS);
-    let control = Control { relay: relay.clone(), tokens: tokens.clone(), hostname, listeners: listeners.clone(), requests: ask };
+    let group = settings.control_group.clone();
+    let control =
+        Control { relay: relay.clone(), tokens: tokens.clone(), hostname, listeners: listeners.clone(), group, requests: ask };
     let path = admin::socket_path(&settings.state_directory, std::env::var("RUNTIME_DIRECTORY").ok().as_deref());
     let (renewals, connections, admin_ended) = (tokens.clone(), upstream, ended.clone());
     serving.spawn(async move {

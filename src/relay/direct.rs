@@ -31,10 +31,12 @@ pub(super) async fn deliver(relay: &Arc<Relay>, submission: Submission, mailbox:
     let id = submission.id;
     let wait = submission.app.direct_wait.unwrap_or(submission.listener.direct_wait);
     tracing::info!(event = "message.accepted", %id, app = %submission.app.name, mailbox = %mailbox.name, link = %mailbox.link,
-        client = %submission.client, from = sender(&submission), recipients = submission.envelope.recipients.len(),
+        client = %submission.client, from = sender(&submission), to = recipients(&submission),
         bytes = submission.body.len(), message_id = submission.findings.message_id, "message received");
     if let Err(reason) = relay.backoffs().begin(&mailbox.name, Instant::now(), wait + PROBE) {
-        tracing::info!(event = "message.deferred", %id, app = %submission.app.name, mailbox = %mailbox.name, reason, "the mailbox is in trouble");
+        tracing::info!(event = "message.deferred", %id, app = %submission.app.name, mailbox = %mailbox.name, link = %mailbox.link,
+            client = %submission.client, from = sender(&submission), to = recipients(&submission), bytes = submission.body.len(), code = 451,
+            reply = reason, "not tried: the mailbox is in trouble; the app was told to try again");
         return bland(Some(id));
     }
     let (progress, name) = (Progress::new(), mailbox.name.clone());
@@ -126,23 +128,34 @@ impl Story {
         let (id, app, reply, reason) = (submission.id, &submission.app.name, &judgement.reply, judgement.reason.as_str());
         let code = reply.code;
         let enhanced = reply.enhanced.map(tracing::field::display);
-        let to = tracing::field::debug(submission.envelope.recipients.iter().map(|r| &r.address).take(20).collect::<Vec<_>>());
+        let (to, bytes) = (recipients(submission), submission.body.len());
         let mailbox = &mailbox.name;
         match judgement.outcome {
             Outcome::Delivered => tracing::info!(event = "message.delivered", %id, %app, %mailbox, link = %self.mailbox.link,
-                client = %submission.client, from = sender(submission), to, bytes = submission.body.len(), code, enhanced,
+                client = %submission.client, from = sender(submission), to, bytes, code, enhanced,
                 reply = reason, ms, late = is_late, attempt = 1, "delivered"),
             Outcome::RefuseRecipient | Outcome::RefuseMessage | Outcome::Hold(Hold::Sender) => {
                 tracing::warn!(event = "message.refused", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
-                    from = sender(submission), to, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
+                    from = sender(submission), to, bytes, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
                     late = is_late, attempt = 1, "refused by the provider");
             }
             _ => {
                 tracing::warn!(event = "message.deferred", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
-                from = sender(submission), to, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
+                from = sender(submission), to, bytes, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
                 late = is_late, attempt = 1, "not delivered; the app was told to try again")
             }
         }
+    }
+}
+
+/// The recipients for the log, the first twenty by name.
+fn recipients(submission: &Submission) -> String {
+    const NAMED: usize = 20;
+    let all = &submission.envelope.recipients;
+    let named: Vec<&str> = all.iter().take(NAMED).map(|recipient| recipient.address.as_str()).collect();
+    match all.len() > NAMED {
+        true => format!("{} and {} more", named.join(","), all.len() - NAMED),
+        false => named.join(","),
     }
 }
 

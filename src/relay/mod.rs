@@ -144,13 +144,12 @@ impl Host for Relay {
             return Reply::new(554, Some((4, 6)), format!("{} too many Received fields, a mail loop", submission.id));
         }
         let Some((mailbox, link)) = self.route(&submission.app) else { return gone() };
-        let author = submission.findings.from.as_deref().and_then(author);
-        if mailbox.when_from_differs == WhenFromDiffers::Refuse {
-            match author {
-                Some(author) if may_send_as(&mailbox, &author) => {}
-                Some(author) => return not_allowed(&author),
-                None => return Reply::new(550, Some((7, 1)), "the From field must hold exactly one address".to_owned()),
-            }
+        if let Err(reply) = may_write_from(&mailbox, submission.findings.from.as_deref()) {
+            tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,
+                link = %mailbox.link, client = %submission.client, bytes = submission.body.len(), code = reply.code, reply = %reply.text(),
+                advice = "name this sender in the mailbox's allowed-from, or let the application send from the mailbox's address",
+                "refused: the From field is not one that the mailbox's when-from-differs lets pass");
+            return Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply };
         }
         direct::deliver(&self, submission, mailbox, link).await
     }
@@ -159,6 +158,18 @@ impl Host for Relay {
 /// Whether `sender` passes the rules of `mailbox`.
 fn may_send_as(mailbox: &Mailbox, sender: &Address) -> bool {
     mailbox.when_from_differs != WhenFromDiffers::Refuse || mailbox.allowed_from.matches(sender)
+}
+
+/// Whether this From field passes the rules of `mailbox`.
+fn may_write_from(mailbox: &Mailbox, from: Option<&str>) -> Result<(), Reply> {
+    if mailbox.when_from_differs != WhenFromDiffers::Refuse {
+        return Ok(());
+    }
+    match from.and_then(author) {
+        Some(author) if may_send_as(mailbox, &author) => Ok(()),
+        Some(author) => Err(not_allowed(&author)),
+        None => Err(Reply::new(550, Some((7, 1)), "the From field must hold exactly one address")),
+    }
 }
 
 fn not_allowed(sender: &Address) -> Reply {

@@ -2,7 +2,7 @@
 //!
 //! Layer 4: HTTP out. What a token endpoint says is read by `oauth`, judged by `provider`; refresh tokens live in `store`.
 //!
-//! A [`Source`] makes the tokens of one grant: a mailbox's refresh token, or (client credentials) a link's own right, which all
+//! A `Source` makes the tokens of one grant: a mailbox's refresh token, or (client credentials) a link's own right, which all
 //! its mailboxes share. A renewal runs in a task of its own: neither a waiter that gives up nor a closed connection can end it
 //! between the provider's answer and the moment when a rotated refresh token is durable.
 

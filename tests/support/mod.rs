@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod story;
+
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},
