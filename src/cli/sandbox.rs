@@ -157,11 +157,12 @@ async fn alone(arguments: &Arguments, provider: &mut Provider, directory: &Path)
                 provider.password().expose()
             ));
         }
-        say(format_args!(
-            "\nThe relay beside it:\n  outlink grant import sandbox --config {0} --file {1}\n  outlink run --config {0}",
-            file.display(),
-            directory.join("grant").display()
-        ));
+        say(format_args!("\nThe relay beside it:"));
+        let grant = file.with_file_name("grant");
+        if grant.exists() {
+            say(format_args!("  outlink grant import sandbox --config {} --file {}", file.display(), grant.display()));
+        }
+        say(format_args!("  outlink run --config {}", file.display()));
     }
     let received = show(arguments.json, provider);
     tokio::select! {

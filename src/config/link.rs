@@ -201,7 +201,7 @@ fn check_grant(table: &Table<'_>, provider: Provider, grant: Grant, given: &Give
     if provider != Provider::Microsoft && given.cloud != Cloud::Global {
         table.note("cloud", "clouds are Microsoft's; this has no effect here");
     }
-    let nobody = given.tenant.as_deref().is_some_and(|tenant| NO_TENANT.contains(&tenant));
+    let nobody = given.tenant.as_deref().is_some_and(|tenant| NO_TENANT.iter().any(|nobody| tenant.eq_ignore_ascii_case(nobody)));
     if provider == Provider::Microsoft && grant == Grant::ClientCredentials && nobody {
         let hint = "write the directory's own id or domain (Entra would answer AADSTS9001023)";
         table.fault("tenant", Wrong::new("client credentials need one certain tenant", hint));

@@ -90,7 +90,7 @@ impl fmt::Display for Reason {
             Self::Reply(reply) => write!(f, "the server answered {reply}"),
             Self::Name(why) => write!(f, "cannot look up the name: {why}; check `server` and this machine's DNS"),
             Self::Io(why) => write!(f, "{why}; check that a firewall lets this machine out to that port"),
-            Self::Closed => f.write_str("the server closed the connection; it is tried again"),
+            Self::Closed => f.write_str("the server closed the connection"),
             Self::TimedOut => f.write_str("no answer in time; check that a firewall lets this machine out to that port"),
             Self::Tls(why) => write!(f, "no trusted TLS connection: {why}"),
             Self::Malformed(why) => write!(f, "{why}; check that `server` is an SMTP server and `tls` fits its port"),
