@@ -163,6 +163,7 @@ fn a_reload_takes_up_apps_and_a_faulty_file_changes_nothing() {
     fs::write(&story.config, format!("{text}\n[app.third]\nmailbox = \"nowhere\"\n")).expect("written");
     let (status, said) = story.command(&["reload"]);
     assert!(status == Some(78) && said.contains("app.third.mailbox"), "{status:?} {said}");
+    assert_eq!(story.command(&["status"]).0, Some(0), "a daemon is reached whatever its file says now");
     daemon.signal("HUP");
     daemon.logged("the old settings stay", SOON);
     assert!(App::login(story.relay, "second", &story.password).send().starts_with("250 "));

@@ -21,10 +21,13 @@ pub(super) fn check(config: &Config, json: bool) -> Outcome {
 
 /// Loads the settings for a command that needs them; faults go to standard error, notes to the log of a daemon.
 pub(super) fn load(config: &Config) -> Result<(Settings, Vec<Fault>), Failed> {
-    config::load(config.file()).map_err(|faults| {
-        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        Failed(Exit::Configuration, format!("{}\n{}", count(&faults), said.join("\n\n")))
-    })
+    config::load(config.file()).map_err(faulty)
+}
+
+/// What a command says that cannot go on with these faults.
+pub(super) fn faulty(faults: Vec<Fault>) -> Failed {
+    let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    Failed(Exit::Configuration, format!("{}\n{}", count(&faults), said.join("\n\n")))
 }
 
 fn count(faults: &[Fault]) -> String {

@@ -3,12 +3,13 @@
 use super::{Config, Exit, Failed, Outcome, check, out::say, runtime};
 use crate::{
     admin::{Client, ClientError, Status, socket_path},
-    config::Settings,
+    config,
 };
+use std::path::Path;
 
 /// Prints what the daemon is doing.
 pub(super) fn status(config: &Config, json: bool) -> Outcome {
-    let client = connect(&check::load(config)?.0)?;
+    let client = reach(config)?;
     let status = runtime()?.block_on(client.status()).map_err(failed)?;
     if json {
         say(format_args!(
@@ -23,7 +24,7 @@ pub(super) fn status(config: &Config, json: bool) -> Outcome {
 
 /// Makes the daemon take up its configuration.
 pub(super) fn reload(config: &Config) -> Outcome {
-    let client = connect(&check::load(config)?.0)?;
+    let client = reach(config)?;
     let notes = runtime()?.block_on(client.reload()).map_err(|error| match error {
         ClientError::Problems(faults) => Failed(Exit::Configuration, faults.join("\n\n")),
         error => failed(error),
@@ -35,25 +36,30 @@ pub(super) fn reload(config: &Config) -> Outcome {
 
 /// Stops the daemon.
 pub(super) fn stop(config: &Config) -> Outcome {
-    let client = connect(&check::load(config)?.0)?;
+    let client = reach(config)?;
     runtime()?.block_on(client.stop()).map_err(failed)?;
     say(format_args!("stopping; messages under way are finished first"));
     Ok(Exit::Good)
 }
 
-/// The running daemon's control socket.
-pub(super) fn connect(settings: &Settings) -> Result<Client, Failed> {
+/// The daemon of this configuration, which may have become faulty since it started.
+fn reach(config: &Config) -> Result<Client, Failed> {
+    connect(&config::state_directory(config.file()).map_err(check::faulty)?)
+}
+
+/// The control socket of the daemon with this state directory.
+pub(super) fn connect(state_directory: &Path) -> Result<Client, Failed> {
     let runtime_directory = std::env::var("RUNTIME_DIRECTORY").ok().or_else(service_runtime_directory);
-    let in_runtime = socket_path(&settings.state_directory, runtime_directory.as_deref());
+    let in_runtime = socket_path(state_directory, runtime_directory.as_deref());
     match Client::connect(&in_runtime) {
-        Err(ClientError::NotRunning(_)) => Client::connect(&socket_path(&settings.state_directory, None)).map_err(failed),
+        Err(ClientError::NotRunning(_)) => Client::connect(&socket_path(state_directory, None)).map_err(failed),
         result => result.map_err(failed),
     }
 }
 
 /// Where the service's socket lies for a person's shell, which has no `RUNTIME_DIRECTORY`.
 fn service_runtime_directory() -> Option<String> {
-    Some("/run/outlink".to_owned()).filter(|directory| std::path::Path::new(directory).is_dir())
+    Some("/run/outlink".to_owned()).filter(|directory| Path::new(directory).is_dir())
 }
 
 /// The exit status for each reason.

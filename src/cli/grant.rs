@@ -16,7 +16,7 @@ pub(super) fn import(mailbox: &str, file: Option<&Path>, config: &Config) -> Out
         let known: Vec<&str> = settings.mailboxes.keys().map(Name::as_str).collect();
         Failed(Exit::Findings, format!("no mailbox is named {mailbox:?}; there are: {}", known.join(", ")))
     })?;
-    let client = match control::connect(&settings) {
+    let client = match control::connect(&settings.state_directory) {
         Ok(client) => Some(client),
         Err(Failed(Exit::Unavailable, _)) => None,
         Err(failed) => return Err(failed),

@@ -28,17 +28,29 @@ pub use settings::{
 };
 
 use sources::Sources;
-use std::{collections::BTreeMap, env, path::Path};
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+};
 
 /// Environment variables, by name.
 pub type Variables = BTreeMap<String, String>;
 
+/// The state directory that the configuration names, whatever else is wrong with it: a running daemon must be reachable then too.
+pub fn state_directory(file: &Path) -> Result<PathBuf, Vec<Fault>> {
+    Sources::read(file, &environment()).map(|sources| sources.state_directory)
+}
+
 /// Reads the configuration: defaults, `file`, `conf.d` beside it and in the state directory, the environment. Gives the settings with
 /// notes, or all faults at once (with the notes among them).
 pub fn load(file: &Path) -> Result<(Settings, Vec<Fault>), Vec<Fault>> {
-    // Names and values that are not Unicode cannot be keys of ours.
-    let variables = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    load_with(file, &variables.collect())
+    load_with(file, &environment())
+}
+
+/// Names and values that are not Unicode cannot be keys of ours.
+fn environment() -> Variables {
+    env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 /// [`load`] with the environment as an argument.
