@@ -46,6 +46,8 @@ pub(super) struct Access {
 /// A login to be verified.
 struct Login {
     hashes: Vec<PasswordHash>,
+    /// The most hashes that any app has: a failure takes as long as that many, whoever it was.
+    rounds: usize,
     password: Secret,
     tell: oneshot::Sender<(Option<PasswordHash>, Secret)>,
 }
@@ -70,7 +72,7 @@ impl Access {
         {
             return Ok(app.clone());
         }
-        let Some((found, password)) = self.verify(app, password).await else {
+        let Some((found, password)) = self.verify(settings, app, password).await else {
             tracing::warn!(client = %peer, listener = %listener.name, "too many logins at once: an app was told to try again");
             return Err(Reply::new(454, Some((7, 0)), "too many logins at once, try again later"));
         };
@@ -92,11 +94,17 @@ impl Access {
     }
 
     /// The hash that the password matches, and the password back. An unknown name costs the same as a known one.
-    async fn verify(&self, app: Option<&Arc<App>>, password: Secret) -> Option<(Option<PasswordHash>, Secret)> {
+    async fn verify(
+        &self,
+        settings: &Settings,
+        app: Option<&Arc<App>>,
+        password: Secret,
+    ) -> Option<(Option<PasswordHash>, Secret)> {
         let hashes = app.map(|app| app.passwords.clone()).unwrap_or_default();
+        let rounds = settings.apps.values().map(|app| app.passwords.len()).max().unwrap_or_default().max(1);
         let (tell, told) = oneshot::channel();
         let verified = async {
-            self.verifier.send(Login { hashes, password, tell }).await.ok()?;
+            self.verifier.send(Login { hashes, rounds, password, tell }).await.ok()?;
             told.await.ok()
         };
         timeout(LONGEST_WAIT, verified).await.ok()?
@@ -126,8 +134,8 @@ fn verifier() -> mpsc::Sender<Login> {
     let (sender, mut logins) = mpsc::channel::<Login>(MOST_WAITING);
     let verify = move || {
         let mut memory = Memory::default();
-        while let Some(Login { hashes, password, tell }) = logins.blocking_recv() {
-            let found = PasswordHash::find(&hashes, &password, &mut memory).cloned();
+        while let Some(Login { hashes, rounds, password, tell }) = logins.blocking_recv() {
+            let found = PasswordHash::find(&hashes, &password, rounds, &mut memory).cloned();
             // An app that no longer waits has been told that it failed.
             let _ = tell.send((found, password));
         }
