@@ -142,9 +142,17 @@ impl Story {
             _ => {
                 tracing::warn!(event = "message.deferred", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
                 from = sender(submission), to, bytes, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
-                late = is_late, attempt = 1, "not delivered; the app was told to try again")
+                late = is_late, attempt = 1, "{}", not_delivered(*reply == unknown(id)))
             }
         }
+    }
+}
+
+/// What the log says of a message without a verdict that counts.
+fn not_delivered(may_be: bool) -> &'static str {
+    match may_be {
+        true => "no verdict: the provider may have delivered it; the app was told so",
+        false => "not delivered; the app was told to try again",
     }
 }
 
