@@ -1,13 +1,22 @@
 //! Message bodies: small ones in memory, larger ones in a file of the state directory, so that memory does not grow with
 //! message size.
+//!
+//! A body that is to be kept is synced first, then named: the file's octets, its name among `bodies` (a rename), the directory. Only
+//! then may a row speak of it. On the way out the row goes first, the file after it; a file that no row names is removed at start.
 
 use bytes::Bytes;
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 use tempfile::TempPath;
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncWriteExt},
 };
+
+use crate::mail::Id;
 
 /// Largest body kept in memory, in octets. The same bound up to which a body goes upstream in one group with its envelope.
 pub const LARGEST_IN_MEMORY: usize = 128 * 1024;
@@ -22,8 +31,7 @@ pub struct Spool(Arc<PathBuf>);
 impl Spool {
     /// Uses `directory`, made (mode 0700) when missing; what an ended process left in it is removed.
     pub fn open(directory: PathBuf) -> io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        make_directory(&directory)?;
         for entry in std::fs::read_dir(&directory)? {
             std::fs::remove_file(entry?.path())?;
         }
@@ -39,6 +47,11 @@ impl Spool {
         let (file, path) = tempfile::Builder::new().prefix("body-").tempfile_in(self.0.as_path())?.into_parts();
         Ok((File::from_std(file), path))
     }
+}
+
+fn make_directory(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 /// A body that is still arriving. Dropped unfinished, it leaves nothing behind.
@@ -85,24 +98,45 @@ impl Receiving {
             None => Ok(Body::Memory(self.memory.into())),
             Some((mut file, path)) => {
                 file.flush().await?;
-                Ok(Body::File { path: Arc::new(path), length: self.length })
+                let place = Arc::new(Mutex::new(Place::Spool(path)));
+                Ok(Body::File(BodyFile { place, length: self.length }))
             }
         }
     }
 }
 
-/// A complete message as it goes upstream: CRLF lines, not dot-stuffed. Cloning shares it; the last clone removes its file.
+/// A complete message as it goes upstream: CRLF lines, not dot-stuffed. Cloning shares it.
 #[derive(Debug, Clone)]
 pub enum Body {
     /// In memory.
     Memory(Bytes),
-    /// In a file of the spool.
-    File {
-        /// Where; removed with the last clone.
-        path: Arc<TempPath>,
-        /// Its octets.
-        length: u64,
-    },
+    /// In a file. One that is not kept is removed with its last clone.
+    File(BodyFile),
+}
+
+/// A body in a file.
+#[derive(Debug, Clone)]
+pub struct BodyFile {
+    place: Arc<Mutex<Place>>,
+    length: u64,
+}
+
+/// Where a body's file lies.
+#[derive(Debug)]
+enum Place {
+    /// Among those that arrive; removed when nobody has it any more.
+    Spool(TempPath),
+    /// Among those that are kept.
+    Kept(PathBuf),
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Spool(path) => path,
+            Self::Kept(path) => path,
+        }
+    }
 }
 
 impl Body {
@@ -110,7 +144,7 @@ impl Body {
     pub fn len(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
-            Self::File { length, .. } => *length,
+            Self::File(file) => file.length,
         }
     }
 
@@ -121,11 +155,126 @@ impl Body {
 
     /// Reads it from its beginning; several readers may read at once.
     pub async fn reader(&self) -> io::Result<BodyReader> {
-        Ok(match self {
-            Self::Memory(bytes) => BodyReader::Memory(bytes.clone()),
-            Self::File { path, .. } => BodyReader::File(File::open(path.as_ref()).await?),
-        })
+        match self {
+            Self::Memory(bytes) => Ok(BodyReader::Memory(bytes.clone())),
+            Self::File(file) => {
+                let path = file.path();
+                match File::open(&path).await {
+                    // It was kept, and so renamed, just now.
+                    Err(why) if why.kind() == io::ErrorKind::NotFound && file.path() != path => {
+                        Ok(BodyReader::File(File::open(file.path()).await?))
+                    }
+                    opened => Ok(BodyReader::File(opened?)),
+                }
+            }
+        }
     }
+
+    /// Its first octets, at most `most`.
+    pub async fn beginning(&self, most: usize) -> io::Result<Vec<u8>> {
+        let (mut reader, mut all) = (self.reader().await?, Vec::new());
+        while all.len() < most {
+            let piece = reader.next().await?;
+            if piece.is_empty() {
+                break;
+            }
+            all.extend_from_slice(&piece[..piece.len().min(most - all.len())]);
+        }
+        Ok(all)
+    }
+}
+
+impl BodyFile {
+    fn path(&self) -> PathBuf {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).path().to_owned()
+    }
+}
+
+/// A body of which a row may speak: what is in a file is synced, and so is the file's name.
+#[derive(Debug, Clone)]
+pub struct Kept(Body);
+
+impl Kept {
+    /// A body that goes into the row itself.
+    pub fn small(octets: Bytes) -> Option<Self> {
+        (octets.len() <= LARGEST_IN_MEMORY).then_some(Self(Body::Memory(octets)))
+    }
+
+    /// Octets.
+    pub(super) fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// What goes into the row; `None` where there is a file.
+    pub(super) fn inline(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Body::Memory(bytes) => Some(bytes),
+            Body::File(_) => None,
+        }
+    }
+}
+
+/// The directory of the kept bodies.
+#[derive(Debug, Clone)]
+pub(super) struct Bodies(Arc<PathBuf>);
+
+impl Bodies {
+    /// Uses `directory`, made (mode 0700) when missing.
+    pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
+        make_directory(&directory)?;
+        Ok(Self(Arc::new(directory)))
+    }
+
+    /// Makes a body durable under the message's id. Removes nothing when it fails: the next start does.
+    pub(super) async fn keep(&self, body: Body, id: Id) -> io::Result<Kept> {
+        let Body::File(file) = &body else { return Ok(Kept(body)) };
+        let (directory, place, target) = (self.0.clone(), file.place.clone(), self.path(id));
+        let kept = tokio::task::spawn_blocking(move || keep(&directory, &place, target)).await;
+        kept.map_err(io::Error::other)??;
+        Ok(Kept(body))
+    }
+
+    /// The kept body of a message.
+    pub(super) fn file(&self, id: Id, length: u64) -> Body {
+        Body::File(BodyFile { place: Arc::new(Mutex::new(Place::Kept(self.path(id)))), length })
+    }
+
+    /// Removes the file of a message whose row is gone. What cannot be removed is removed at the next start.
+    pub(super) fn remove(&self, id: Id) {
+        let file = self.path(id);
+        if let Err(error) = std::fs::remove_file(&file)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, file = %file.display(), "a message's file could not be removed; the next start does");
+        }
+    }
+
+    /// The ids that name files, and files that have no such name.
+    pub(super) fn all(&self) -> io::Result<Vec<Result<Id, PathBuf>>> {
+        let named = |path: PathBuf| {
+            let id = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+            id.ok_or(path)
+        };
+        std::fs::read_dir(self.0.as_path())?.map(|entry| Ok(named(entry?.path()))).collect()
+    }
+
+    fn path(&self, id: Id) -> PathBuf {
+        self.0.join(id.to_string())
+    }
+}
+
+/// Syncs the file, renames it, syncs the directory: in this order, or a power cut leaves a name without octets, or no name.
+fn keep(directory: &Path, place: &Mutex<Place>, target: PathBuf) -> io::Result<()> {
+    let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+    let Place::Spool(path) = &*place else { return Ok(()) };
+    std::fs::File::open(path)?.sync_all()?;
+    std::fs::rename(path, &target)?;
+    let spooled = std::mem::replace(&mut *place, Place::Kept(target));
+    if let Place::Spool(path) = spooled {
+        // There is nothing left to be removed under the old name.
+        let _ = path.keep();
+    }
+    std::fs::File::open(directory)?.sync_all()
 }
 
 /// Reads a body piece by piece.
@@ -154,17 +303,18 @@ impl BodyReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::SystemTime;
 
     async fn read(body: &Body) -> Vec<u8> {
-        let mut reader = body.reader().await.unwrap();
-        let mut all = Vec::new();
-        loop {
-            let piece = reader.next().await.unwrap();
-            if piece.is_empty() {
-                return all;
-            }
-            all.extend_from_slice(&piece);
+        body.beginning(usize::MAX).await.unwrap()
+    }
+
+    async fn large(spool: &Spool) -> Body {
+        let mut large = spool.receive();
+        for _ in 0..5 {
+            large.write(&[2; LARGEST_IN_MEMORY / 2]).await.unwrap();
         }
+        large.finish().await.unwrap()
     }
 
     #[tokio::test]
@@ -178,11 +328,7 @@ mod tests {
         assert_eq!(read(&small.finish().await.unwrap()).await, [1; 1000]);
         assert_eq!(files(), 0);
 
-        let mut large = spool.receive();
-        for _ in 0..5 {
-            large.write(&[2; LARGEST_IN_MEMORY / 2]).await.unwrap();
-        }
-        let large = large.finish().await.unwrap();
+        let large = large(&spool).await;
         assert_eq!(large.len(), 5 * (LARGEST_IN_MEMORY as u64) / 2);
         assert_eq!((read(&large).await, files()), (vec![2; 5 * LARGEST_IN_MEMORY / 2], 1));
         let other = large.clone();
@@ -190,5 +336,22 @@ mod tests {
         assert_eq!(files(), 1);
         drop(other);
         assert_eq!(files(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_kept_body_moves_under_its_id_and_stays_readable_for_who_had_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::open(directory.path().join("spool")).unwrap();
+        let bodies = Bodies::open(directory.path().join("bodies")).unwrap();
+        let id = Id::new(SystemTime::UNIX_EPOCH, [1; 10]);
+        let body = large(&spool).await;
+        let kept = bodies.keep(body.clone(), id).await.unwrap();
+        assert_eq!((kept.inline(), kept.len()), (None, body.len()));
+        assert_eq!(read(&body).await.len() as u64, body.len());
+        drop((kept, body));
+        assert_eq!(bodies.all().unwrap(), [Ok(id)], "it outlives its last clone");
+        assert_eq!(read(&bodies.file(id, 0)).await.len(), 5 * LARGEST_IN_MEMORY / 2);
+        bodies.remove(id);
+        assert_eq!(bodies.all().unwrap(), []);
     }
 }

@@ -1,6 +1,6 @@
 //! Why the store did not do what was asked.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 /// What went wrong, on which file, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +49,8 @@ pub enum Error {
         what: &'static str,
         /// The database.
         file: PathBuf,
-        /// What SQLite said.
-        why: rusqlite::Error,
+        /// What SQLite said; one reason for all that shared a transaction.
+        why: Arc<rusqlite::Error>,
     },
     /// The database did not answer in time.
     #[error("{} did not {what} within {seconds} seconds; the disk may be overloaded or hang", file.display())]

@@ -1,9 +1,9 @@
 //! The grants: one refresh token per mailbox, replaced by compare-and-swap, the one before it kept.
 
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, named_params};
-use std::time::{Duration, SystemTime};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use std::time::SystemTime;
 
-use super::{Error, Store};
+use super::{Error, Store, millis, time};
 use crate::{mail::Name, secret::Secret};
 
 /// Which refresh token of a mailbox: the consent that it comes from, and a number that grows with each change.
@@ -73,14 +73,14 @@ impl Store {
         now: SystemTime,
     ) -> Result<Replaced, Error> {
         let (mailbox, token) = (mailbox.clone(), token.clone());
-        let work = move |connection: &mut Connection| replace(connection, &mailbox, expected, &token, now);
+        let work = move |connection: &Connection| replace(connection, &mailbox, expected, &token, now);
         self.0.committer.run("keep the new refresh token", work).await
     }
 
     /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it.
     pub async fn touch(&self, mailbox: &Name, consent: i64, scopes: Option<Vec<String>>, now: SystemTime) -> Result<(), Error> {
         let mailbox = mailbox.clone();
-        let work = move |connection: &mut Connection| {
+        let work = move |connection: &Connection| {
             let sql = "UPDATE grants SET last_renewed_at = :now, scopes = coalesce(:scopes, scopes)
                        WHERE mailbox = :mailbox AND consent = :consent";
             let scopes = scopes.map(|scopes| scopes.join(" "));
@@ -111,8 +111,7 @@ fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
     })
 }
 
-fn put(connection: &mut Connection, mailbox: &Name, token: &Secret, origin: &str, now: SystemTime) -> rusqlite::Result<Version> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+fn put(connection: &Connection, mailbox: &Name, token: &Secret, origin: &str, now: SystemTime) -> rusqlite::Result<Version> {
     // The time makes a consent's number unlike those of a mailbox that was removed and added again.
     let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, origin, obtained_at)
                VALUES (:mailbox, :now, 1, :token, :origin, :now)
@@ -125,20 +124,19 @@ fn put(connection: &mut Connection, mailbox: &Name, token: &Secret, origin: &str
     let values = named_params! {
         ":mailbox": mailbox.as_str(), ":now": millis(now), ":token": token.expose().as_bytes(), ":origin": origin
     };
-    let version = transaction.query_row(sql, values, |row| Ok(Version { consent: row.get(0)?, generation: row.get(1)? }))?;
-    transaction.commit()?;
-    Ok(version)
+    overwriting(connection, || {
+        connection.query_row(sql, values, |row| Ok(Version { consent: row.get(0)?, generation: row.get(1)? }))
+    })
 }
 
 fn replace(
-    connection: &mut Connection,
+    connection: &Connection,
     mailbox: &Name,
     expected: Version,
     token: &Secret,
     now: SystemTime,
 ) -> rusqlite::Result<Replaced> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let Some(current) = read(&transaction, mailbox)?.filter(|grant| grant.version.consent == expected.consent) else {
+    let Some(current) = read(connection, mailbox)?.filter(|grant| grant.version.consent == expected.consent) else {
         return Ok(Replaced::Superseded);
     };
     if current.refresh_token == *token {
@@ -155,13 +153,21 @@ fn replace(
             "UPDATE grants SET last_renewed_at = :now, spare_token = :token, spare_token_key = NULL WHERE mailbox = :mailbox"
         }
     };
-    transaction
-        .execute(sql, named_params! { ":now": millis(now), ":token": token.expose().as_bytes(), ":mailbox": mailbox.as_str() })?;
-    transaction.commit()?;
+    let values = named_params! { ":now": millis(now), ":token": token.expose().as_bytes(), ":mailbox": mailbox.as_str() };
+    overwriting(connection, || connection.execute(sql, values))?;
     Ok(match in_time {
         true => Replaced::Done(Version { generation: expected.generation + 1, ..expected }),
         false => Replaced::Late,
     })
+}
+
+/// Does `work` so that what it replaces is overwritten, not left in free space. Off elsewhere: each message's body would be written
+/// once more when it leaves.
+fn overwriting<T>(connection: &Connection, work: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    let result = work();
+    connection.pragma_update(None, "secure_delete", "FAST")?;
+    result
 }
 
 fn secret(bytes: Vec<u8>) -> Secret {
@@ -169,17 +175,10 @@ fn secret(bytes: Vec<u8>) -> Secret {
     Secret::new(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-fn millis(time: SystemTime) -> i64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-fn time(millis: i64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn name() -> Name {
         Name::parse("alerts").unwrap()
@@ -194,7 +193,7 @@ mod tests {
     }
 
     async fn spare(store: &Store) -> Option<Secret> {
-        let work = |connection: &mut Connection| {
+        let work = |connection: &Connection| {
             connection.query_row("SELECT spare_token FROM grants", [], |row| row.get::<_, Option<Vec<u8>>>(0))
         };
         store.0.committer.run("look", work).await.unwrap().map(secret)

@@ -1,12 +1,21 @@
 //! The database's schema: numbered migrations, forward only; the number of the last one is kept in `meta`.
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use super::Error;
 
 /// How long SQLite itself waits for another program (a backup, `sqlite3` in somebody's hands) that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// Statements kept ready: more than there are.
+const STATEMENTS: usize = 128;
+
+/// Pages in the write-ahead log after which they are copied to the database: 16 MiB. A larger one makes for fewer and longer copies.
+const CHECKPOINT: i64 = 4096;
+
+/// Memory for pages of the database.
+const CACHE_KIB: i64 = 16 * 1024;
 
 /// One step per schema; the first makes schema 1. A step that was ever released is never changed.
 const MIGRATIONS: &[&str] = &[
@@ -24,18 +33,121 @@ const MIGRATIONS: &[&str] = &[
         obtained_at INTEGER NOT NULL,   -- times are milliseconds since 1970
         last_renewed_at INTEGER
     ) STRICT, WITHOUT ROWID;",
+    // Times called "on the mailbox's clock" stand still while the mailbox or its link is held (`clocks`).
+    "CREATE TABLE messages (
+        number INTEGER PRIMARY KEY,     -- the order of acceptance
+        id BLOB NOT NULL UNIQUE,        -- 16 octets
+        app TEXT NOT NULL,
+        mailbox TEXT NOT NULL,
+        client TEXT NOT NULL,
+        sender TEXT,                    -- NULL is the null sender
+        author TEXT NOT NULL,           -- whom a provider may deny: the address in From, else the sender
+        parameters TEXT NOT NULL,       -- BODY, SMTPUTF8, RET, ENVID as MAIL has them
+        bounce_of BLOB,                 -- set in a bounce: the id of the message that it speaks of
+        size INTEGER NOT NULL,          -- octets of the body
+        message_id TEXT NOT NULL,
+        subject TEXT,
+        accepted_at INTEGER NOT NULL,
+        state INTEGER NOT NULL,         -- 0 waiting, 1 held, 2 delivered, 3 failed
+        hold TEXT,                      -- why it is held: operator, sender, app, mailbox
+        held_since INTEGER,             -- on the mailbox's clock
+        attempts INTEGER NOT NULL DEFAULT 0,
+        due_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,    -- on the mailbox's clock
+        warn_at INTEGER,                -- likewise; NULL: no warning, or it was given
+        claim INTEGER,                  -- who works on it
+        claimed_until INTEGER,
+        settled_at INTEGER,             -- when it was delivered or failed
+        reason TEXT                     -- why it still waits, or failed
+    ) STRICT;
+    CREATE INDEX messages_due ON messages (mailbox, app, due_at) WHERE state = 0 AND claim IS NULL;
+    CREATE INDEX messages_held ON messages (mailbox, author) WHERE state = 1;
+    CREATE INDEX messages_claimed ON messages (claim) WHERE claim IS NOT NULL;
+    CREATE INDEX messages_settled ON messages (state, settled_at) WHERE settled_at IS NOT NULL;
+    CREATE TABLE recipients (
+        message INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        address TEXT NOT NULL,
+        notify TEXT,
+        orcpt TEXT,
+        state INTEGER NOT NULL,         -- 0 waiting, 1 delivered, 2 refused, 3 expired
+        code INTEGER,
+        reply TEXT,                     -- the last one, with server and step
+        advice TEXT,
+        changed_at INTEGER,
+        PRIMARY KEY (message, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE bodies (
+        message INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
+        octets BLOB                     -- NULL: in the file that has the message's id as its name
+    ) STRICT;
+    CREATE TABLE attempts (
+        message INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
+        at INTEGER NOT NULL,
+        event TEXT NOT NULL,            -- what happened: delivered, deferred, refused, held, moved …
+        detail TEXT NOT NULL,           -- in words
+        ms INTEGER                      -- how long it took
+    ) STRICT;
+    CREATE INDEX attempts_of ON attempts (message, at);
+    CREATE TABLE holds (
+        scope TEXT NOT NULL,            -- mailbox, link, sender
+        name TEXT NOT NULL,             -- of the mailbox or link
+        author TEXT NOT NULL,           -- of the sender's hold, else empty
+        kind TEXT NOT NULL,             -- account, quota, logins, token, sender, paused
+        probe TEXT NOT NULL,            -- what can end it: login, message, none
+        reason TEXT NOT NULL,
+        advice TEXT,
+        since INTEGER NOT NULL,
+        tries INTEGER NOT NULL,
+        next_at INTEGER NOT NULL,
+        PRIMARY KEY (scope, name, author, kind)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE clocks (
+        mailbox TEXT PRIMARY KEY,
+        stood INTEGER NOT NULL,         -- how long it has stood still, until `since` where it stands
+        since INTEGER                   -- it stands still since then
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE counters (
+        mailbox TEXT NOT NULL,
+        start INTEGER NOT NULL,         -- of the minute
+        messages INTEGER NOT NULL,
+        recipients INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, start)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the database and brings its schema up to date.
 pub(super) fn open(file: &Path) -> Result<Connection, Error> {
-    let fault = |what| move |why| Error::Database { what, file: file.to_owned(), why };
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(file, flags).map_err(fault("open the database"))?;
-    settle(&connection).map_err(fault("set up the database"))?;
+    let fault = |what| move |why| Error::Database { what, file: file.to_owned(), why: Arc::new(why) };
+    let mut connection = connect(file).map_err(fault("open the database"))?;
     migrate(&mut connection, MIGRATIONS).map_err(|why| match why {
         Fault::Newer { found, known } => Error::NewerSchema { file: file.to_owned(), found, known },
         Fault::Database(why) => fault("migrate the schema")(why),
     })?;
+    Ok(connection)
+}
+
+/// Opens the database again after a fault of its disk, and checks it.
+pub(super) fn reopen(file: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(file)?;
+    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    match said.as_str() {
+        "ok" => Ok(connection),
+        _ => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(said))),
+    }
+}
+
+/// What is said of a database that is closed for a fault of its disk.
+pub(super) fn closed() -> rusqlite::Error {
+    let why = "the database is closed since its disk failed, and will be opened again by itself".to_owned();
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR), Some(why))
+}
+
+fn connect(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    settle(&connection)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
@@ -46,8 +158,11 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: in WAL mode NORMAL would not sync a commit, and a rotated refresh token could be lost with the power.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // Replaced tokens are overwritten, not left in free space.
-    connection.pragma_update(None, "secure_delete", "ON")?;
+    // Replaced tokens are overwritten, see `grants`; a body that leaves is not written once more for that.
+    connection.pragma_update(None, "secure_delete", "FAST")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "trusted_schema", "OFF")
 }
@@ -101,7 +216,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         drop(open(&file).unwrap());
         let connection = open(&file).unwrap();
-        for (name, value) in [("auto_vacuum", "Integer(2)"), ("synchronous", "Integer(2)"), ("secure_delete", "Integer(1)")] {
+        for (name, value) in [("auto_vacuum", "Integer(2)"), ("synchronous", "Integer(2)"), ("secure_delete", "Integer(2)")] {
             assert_eq!(pragma(&connection, name), value, "{name}");
         }
         let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
@@ -133,6 +248,6 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         open(&file).unwrap().execute("UPDATE meta SET value = 99 WHERE name = 'schema'", []).unwrap();
         let text = open(&file).unwrap_err().to_string();
-        assert!(text.contains("has schema 99, this program knows schemas up to 1"), "{text}");
+        assert!(text.contains("has schema 99, this program knows schemas up to 2"), "{text}");
     }
 }
