@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use outlink::config::{self, Fault, SecretSource, Settings, Variables};
+use outlink::{
+    config::{self, Fault, SecretSource, Settings, Variables},
+    provider::NullSender,
+};
 use proptest::prelude::*;
 use std::{
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// What the environment holds in these tests.
@@ -58,6 +62,9 @@ address = "Robot@example.com"
 server = "smtp.example.com:587"
 "#;
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGRdescudvJCs";
+
+/// An app below [`LINK`], to be gone on with.
+const PRINTER: &str = "[app.printer]\nnetworks = ['10.1.2.3']\nmailbox = 'robot'\n";
 
 /// The comments at the head say what is expected, `# <--` marks the line.
 #[test]
@@ -172,6 +179,71 @@ fn variables_reach_every_level_and_names_with_digits() {
         ),
         "{shown}"
     );
+}
+
+#[test]
+fn the_queue_obeys_its_table_and_apps_have_their_own_wishes() {
+    let text = format!(
+        "{LINK}null-sender = 'mailbox'\n{PRINTER}expire-after = '1h'\nwarn-after = '10m'\nbounce-to = 'office@example.com'\n\
+         [queue]\nretry = ['30s', '1h 30m']\nexpire-after = '2d'\nwarn-after = '4h'\nkeep-held = '1d'\nkeep-failed = '2d'\n\
+         keep-trace = '3d'\nmaximum-size = '1 MiB'\nminimum-free = '0 B'\nbounce-to = 'postmaster@example.com'\n"
+    );
+    let (settings, notes) = load(&[("outlink.toml", &text)], &[]).unwrap();
+    assert!(notes.is_empty() && settings.not_yet().is_empty(), "{notes:?}");
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let address = |text: &str| outlink::mail::Address::parse(text).ok();
+    let expected = config::Queue {
+        retry: vec![Duration::from_secs(30), Duration::from_secs(5400)],
+        expire_after: hours(48),
+        warn_after: Some(hours(4)),
+        keep_held: hours(24),
+        keep_failed: hours(48),
+        keep_trace: hours(72),
+        maximum_size: 1 << 20,
+        minimum_free: 0,
+        bounce_to: address("postmaster@example.com"),
+    };
+    assert_eq!(settings.queue, expected);
+    let app = settings.apps.values().next().unwrap();
+    assert_eq!((app.expire_after, app.warn_after), (Some(hours(1)), Some(Duration::from_secs(600))));
+    assert_eq!(app.bounce_to, address("office@example.com"));
+    assert_eq!(settings.mailboxes.values().next().unwrap().null_sender, NullSender::Mailbox);
+}
+
+#[test]
+fn the_queue_is_set_by_variables_too() {
+    let more = [
+        ("OUTLINK_QUEUE__RETRY", "1m, 5m,1h"),
+        ("OUTLINK_QUEUE__EXPIRE_AFTER", "2d"),
+        ("OUTLINK_QUEUE__WARN_AFTER", "4h"),
+        ("OUTLINK_QUEUE__KEEP_FAILED", "1d"),
+        ("OUTLINK_QUEUE__MAXIMUM_SIZE", "1 GiB"),
+        ("OUTLINK_QUEUE__MINIMUM_FREE", "0 B"),
+        ("OUTLINK_QUEUE__BOUNCE_TO", "postmaster@example.com"),
+        ("OUTLINK_MAILBOX__ROBOT__NULL_SENDER", "mailbox"),
+        ("OUTLINK_APP__PRINTER__EXPIRE_AFTER", "1h"),
+        ("OUTLINK_APP__PRINTER__WARN_AFTER", "10m"),
+        ("OUTLINK_APP__PRINTER__BOUNCE_TO", "office@example.com"),
+    ];
+    let (settings, notes) = load(&[("outlink.toml", &format!("{LINK}{PRINTER}"))], &more).unwrap();
+    assert!(notes.is_empty(), "{notes:?}");
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let queue = &settings.queue;
+    assert_eq!(queue.retry, [1, 5, 60].map(minutes));
+    assert_eq!((queue.expire_after, queue.warn_after), (minutes(2 * 1440), Some(minutes(240))));
+    assert_eq!((queue.keep_failed, queue.keep_trace), (minutes(1440), config::Queue::default().keep_trace));
+    assert_eq!((queue.maximum_size, queue.minimum_free), (1 << 30, 0));
+    let app = settings.apps.values().next().unwrap();
+    assert_eq!((app.expire_after, app.warn_after), (Some(minutes(60)), Some(minutes(10))));
+    let addresses = [&queue.bounce_to, &app.bounce_to].map(|address| address.as_ref().unwrap().as_str());
+    assert_eq!(addresses, ["postmaster@example.com", "office@example.com"]);
+    assert_eq!(settings.mailboxes.values().next().unwrap().null_sender, NullSender::Mailbox);
+}
+
+#[test]
+fn an_app_that_expires_before_the_queues_warning_has_none_and_is_no_fault() {
+    let text = format!("{LINK}{PRINTER}expire-after = '1h'\n[queue]\nwarn-after = '4h'\n");
+    assert!(load(&[("outlink.toml", &text)], &[]).unwrap().1.is_empty());
 }
 
 #[test]
@@ -314,14 +386,13 @@ bind = "127.0.0.1:8025"
 
 #[test]
 fn what_is_said_in_so_many_words_may_be_opened() {
-    let app = "[app.printer]\nnetworks = ['10.1.2.3']\nmailbox = 'robot'\n";
     for listener in [
         "[listener.office]\nbind = '0.0.0.0:2525'\nnetworks = ['10.0.0.0/8']\nallow-plaintext-auth = true\n",
         "[listener.office]\nbind = '0.0.0.0:2525'\nnetworks = ['10.1.0.0/16']\nauth = 'none'\n",
         "[listener.office]\nbind = '[::]:2525'\n",
         "[listener.a]\nbind = '127.0.0.1:0'\n[listener.b]\nbind = '127.0.0.1:0'\n",
     ] {
-        let loaded = load(&[("outlink.toml", &format!("{LINK}{app}{listener}"))], &[]);
+        let loaded = load(&[("outlink.toml", &format!("{LINK}{PRINTER}{listener}"))], &[]);
         assert!(loaded.as_ref().is_ok_and(|(_, notes)| notes.is_empty()), "{listener}: {:?}", loaded.err());
     }
 }

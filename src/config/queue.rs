@@ -24,8 +24,8 @@ const MINIMUM_FREE: RangeInclusive<u64> = 0..=1 << 50;
 /// Reads it.
 pub(super) fn read(table: &mut Table<'_>) -> Queue {
     let default = Queue::default();
-    let retry = table.durations("retry", RETRY);
     let queue = Queue {
+        retry: table.durations("retry", RETRY).unwrap_or(default.retry),
         expire_after: table.duration("expire-after", EXPIRY).unwrap_or(default.expire_after),
         warn_after: table.duration("warn-after", EXPIRY),
         keep_held: table.duration("keep-held", KEEPING).unwrap_or(default.keep_held),
@@ -34,7 +34,6 @@ pub(super) fn read(table: &mut Table<'_>) -> Queue {
         maximum_size: table.size("maximum-size", MAXIMUM_SIZE).unwrap_or(default.maximum_size),
         minimum_free: table.size("minimum-free", MINIMUM_FREE).unwrap_or(default.minimum_free),
         bounce_to: table.parsed("bounce-to", words::address),
-        retry: retry.unwrap_or(default.retry),
     };
     table.finish();
     match queue.retry.len() {

@@ -206,7 +206,7 @@ pub struct Mailbox {
     pub chunking: Chunking,
     /// The provider's limits.
     pub limits: Limits,
-    /// Whom bounces come from.
+    /// The envelope sender of mail from nobody.
     pub null_sender: NullSender,
     /// Senders that pass unchanged.
     pub allowed_from: Allowed,

@@ -22,7 +22,7 @@ pub enum Chunking {
     Off,
 }
 
-/// Who the provider is told that a bounce comes from (RFC 5321 §4.5.5 wants nobody).
+/// The envelope sender of bounces and of other mail from nobody (RFC 5321 §4.5.5 asks for `<>`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NullSender {
@@ -68,7 +68,7 @@ pub struct Preset {
     pub chunking: Chunking,
     /// Limits of a mailbox.
     pub limits: Limits,
-    /// Whom bounces come from.
+    /// The envelope sender of mail from nobody.
     pub null_sender: NullSender,
 }
 
