@@ -241,6 +241,20 @@ fn the_queue_is_set_by_variables_too() {
 }
 
 #[test]
+fn the_preset_says_whom_bounces_come_from() {
+    for (example, expected) in [
+        ("microsoft-app-only", NullSender::Mailbox),
+        ("microsoft-delegated", NullSender::Mailbox),
+        ("google", NullSender::Keep),
+        ("custom", NullSender::Keep),
+    ] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/examples/{example}.toml"));
+        let (settings, _) = config::load_with(&file, &variables(&[])).unwrap();
+        assert_eq!(settings.mailboxes.values().next().unwrap().null_sender, expected, "{example}");
+    }
+}
+
+#[test]
 fn an_app_that_expires_before_the_queues_warning_has_none_and_is_no_fault() {
     let text = format!("{LINK}{PRINTER}expire-after = '1h'\n[queue]\nwarn-after = '4h'\n");
     assert!(load(&[("outlink.toml", &text)], &[]).unwrap().1.is_empty());
@@ -447,6 +461,17 @@ fn the_reference_with_all_its_comments_taken_out_has_no_unknown_key() {
     let unknown: Vec<_> =
         faults.iter().filter(|fault| fault.message.contains("unknown") || fault.message.contains("TOML")).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn the_reference_shows_the_defaults_of_the_queue() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/outlink.toml");
+    let text = fs::read_to_string(file).unwrap();
+    let table: String =
+        text.lines().skip_while(|line| *line != "#[queue]").take_while(|line| !line.is_empty()).map(uncommented).collect();
+    let shown = load(&[("outlink.toml", &table)], &[]).unwrap().0.queue;
+    assert!(shown.warn_after.is_some() && shown.bounce_to.is_some(), "{table}");
+    assert_eq!(config::Queue { warn_after: None, bounce_to: None, ..shown }, config::Queue::default());
 }
 
 /// A key that is commented out begins with `#` and no space; prose has the space.

@@ -306,7 +306,7 @@ pub struct Queue {
     pub keep_failed: Duration,
     /// How long it can be told what became of a message.
     pub keep_trace: Duration,
-    /// Octets of messages at most; then apps hear `452`.
+    /// Octets of all kept messages; above it no more are accepted.
     pub maximum_size: u64,
     /// Octets that stay free on the disk; 0 means that nobody looks.
     pub minimum_free: u64,
