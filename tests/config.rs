@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use outlink::config::{self, Fault, SecretSource, Settings, Variables};
+use outlink::{
+    config::{self, Fault, SecretSource, Settings, Variables},
+    provider::NullSender,
+};
 use proptest::prelude::*;
 use std::{
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// What the environment holds in these tests.
@@ -59,6 +63,9 @@ server = "smtp.example.com:587"
 "#;
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGRdescudvJCs";
 
+/// An app below [`LINK`], to be gone on with.
+const PRINTER: &str = "[app.printer]\nnetworks = ['10.1.2.3']\nmailbox = 'robot'\n";
+
 /// The comments at the head say what is expected, `# <--` marks the line.
 #[test]
 fn every_broken_file_gives_exactly_the_fault_that_it_names() {
@@ -109,7 +116,8 @@ fn an_empty_file_gives_the_defaults() {
     assert!(notes.is_empty(), "{notes:?}");
     let listener = settings.listeners.values().next().unwrap();
     assert_eq!((listener.name.as_str(), listener.bind.to_string().as_str()), ("local", "127.0.0.1:2525"));
-    assert_eq!((listener.auth, listener.delivery), (config::Auth::Required, config::Delivery::Direct));
+    assert_eq!((listener.auth, listener.delivery), (config::Auth::Required, config::Delivery::Queue));
+    assert_eq!(settings.queue, config::Queue::default());
     assert!(listener.networks.iter().any(|network| network.contains(&"127.0.0.1".parse::<IpAddr>().unwrap())));
     assert!(!listener.networks.iter().any(|network| network.contains(&"10.0.0.1".parse::<IpAddr>().unwrap())));
     assert_eq!(listener.limits.message_size, 35 << 20);
@@ -171,6 +179,85 @@ fn variables_reach_every_level_and_names_with_digits() {
         ),
         "{shown}"
     );
+}
+
+#[test]
+fn the_queue_obeys_its_table_and_apps_have_their_own_wishes() {
+    let text = format!(
+        "{LINK}null-sender = 'mailbox'\n{PRINTER}expire-after = '1h'\nwarn-after = '10m'\nbounce-to = 'office@example.com'\n\
+         [queue]\nretry = ['30s', '1h 30m']\nexpire-after = '2d'\nwarn-after = '4h'\nkeep-held = '1d'\nkeep-failed = '2d'\n\
+         keep-trace = '3d'\nmaximum-size = '1 MiB'\nminimum-free = '0 B'\nbounce-to = 'postmaster@example.com'\n"
+    );
+    let (settings, notes) = load(&[("outlink.toml", &text)], &[]).unwrap();
+    assert!(notes.is_empty() && settings.not_yet().is_empty(), "{notes:?}");
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let address = |text: &str| outlink::mail::Address::parse(text).ok();
+    let expected = config::Queue {
+        retry: vec![Duration::from_secs(30), Duration::from_secs(5400)],
+        expire_after: hours(48),
+        warn_after: Some(hours(4)),
+        keep_held: hours(24),
+        keep_failed: hours(48),
+        keep_trace: hours(72),
+        maximum_size: 1 << 20,
+        minimum_free: 0,
+        bounce_to: address("postmaster@example.com"),
+    };
+    assert_eq!(settings.queue, expected);
+    let app = settings.apps.values().next().unwrap();
+    assert_eq!((app.expire_after, app.warn_after), (Some(hours(1)), Some(Duration::from_secs(600))));
+    assert_eq!(app.bounce_to, address("office@example.com"));
+    assert_eq!(settings.mailboxes.values().next().unwrap().null_sender, NullSender::Mailbox);
+}
+
+#[test]
+fn the_queue_is_set_by_variables_too() {
+    let more = [
+        ("OUTLINK_QUEUE__RETRY", "1m, 5m,1h"),
+        ("OUTLINK_QUEUE__EXPIRE_AFTER", "2d"),
+        ("OUTLINK_QUEUE__WARN_AFTER", "4h"),
+        ("OUTLINK_QUEUE__KEEP_FAILED", "1d"),
+        ("OUTLINK_QUEUE__MAXIMUM_SIZE", "1 GiB"),
+        ("OUTLINK_QUEUE__MINIMUM_FREE", "0 B"),
+        ("OUTLINK_QUEUE__BOUNCE_TO", "postmaster@example.com"),
+        ("OUTLINK_MAILBOX__ROBOT__NULL_SENDER", "mailbox"),
+        ("OUTLINK_APP__PRINTER__EXPIRE_AFTER", "1h"),
+        ("OUTLINK_APP__PRINTER__WARN_AFTER", "10m"),
+        ("OUTLINK_APP__PRINTER__BOUNCE_TO", "office@example.com"),
+    ];
+    let (settings, notes) = load(&[("outlink.toml", &format!("{LINK}{PRINTER}"))], &more).unwrap();
+    assert!(notes.is_empty(), "{notes:?}");
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let queue = &settings.queue;
+    assert_eq!(queue.retry, [1, 5, 60].map(minutes));
+    assert_eq!((queue.expire_after, queue.warn_after), (minutes(2 * 1440), Some(minutes(240))));
+    assert_eq!((queue.keep_failed, queue.keep_trace), (minutes(1440), config::Queue::default().keep_trace));
+    assert_eq!((queue.maximum_size, queue.minimum_free), (1 << 30, 0));
+    let app = settings.apps.values().next().unwrap();
+    assert_eq!((app.expire_after, app.warn_after), (Some(minutes(60)), Some(minutes(10))));
+    let addresses = [&queue.bounce_to, &app.bounce_to].map(|address| address.as_ref().unwrap().as_str());
+    assert_eq!(addresses, ["postmaster@example.com", "office@example.com"]);
+    assert_eq!(settings.mailboxes.values().next().unwrap().null_sender, NullSender::Mailbox);
+}
+
+#[test]
+fn the_preset_says_whom_bounces_come_from() {
+    for (example, expected) in [
+        ("microsoft-app-only", NullSender::Mailbox),
+        ("microsoft-delegated", NullSender::Mailbox),
+        ("google", NullSender::Keep),
+        ("custom", NullSender::Keep),
+    ] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/examples/{example}.toml"));
+        let (settings, _) = config::load_with(&file, &variables(&[])).unwrap();
+        assert_eq!(settings.mailboxes.values().next().unwrap().null_sender, expected, "{example}");
+    }
+}
+
+#[test]
+fn an_app_that_expires_before_the_queues_warning_has_none_and_is_no_fault() {
+    let text = format!("{LINK}{PRINTER}expire-after = '1h'\n[queue]\nwarn-after = '4h'\n");
+    assert!(load(&[("outlink.toml", &text)], &[]).unwrap().1.is_empty());
 }
 
 #[test]
@@ -290,39 +377,36 @@ bind = "127.0.0.1:8025"
     let refused = settings.not_yet();
     for key in [
         "listener.local.tls",
-        "listener.local.delivery",
         "link.device.grant",
         "link.certified.client-secret",
         "link.certified.client-authentication",
         "link.sealed.client-secret",
         "mailbox.robot.when-from-differs",
         "app.printer.mailbox",
-        "app.printer.delivery",
         "app.printer.allowed-from",
         "listener.local.proxy-protocol-from",
         "link.device.proxy",
     ] {
         assert!(refused.iter().any(|sentence| sentence.starts_with(&format!("{key}: "))), "{key}: {refused:?}");
     }
-    assert_eq!(refused.len(), 12);
-    for key in
-        ["mailbox.robot.limits.messages-per-minute", "link.certified.private-key", "listener.local.certificate", "queue", "http"]
-    {
+    assert_eq!(refused.len(), 10);
+    for key in ["link.certified.private-key", "listener.local.certificate", "http"] {
         assert!(notes.iter().any(|note| note.key == key), "{key}: {notes:?}");
     }
-    assert!(!notes.iter().any(|note| note.key.ends_with("recipients-per-message")));
+    for key in ["mailbox.robot.limits", "listener.local.delivery", "app.printer.delivery", "queue"] {
+        assert!(!notes.iter().any(|note| note.key.starts_with(key)), "{key}: {notes:?}");
+    }
 }
 
 #[test]
 fn what_is_said_in_so_many_words_may_be_opened() {
-    let app = "[app.printer]\nnetworks = ['10.1.2.3']\nmailbox = 'robot'\n";
     for listener in [
         "[listener.office]\nbind = '0.0.0.0:2525'\nnetworks = ['10.0.0.0/8']\nallow-plaintext-auth = true\n",
         "[listener.office]\nbind = '0.0.0.0:2525'\nnetworks = ['10.1.0.0/16']\nauth = 'none'\n",
         "[listener.office]\nbind = '[::]:2525'\n",
         "[listener.a]\nbind = '127.0.0.1:0'\n[listener.b]\nbind = '127.0.0.1:0'\n",
     ] {
-        let loaded = load(&[("outlink.toml", &format!("{LINK}{app}{listener}"))], &[]);
+        let loaded = load(&[("outlink.toml", &format!("{LINK}{PRINTER}{listener}"))], &[]);
         assert!(loaded.as_ref().is_ok_and(|(_, notes)| notes.is_empty()), "{listener}: {:?}", loaded.err());
     }
 }
@@ -377,6 +461,17 @@ fn the_reference_with_all_its_comments_taken_out_has_no_unknown_key() {
     let unknown: Vec<_> =
         faults.iter().filter(|fault| fault.message.contains("unknown") || fault.message.contains("TOML")).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn the_reference_shows_the_defaults_of_the_queue() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/outlink.toml");
+    let text = fs::read_to_string(file).unwrap();
+    let table: String =
+        text.lines().skip_while(|line| *line != "#[queue]").take_while(|line| !line.is_empty()).map(uncommented).collect();
+    let shown = load(&[("outlink.toml", &table)], &[]).unwrap().0.queue;
+    assert!(shown.warn_after.is_some() && shown.bounce_to.is_some(), "{table}");
+    assert_eq!(config::Queue { warn_after: None, bounce_to: None, ..shown }, config::Queue::default());
 }
 
 /// A key that is commented out begins with `#` and no space; prose has the space.

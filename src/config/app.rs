@@ -2,7 +2,8 @@
 
 use super::{
     mailbox::{BY_SENDER, reference},
-    settings::{App, Delivery},
+    queue,
+    settings::App,
     table::{Table, Wrong},
     words,
 };
@@ -32,6 +33,9 @@ pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>
     let mailbox = table.text("mailbox").and_then(|mailbox| route(table, &mailbox, mailboxes, has_senders));
     let delivery = table.choice("delivery", &words::DELIVERIES);
     let direct_wait = table.duration("direct-wait", words::DIRECT_WAIT);
+    let expire_after = table.duration("expire-after", queue::EXPIRY);
+    let warn_after = table.duration("warn-after", queue::EXPIRY);
+    let bounce_to = table.parsed("bounce-to", words::address);
     let _ = table.list("allowed-from", words::sender_pattern);
     table.finish();
 
@@ -46,16 +50,24 @@ pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>
         table.fault("password", format!("an app has at most {MOST_PASSWORDS} passwords"));
     }
     check_networks(table, &networks);
-    if delivery.is_some_and(|delivery| delivery != Delivery::Direct) {
-        table.note("delivery", "the queue comes in a later version; `outlink run` refuses this, only \"direct\" runs");
-    }
     if has_senders {
         table.note(
             "allowed-from",
             "this comes in a later version; `outlink run` refuses this; the mailbox's allowed-from is obeyed",
         );
     }
-    Some(App { name, user: user.to_lowercase(), passwords, networks, mailbox: mailbox?, delivery, direct_wait })
+    Some(App {
+        name,
+        user: user.to_lowercase(),
+        passwords,
+        networks,
+        mailbox: mailbox?,
+        delivery,
+        direct_wait,
+        expire_after,
+        warn_after,
+        bounce_to,
+    })
 }
 
 /// A hash, never a password in clear. What it says must not repeat the value.

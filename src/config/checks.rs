@@ -2,7 +2,8 @@
 
 use super::{
     listener::reaches_out,
-    settings::{App, Auth, Listener},
+    queue::late_warning,
+    settings::{App, Auth, Listener, Queue},
     table::{Reader, Wrong},
     words,
 };
@@ -30,6 +31,16 @@ pub(super) fn apps(reader: &Reader<'_>, apps: &BTreeMap<Name, Arc<App>>) {
                     Wrong::new(format!("app `{first}` has the network {network}, too"), hint),
                 );
             }
+        }
+    }
+}
+
+/// Apps that want a warning after the bounce. One that inherits the queue's warning and expires sooner has just none.
+pub(super) fn warnings(reader: &Reader<'_>, queue: &Queue, apps: &BTreeMap<Name, Arc<App>>) {
+    for app in apps.values() {
+        let expire_after = app.expire_after.unwrap_or(queue.expire_after);
+        if let Some(wrong) = app.warn_after.and_then(|warn_after| late_warning(warn_after, expire_after)) {
+            reader.fault(&["app", app.name.as_str(), "warn-after"], wrong);
         }
     }
 }

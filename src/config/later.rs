@@ -1,6 +1,6 @@
 //! What a configuration may say already, but this version cannot do: `check` notes it, `run` refuses it.
 
-use super::settings::{ClientAuthentication, Delivery, Link, ListenerTls, SecretSource, Settings, WhenFromDiffers};
+use super::settings::{ClientAuthentication, Link, ListenerTls, SecretSource, Settings, WhenFromDiffers};
 use crate::provider::Grant;
 
 impl Settings {
@@ -14,9 +14,6 @@ impl Settings {
         for (name, listener) in &self.listeners {
             if listener.tls != ListenerTls::Off {
                 say(format!("listener.{name}.tls"), "TLS on listeners comes in a later version; write \"off\"");
-            }
-            if listener.delivery != Delivery::Direct {
-                say(format!("listener.{name}.delivery"), "the queue comes in a later version; write \"direct\"");
             }
         }
         for (name, link) in &self.links {
@@ -33,9 +30,6 @@ impl Settings {
             }
         }
         for (name, app) in &self.apps {
-            if app.delivery.is_some_and(|delivery| delivery != Delivery::Direct) {
-                say(format!("app.{name}.delivery"), "the queue comes in a later version; write \"direct\"");
-            }
             if app.mailbox.as_str() == super::mailbox::BY_SENDER {
                 say(format!("app.{name}.mailbox"), "routing by sender comes in a later version; name one mailbox");
             }

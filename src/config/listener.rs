@@ -25,7 +25,7 @@ pub(super) fn default() -> Option<Listener> {
         tls: ListenerTls::Off,
         auth: Auth::Required,
         networks: loopback(),
-        delivery: Delivery::Direct,
+        delivery: Delivery::Queue,
         direct_wait: Duration::from_secs(60),
         limits: default_limits(),
     })
@@ -106,9 +106,6 @@ fn check(table: &Table<'_>, listener: &Listener, clear: bool) {
     }
     if listener.tls != ListenerTls::Off {
         table.note("tls", "TLS on listeners comes in a later version; `outlink run` refuses this");
-    }
-    if listener.delivery != Delivery::Direct && table.sources().find(&table.path_of("delivery")).is_some() {
-        table.note("delivery", "the queue comes in a later version; `outlink run` refuses this, only \"direct\" runs");
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     mail::Name,
-    provider::{self, Chunking, Limits, Provider, TlsMode},
+    provider::{self, Chunking, Limits, NullSender, Provider, TlsMode},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,6 +39,7 @@ pub(super) fn read(
     let server = table.parsed("server", words::server);
     let tls = table.choice("tls", &[("starttls", TlsMode::Starttls), ("implicit", TlsMode::Implicit)]);
     let chunking = table.choice("chunking", &[("auto", Chunking::Auto), ("off", Chunking::Off)]);
+    let null_sender = table.choice("null-sender", &[("keep", NullSender::Keep), ("mailbox", NullSender::Mailbox)]);
     let limits = table.table("limits").map(|mut limits| read_limits(&mut limits)).unwrap_or_default();
     let allowed_from = table.list("allowed-from", words::sender_pattern);
     let when_from_differs = take_when_from_differs(table);
@@ -64,6 +65,7 @@ pub(super) fn read(
         tls,
         chunking: chunking.unwrap_or(preset.chunking),
         limits: limits.over(preset.limits),
+        null_sender: null_sender.unwrap_or(preset.null_sender),
         allowed_from: Allowed::new(allowed_from.unwrap_or_else(|| vec![address.as_str().to_ascii_lowercase()])),
         when_from_differs,
         ca_file: link.ca_file.clone(),
@@ -143,11 +145,6 @@ impl GivenLimits {
 fn read_limits(table: &mut Table<'_>) -> GivenLimits {
     /// Beyond what any provider gives.
     const MOST: i64 = 100_000_000;
-    for key in ["messages-per-minute", "messages-per-day", "recipients-per-day"] {
-        if table.has(key) {
-            table.note(key, "this is read but not counted in this version");
-        }
-    }
     let limits = GivenLimits {
         connections: table.number("connections", 0..=1000),
         messages_per_connection: table.number("messages-per-connection", 0..=MOST),

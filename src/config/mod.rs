@@ -12,6 +12,7 @@ mod link;
 mod listener;
 mod locate;
 mod mailbox;
+mod queue;
 mod root;
 mod secrets;
 mod settings;
@@ -24,7 +25,7 @@ pub use fault::{Fault, Severity};
 pub use secrets::SecretError;
 pub use settings::{
     Allowed, App, Auth, ClientAuthentication, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
-    Mailbox, SecretSource, Server, Settings, WhenFromDiffers,
+    Mailbox, Queue, SecretSource, Server, Settings, WhenFromDiffers,
 };
 
 use sources::Sources;

@@ -1,8 +1,8 @@
 //! The outermost table, and the small ones that stand in it.
 
 use super::{
-    app, checks, link, listener, mailbox,
-    settings::{Http, Log, LogFormat, Settings},
+    app, checks, link, listener, mailbox, queue,
+    settings::{Http, Log, LogFormat, Queue, Settings},
     table::{Reader, Table, Wrong},
     words,
 };
@@ -12,7 +12,6 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
 };
 
 /// Of the OAuth callback: what is registered at providers, so it stays.
@@ -27,9 +26,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     let control_group = root.parsed("control-group", words::word);
     let log = root.table("log").map_or_else(default_log, |mut table| read_log(&mut table));
     let http = root.table("http").map_or(Http { bind: HTTP }, |mut table| read_http(&mut table));
-    if let Some(mut queue) = root.table("queue") {
-        read_queue(&mut queue);
-    }
+    let queue = root.table("queue").map_or_else(Queue::default, |mut table| queue::read(&mut table));
     root.later(&["store", "aliases"]);
 
     let (links, declared) = all(root.tables("link"), link::read);
@@ -42,9 +39,10 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     root.finish();
     let unheeded = unheeded(&root);
     checks::apps(reader, &apps);
+    checks::warnings(reader, &queue, &apps);
     checks::listeners(reader, &listeners, &apps);
     let state_directory = state_directory?;
-    Some(Settings { state_directory, hostname, listeners, links, mailboxes, apps, http, log, control_group, unheeded })
+    Some(Settings { state_directory, hostname, listeners, links, mailboxes, apps, queue, http, log, control_group, unheeded })
 }
 
 /// The keys whose silent neglect would let an app send more than its administrator allowed, take a proxy for its clients, or reach a
@@ -149,20 +147,4 @@ fn read_http(table: &mut Table<'_>) -> Http {
     table.finish();
     table.note_here("this is read but has no effect in this version");
     Http { bind }
-}
-
-/// The queue's own issue will obey this; its values are checked already, so that a file which passes now will pass then.
-fn read_queue(table: &mut Table<'_>) {
-    let (second, year) = (Duration::from_secs(1), Duration::from_secs(366 * 86_400));
-    let _ = table.list("retry", |text| {
-        super::units::duration(text).ok_or_else(|| Wrong::new(format!("`{text}` is no duration"), "write \"5m\""))
-    });
-    for key in ["expire-after", "keep-held", "keep-failed", "keep-trace"] {
-        let _ = table.duration(key, second..=year);
-    }
-    for key in ["maximum-size", "minimum-free"] {
-        let _ = table.size(key, 0..=1 << 50);
-    }
-    table.finish();
-    table.note_here("this is read but has no effect in this version");
 }

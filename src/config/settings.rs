@@ -2,7 +2,7 @@
 
 use crate::{
     mail::{Address, Name},
-    provider::{Chunking, Cloud, Grant, Limits, Provider, TlsMode},
+    provider::{Chunking, Cloud, Grant, Limits, NullSender, Provider, TlsMode},
     secret::{PasswordHash, Secret},
 };
 use ipnet::IpNet;
@@ -23,6 +23,8 @@ pub struct Settings {
     pub mailboxes: BTreeMap<Name, Arc<Mailbox>>,
     /// Legacy applications, by name.
     pub apps: BTreeMap<Name, Arc<App>>,
+    /// The durable queue.
+    pub queue: Queue,
     /// The HTTP listener.
     pub http: Http,
     /// Logging.
@@ -204,6 +206,8 @@ pub struct Mailbox {
     pub chunking: Chunking,
     /// The provider's limits.
     pub limits: Limits,
+    /// The envelope sender of mail from nobody.
+    pub null_sender: NullSender,
     /// Senders that pass unchanged.
     pub allowed_from: Allowed,
     /// What happens to the others.
@@ -279,6 +283,54 @@ pub struct App {
     pub delivery: Option<Delivery>,
     /// Its wait, which wins over the listener's.
     pub direct_wait: Option<Duration>,
+    /// Its expiry, which wins over the queue's.
+    pub expire_after: Option<Duration>,
+    /// Its warning, which wins over the queue's.
+    pub warn_after: Option<Duration>,
+    /// Its recipient of bounces, who wins over the queue's.
+    pub bounce_to: Option<Address>,
+}
+
+/// The durable queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Waits between tries, never empty; the last repeats.
+    pub retry: Vec<Duration>,
+    /// How long a message is tried before it bounces; time in a hold does not count.
+    pub expire_after: Duration,
+    /// When the sender hears that it is late; shorter than `expire_after`.
+    pub warn_after: Option<Duration>,
+    /// How long a held message waits for a person.
+    pub keep_held: Duration,
+    /// How long a failed message can still be looked at and sent again.
+    pub keep_failed: Duration,
+    /// How long it can be told what became of a message.
+    pub keep_trace: Duration,
+    /// Octets of all kept messages; above it no more are accepted.
+    pub maximum_size: u64,
+    /// Octets that stay free on the disk; 0 means that nobody looks.
+    pub minimum_free: u64,
+    /// Where bounces go; `None` means the envelope sender.
+    pub bounce_to: Option<Address>,
+}
+
+impl Default for Queue {
+    /// Short waits first, because most trouble is short; five days, as RFC 5321 §4.5.4.1 has it.
+    fn default() -> Self {
+        const MINUTE: u64 = 60;
+        const DAY: u64 = 86_400;
+        Self {
+            retry: [1, 2, 5, 10, 30, 60].map(|minutes| Duration::from_secs(minutes * MINUTE)).to_vec(),
+            expire_after: Duration::from_secs(5 * DAY),
+            warn_after: None,
+            keep_held: Duration::from_secs(30 * DAY),
+            keep_failed: Duration::from_secs(14 * DAY),
+            keep_trace: Duration::from_secs(7 * DAY),
+            maximum_size: 10 << 30,
+            minimum_free: 500 << 20,
+            bounce_to: None,
+        }
+    }
 }
 
 /// The HTTP listener.

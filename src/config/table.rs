@@ -250,16 +250,12 @@ impl<'a> Table<'a> {
 
     /// Takes a duration with its unit.
     pub(super) fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
-        self.parsed(key, |text| {
-            let value = units::duration(text).ok_or_else(|| {
-                Wrong::new(
-                    format!("`{text}` is no duration"),
-                    "write a whole number with ms, s, m, h or d, such as \"30s\" or \"5m\"",
-                )
-            })?;
-            let (least, most) = (units::show_duration(*range.start()), units::show_duration(*range.end()));
-            range.contains(&value).then_some(value).ok_or_else(|| format!("this has to be from {least} to {most}").into())
-        })
+        self.parsed(key, |text| duration(text, &range))
+    }
+
+    /// Takes a list of durations.
+    pub(super) fn durations(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Vec<Duration>> {
+        self.list(key, |text| duration(text, &range))
     }
 
     /// Takes a size with its unit.
@@ -382,6 +378,14 @@ pub(super) fn text(value: Value) -> Result<String, Wrong> {
         ValueKind::String(text) => Ok(text),
         _ => Err(Wrong::new("a text has to stand here", "write it in quotes: \"…\"")),
     }
+}
+
+fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, Wrong> {
+    let value = units::duration(text).ok_or_else(|| {
+        Wrong::new(format!("`{text}` is no duration"), "write a whole number with ms, s, m, h or d, such as \"30s\" or \"5m\"")
+    })?;
+    let (least, most) = (units::show_duration(*range.start()), units::show_duration(*range.end()));
+    range.contains(&value).then_some(value).ok_or_else(|| format!("this has to be from {least} to {most}").into())
 }
 
 /// Whether a text was copied from a manual and never filled in.

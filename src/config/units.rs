@@ -54,9 +54,9 @@ pub(super) fn show_duration(value: Duration) -> String {
     format!("{}{unit}", value.as_millis() / u128::from(*length))
 }
 
-/// Writes a size as [`size`] reads it, in its largest whole binary unit.
+/// Writes a size as [`size`] reads it, in its largest whole binary unit; nothing is `0 B`.
 pub(super) fn show_size(value: u64) -> String {
-    let (unit, octets) = SIZES[..5].iter().rev().find(|(_, octets)| value.is_multiple_of(*octets)).unwrap_or(&SIZES[0]);
+    let (unit, octets) = SIZES[..5].iter().rev().find(|(_, octets)| value.max(1).is_multiple_of(*octets)).unwrap_or(&SIZES[0]);
     format!("{} {unit}", value / octets)
 }
 
@@ -94,8 +94,8 @@ mod tests {
             assert_eq!(duration(&show_duration(value)), Some(value));
         }
         assert_eq!(
-            (show_size(35 << 20), show_size(1000), show_duration(Duration::from_secs(60))),
-            ("35 MiB".into(), "1000 B".into(), "1m".into())
+            (show_size(35 << 20), show_size(1000), show_size(0), show_duration(Duration::from_secs(60))),
+            ("35 MiB".into(), "1000 B".into(), "0 B".into(), "1m".into())
         );
     }
 }

@@ -123,7 +123,8 @@ pub(super) fn address(text: &str) -> Result<Address, Wrong> {
     let address = Address::parse(text).map_err(|error| Wrong::from(format!("`{text}` is no mail address: {error}")))?;
     match address.domain() {
         Some(_) if text.starts_with("*@") => {
-            Err(Wrong::new("one mailbox for all addresses of a domain comes in a later version", "write one address"))
+            let hint = "write one address; a mailbox for a whole domain comes in a later version";
+            Err(Wrong::new(format!("`{text}` stands for many addresses"), hint))
         }
         Some(_) => Ok(address),
         None => Err(Wrong::new(format!("`{text}` has no domain"), "write the whole address, such as \"alerts@example.com\"")),

@@ -53,6 +53,9 @@ fn app() -> Arc<App> {
         mailbox: Name::parse("alerts").unwrap(),
         delivery: None,
         direct_wait: None,
+        expire_after: None,
+        warn_after: None,
+        bounce_to: None,
     })
 }
 

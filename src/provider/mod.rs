@@ -12,7 +12,7 @@ mod scopes;
 
 pub use advice::{Advice, advice_by_name, all_advice};
 pub use fault::{OAuthFault, OAuthOutcome, OAuthVerdict, classify_oauth};
-pub use preset::{Chunking, Limits, Preset, TlsMode, preset};
+pub use preset::{Chunking, Limits, NullSender, Preset, TlsMode, preset};
 pub use reply::{Verdict, classify};
 pub use scopes::{ScopeFinding, check_scopes};
 

@@ -22,6 +22,16 @@ pub enum Chunking {
     Off,
 }
 
+/// The envelope sender of bounces and of other mail from nobody (RFC 5321 §4.5.5 asks for `<>`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NullSender {
+    /// Nobody: the null sender `<>` stays.
+    Keep,
+    /// The mailbox's own address takes its place, because the provider refuses the null sender.
+    Mailbox,
+}
+
 /// Limits of one mailbox; 0 means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -58,6 +68,8 @@ pub struct Preset {
     pub chunking: Chunking,
     /// Limits of a mailbox.
     pub limits: Limits,
+    /// The envelope sender of mail from nobody.
+    pub null_sender: NullSender,
 }
 
 /// Google's only scope for SMTP; the slash at the end belongs to it.
@@ -87,6 +99,7 @@ fn google(address: &str) -> Preset {
         tls: TlsMode::Implicit,
         chunking: Chunking::Auto,
         limits: google_limits(address),
+        null_sender: NullSender::Keep,
     }
 }
 
@@ -123,6 +136,8 @@ fn exchange(cloud: Cloud, tenant: Option<&str>, grant: Grant) -> Preset {
             recipients_per_message: 500,
             ..UNKNOWN
         },
+        // It takes only the mailbox's own addresses as the sender.
+        null_sender: NullSender::Mailbox,
     }
 }
 
@@ -136,6 +151,7 @@ fn custom() -> Preset {
         tls: TlsMode::Starttls,
         chunking: Chunking::Auto,
         limits: UNKNOWN,
+        null_sender: NullSender::Keep,
     }
 }
 
@@ -163,7 +179,7 @@ mod tests {
             assert_eq!((preset.limits.connections, preset.limits.recipients_per_message), (10, 100));
             assert_eq!((preset.server.as_deref(), preset.tls), (Some("smtp.gmail.com:465"), TlsMode::Implicit));
             assert_eq!(preset.scopes, ["https://mail.google.com/"]);
-            assert_eq!(preset.device_endpoint, None);
+            assert_eq!((preset.device_endpoint, preset.null_sender), (None, NullSender::Keep));
         }
     }
 
@@ -189,7 +205,7 @@ mod tests {
             assert_eq!(preset.device_endpoint, Some(format!("https://{login}/t.example/oauth2/v2.0/devicecode")));
             assert_eq!((preset.server.as_deref(), preset.tls), (Some(server), TlsMode::Starttls));
             assert_eq!(preset.scopes, [scope, "offline_access"]);
-            assert_eq!(preset.chunking, Chunking::Off);
+            assert_eq!((preset.chunking, preset.null_sender), (Chunking::Off, NullSender::Mailbox));
             let limits = preset.limits;
             assert_eq!((limits.connections, limits.messages_per_minute), (3, 30));
             assert_eq!((limits.recipients_per_day, limits.recipients_per_message), (10_000, 500));
@@ -227,5 +243,6 @@ mod tests {
         let preset = preset(Provider::Custom, Cloud::Global, Some("t"), Grant::ClientCredentials, "a@example.com");
         assert_eq!((preset.token_endpoint, preset.server, preset.scopes), (None, None, vec![]));
         assert_eq!((preset.limits.connections, preset.limits.recipients_per_message), (10, 100));
+        assert_eq!(preset.null_sender, NullSender::Keep);
     }
 }

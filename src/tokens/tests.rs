@@ -15,9 +15,9 @@ use std::{
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
-    config::{Allowed, Http, Log, LogFormat, Mailbox, SecretSource, Server, WhenFromDiffers},
+    config::{Allowed, Http, Log, LogFormat, Mailbox, Queue, SecretSource, Server, WhenFromDiffers},
     mail::Address,
-    provider::{Chunking, Cloud, Limits, Provider, TlsMode},
+    provider::{Chunking, Cloud, Limits, NullSender, Provider, TlsMode},
 };
 
 type Parameters = HashMap<String, String>;
@@ -161,6 +161,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         links: BTreeMap::from([(link.name.clone(), Arc::new(link))]),
         mailboxes: BTreeMap::from(mailboxes),
         apps: BTreeMap::new(),
+        queue: Queue::default(),
         http: Http { bind: endpoint },
         log: Log { format: LogFormat::Text, level: "info".into() },
     }
@@ -184,6 +185,7 @@ fn mailbox(text: &str) -> Mailbox {
             recipients_per_day: 0,
             recipients_per_message: 0,
         },
+        null_sender: NullSender::Keep,
         allowed_from: Allowed::new(Vec::new()),
         when_from_differs: WhenFromDiffers::Keep,
         ca_file: None,

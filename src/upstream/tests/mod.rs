@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     config::{Allowed, Mailbox, Server, WhenFromDiffers},
     mail::{Address, Envelope, Name, Recipient},
-    provider::{Chunking, Limits, Provider, TlsMode},
+    provider::{Chunking, Limits, NullSender, Provider, TlsMode},
     secret::Secret,
     smtp::Step,
     store::{Body, LARGEST_IN_MEMORY, Spool},
@@ -43,6 +43,7 @@ fn mailbox(provider: &Simulated) -> Mailbox {
             recipients_per_day: 0,
             recipients_per_message: 0,
         },
+        null_sender: NullSender::Keep,
         allowed_from: Allowed::new(vec!["*".into()]),
         when_from_differs: WhenFromDiffers::Keep,
         ca_file: Some(provider.ca_file()),
