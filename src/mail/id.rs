@@ -23,6 +23,16 @@ impl Id {
         let millis = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().as_u128())
     }
+
+    /// As a number, for keeping.
+    pub fn to_u128(self) -> u128 {
+        self.0
+    }
+
+    /// The id that was kept as this number.
+    pub fn from_u128(number: u128) -> Self {
+        Self(number)
+    }
 }
 
 impl fmt::Display for Id {

@@ -204,7 +204,7 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     })
 }
 
-fn add_recipients(connection: &Connection, message: &mut Message) -> rusqlite::Result<()> {
+pub(super) fn add_recipients(connection: &Connection, message: &mut Message) -> rusqlite::Result<()> {
     let sql = "SELECT position, address, notify, orcpt, state FROM recipients WHERE message = ?1 ORDER BY position";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([message.number.0])?;

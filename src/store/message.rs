@@ -198,21 +198,11 @@ impl Message {
     }
 }
 
-macro_rules! kept_as {
-    ($type:ident, $what:literal, $($variant:ident = $number:literal $word:literal),+) => {
+/// The word for each state in listings and commands, and back.
+macro_rules! words {
+    ($type:ident, $what:literal, $($variant:ident = $word:literal),+) => {
         impl $type {
-            pub(super) const fn code(self) -> i64 {
-                match self { $(Self::$variant => $number),+ }
-            }
-
-            pub(super) fn read(code: i64) -> rusqlite::Result<Self> {
-                match code {
-                    $($number => Ok(Self::$variant),)+
-                    _ => Err(rusqlite::Error::IntegralValueOutOfRange(0, code)),
-                }
-            }
-
-            #[doc = concat!("The word for ", $what, " in listings and commands.")]
+            #[doc = concat!("The word for ", $what, ".")]
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
@@ -231,13 +221,37 @@ macro_rules! kept_as {
     };
 }
 
-kept_as!(State, "how a message stands", Waiting = 0 "waiting", Held = 1 "held", Delivered = 2 "delivered", Failed = 3 "failed");
-kept_as!(
+words!(State, "how a message stands", Waiting = "waiting", Held = "held", Delivered = "delivered", Failed = "failed");
+words!(
     RecipientState,
     "how a recipient stands",
-    Waiting = 0 "waiting", Delivered = 1 "delivered", Refused = 2 "refused", Expired = 3 "expired"
+    Waiting = "waiting",
+    Delivered = "delivered",
+    Refused = "refused",
+    Expired = "expired"
 );
-kept_as!(HeldBy, "what holds a message", Operator = 0 "operator", Sender = 1 "sender", App = 2 "app", Mailbox = 3 "mailbox");
+words!(HeldBy, "what holds a message", Operator = "operator", Sender = "sender", App = "app", Mailbox = "mailbox");
+
+/// The numbers in the rows' `state` columns.
+macro_rules! codes {
+    ($type:ident, $($variant:ident = $number:literal),+) => {
+        impl $type {
+            pub(super) const fn code(self) -> i64 {
+                match self { $(Self::$variant => $number),+ }
+            }
+
+            pub(super) fn read(code: i64) -> rusqlite::Result<Self> {
+                match code {
+                    $($number => Ok(Self::$variant),)+
+                    _ => Err(rusqlite::Error::IntegralValueOutOfRange(0, code)),
+                }
+            }
+        }
+    };
+}
+
+codes!(State, Waiting = 0, Held = 1, Delivered = 2, Failed = 3);
+codes!(RecipientState, Waiting = 0, Delivered = 1, Refused = 2, Expired = 3);
 
 /// The envelope's parameters as `MAIL` writes them.
 pub(super) fn parameters(envelope: &Envelope) -> String {

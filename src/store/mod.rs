@@ -1,18 +1,42 @@
 //! What is kept: the one database and the message bodies beside it, in the state directory.
 //!
 //! Layer 3. All SQL and every body file live here. One process at a time uses a directory: `outlink.lock` sees to it. One thread
-//! owns the connection; what others want of it reaches it through a bounded channel, so that nobody's task waits in SQLite.
+//! writes; what others want of it reaches it through a bounded channel, so that nobody's task waits in SQLite and many share a sync.
+//!
+//! Nothing here assumes that it is alone: messages are worked on under a claim that ends, and settled by compare-and-swap.
 
+mod accept;
+mod backup;
 mod body;
+mod claims;
 mod committer;
+mod counters;
 mod error;
 mod grants;
+mod holds;
+mod listing;
 mod lock;
+mod message;
+mod operate;
+mod reader;
 mod schema;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod upkeep;
 
-pub use body::{Body, BodyReader, LARGEST_IN_MEMORY, Receiving, Spool};
+pub use accept::Stored;
+pub use body::{Body, BodyFile, BodyReader, Kept, LARGEST_IN_MEMORY, Receiving, Spool};
+pub use claims::{Due, Wanted};
+pub use counters::Count as MinuteCount;
 pub use error::Error;
 pub use grants::{Grant, Replaced, Version};
+pub use holds::{Hold, MailboxClock, Scope};
+pub use listing::{Count, Filter, Line, Page, Standing};
+pub use message::{Claim, Event, HeldBy, Message, NewMessage, Number, RecipientState, Report, State};
+pub use operate::{Done, Released, Verb};
+pub use settle::{Next, Settled, Settlement};
+pub use upkeep::Before;
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, Permissions},
@@ -20,12 +44,20 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
+use crate::mail::Id;
+use body::Bodies;
 use committer::Committer;
+use reader::Reader;
+use upkeep::Totals;
 
 /// The database's name in the state directory.
 const DATABASE: &str = "outlink.db";
+
+/// The directory of kept bodies in the state directory.
+const BODIES: &str = "bodies";
 
 /// The open state directory. Clones share it; the last one closes it.
 #[derive(Debug, Clone)]
@@ -34,7 +66,10 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     committer: Committer,
+    reader: Arc<Reader>,
     spool: Spool,
+    bodies: Bodies,
+    totals: Totals,
 }
 
 impl Store {
@@ -47,12 +82,31 @@ impl Store {
         let file = directory.join(DATABASE);
         prepare(&file).map_err(|why| Error::File { file: file.clone(), why })?;
         let connection = schema::open(&file)?;
+        let opened = |why| Error::Database { what: "read the queue", file: file.clone(), why: Arc::new(why) };
+        let totals = Totals::count(&connection).map_err(opened)?;
         // Without this a power cut could leave synced pages in a file that no directory names.
         sync(directory).map_err(|why| Error::Directory { directory: directory.to_owned(), why })?;
         let spool = directory.join("spool");
         let spool = Spool::open(spool.clone()).map_err(|why| Error::Directory { directory: spool, why })?;
-        let committer = Committer::start(file.clone(), connection, lock).map_err(|why| Error::File { file, why })?;
-        Ok(Self(Arc::new(Inner { committer, spool })))
+        let bodies = directory.join(BODIES);
+        let bodies = Bodies::open(bodies.clone()).map_err(|why| Error::Directory { directory: bodies, why })?;
+        sync(directory).map_err(|why| Error::Directory { directory: directory.to_owned(), why })?;
+        let removed = upkeep::remove_unnamed(&connection, &bodies).map_err(opened)?;
+        let interrupted = free_claims(&connection).map_err(opened)?;
+        if removed > 0 || interrupted > 0 {
+            tracing::info!(interrupted, files = removed, directory = %directory.display(),
+                "an earlier process ended amid its work: messages on their way then are tried again and may arrive twice, \
+                 bodies that were never acknowledged were removed");
+        }
+        let reader = Reader::new(file.clone());
+        let committer = Committer::start(file.clone(), connection, reader.clone(), lock);
+        let committer = committer.map_err(|why| Error::File { file: file.clone(), why })?;
+        Ok(Self(Arc::new(Inner { committer, reader, spool, bodies, totals })))
+    }
+
+    /// Makes a body durable, so that a row may speak of it.
+    pub async fn keep(&self, body: Body, id: Id) -> Result<Kept, Error> {
+        self.0.bodies.keep(body, id).await.map_err(|why| Error::File { file: self.file().with_file_name(BODIES), why })
     }
 
     /// Where bodies arrive.
@@ -91,6 +145,32 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// Whoever holds the directory is alone with it: claims of an ended process are nobody's.
+fn free_claims(connection: &rusqlite::Connection) -> rusqlite::Result<usize> {
+    connection.execute("UPDATE messages SET claim = NULL, claimed_until = NULL WHERE claim IS NOT NULL", [])
+}
+
+fn id_octets(id: Id) -> [u8; 16] {
+    id.to_u128().to_be_bytes()
+}
+
+fn id_of(octets: [u8; 16]) -> Id {
+    Id::from_u128(u128::from_be_bytes(octets))
+}
+
+fn optional_id(octets: Option<[u8; 16]>) -> Option<Id> {
+    octets.map(id_of)
+}
+
+/// Times are kept in milliseconds since 1970.
+fn millis(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn time(millis: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 fn sync(directory: &Path) -> io::Result<()> {

@@ -90,17 +90,17 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX attempts_of ON attempts (message, at);
     CREATE TABLE holds (
-        scope TEXT NOT NULL,            -- mailbox, link, sender
+        scope TEXT NOT NULL,            -- mailbox, link, sender, paused
         name TEXT NOT NULL,             -- of the mailbox or link
         author TEXT NOT NULL,           -- of the sender's hold, else empty
-        kind TEXT NOT NULL,             -- account, quota, logins, token, sender, paused
-        probe TEXT NOT NULL,            -- what can end it: login, message, none
+        kind TEXT NOT NULL,             -- what is wrong, in one word
+        probe TEXT NOT NULL,            -- what can end it, in one word
         reason TEXT NOT NULL,
         advice TEXT,
         since INTEGER NOT NULL,
         tries INTEGER NOT NULL,
         next_at INTEGER NOT NULL,
-        PRIMARY KEY (scope, name, author, kind)
+        PRIMARY KEY (scope, name, author)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE clocks (
         mailbox TEXT PRIMARY KEY,

@@ -1,0 +1,253 @@
+//! Kept mail: what was accepted stays here, durably, until every recipient is settled.
+//!
+//! Layer 4: it owns the store's messages and knows neither apps nor providers. Who delivers claims messages and settles them; a
+//! claim is a lease with an end, so that another process may take over. [`Queue::accept`] alone gives the proof of durability of
+//! which a `250` is made.
+
+mod budget;
+mod lane;
+mod operator;
+mod room;
+mod schedule;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+
+pub use crate::store::{
+    Claim, Count, Due, Event, Filter, HeldBy, Hold, Kept, Line, MailboxClock, Message, MinuteCount, Next, NewMessage, Number, Page,
+    RecipientState, Report, Scope, Settled, Settlement, Standing, State, Stored, Verb, Wanted,
+};
+pub use budget::{Budget, Share};
+pub use lane::{Claimed, Fill, Lane};
+pub use operator::{Changed, Order, Trace};
+pub use room::Room;
+pub use schedule::{due_after, jittered};
+
+use crate::{
+    config,
+    mail::{Id, Name},
+    store::{self, Body, Released, Store},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+/// How long a claim lasts unless it is renewed. Longer than a stall of the machine, short enough for another node to take over.
+pub const LEASE: Duration = Duration::from_secs(10 * 60);
+
+/// Why a message was not accepted. Nothing of it is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is no room for it.
+    #[error("{0}")]
+    NoRoom(String),
+    /// The store did not keep it.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Refused {
+    /// Whether room is what is missing: `452 4.3.1` says so.
+    pub fn is_for_room(&self) -> bool {
+        match self {
+            Self::NoRoom(_) => true,
+            Self::Store(error) => error.is_disk_full(),
+        }
+    }
+}
+
+/// The queue of one state directory.
+#[derive(Debug)]
+pub struct Queue {
+    store: Store,
+    settings: RwLock<config::Queue>,
+    room: Room,
+    owner: u32,
+    claims: AtomicU32,
+}
+
+impl Queue {
+    /// The queue in `store`; `owner` is drawn by chance and marks the claims of this process.
+    pub fn new(store: Store, settings: config::Queue, owner: u32) -> Arc<Self> {
+        let room = Room::new(store.clone());
+        Arc::new(Self { store, settings: RwLock::new(settings), room, owner, claims: AtomicU32::new(0) })
+    }
+
+    /// Takes up other settings.
+    pub fn configure(&self, settings: config::Queue) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> config::Queue {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A claim that nobody else has.
+    pub fn new_claim(&self) -> Claim {
+        Claim::new(self.owner, self.claims.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether one more message of `size` octets fits.
+    pub async fn has_room(&self, size: u64) -> Result<(), Refused> {
+        self.room.check(&self.settings(), size).await.map_err(Refused::NoRoom)
+    }
+
+    /// Keeps a message. When it returns `Ok`, message and body are on disk and synced.
+    pub async fn accept(&self, message: NewMessage, body: Body) -> Result<Stored, Refused> {
+        self.has_room(body.len()).await?;
+        let id = message.id;
+        let kept = self.store.keep(body, id).await?;
+        crate::crash::point("body-kept");
+        match self.store.accept(message, kept).await {
+            Ok(stored) => {
+                crate::crash::point("committed");
+                Ok(stored)
+            }
+            // The file, if there is one, is removed at the next start: the row may still come after an answer that did not.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Claims messages that are due.
+    pub async fn claim(&self, wanted: Wanted, now: SystemTime) -> Result<Vec<Claimed>, store::Error> {
+        let claim = self.new_claim();
+        let messages = self.store.claim(wanted, claim, now, now + LEASE).await?;
+        Ok(messages.into_iter().map(|message| Claimed { message, claim, body: None }).collect())
+    }
+
+    /// Claims one message of a sender that is held, for a probe.
+    pub async fn claim_held(&self, mailbox: &Name, author: &str, now: SystemTime) -> Result<Option<Claimed>, store::Error> {
+        let claim = self.new_claim();
+        let found = self.store.claim_held(mailbox, author, (claim, now + LEASE)).await?;
+        Ok(found.map(|message| Claimed { message, claim, body: None }))
+    }
+
+    /// Gives claimed messages back untouched.
+    pub async fn unclaim(&self, claims: Vec<(Number, Claim)>) -> Result<(), store::Error> {
+        self.store.unclaim(claims).await
+    }
+
+    /// Gives back what was accepted under `claim` and never handed on.
+    pub async fn abandon(&self, claim: Claim) -> Result<usize, store::Error> {
+        self.store.unclaim_all(claim).await
+    }
+
+    /// When the next message of each app is due.
+    pub async fn due(&self, mailbox: &Name) -> Result<Vec<Due>, store::Error> {
+        self.store.due(mailbox).await
+    }
+
+    /// The body of a message.
+    pub async fn body(&self, message: &Message) -> Result<Option<Body>, store::Error> {
+        self.store.body(message.number, message.id, message.size).await
+    }
+
+    /// Settles an attempt.
+    pub async fn settle(&self, settlement: Settlement) -> Result<Settled, store::Error> {
+        self.store.settle(settlement).await
+    }
+
+    /// Every recipient of a message.
+    pub async fn standings(&self, number: Number) -> Result<Vec<Standing>, store::Error> {
+        self.store.story(number).await.map(|(standings, _)| standings)
+    }
+
+    /// Holds a claimed message whose sender turned out to be held.
+    pub async fn hold_claimed(
+        &self,
+        claimed: (Number, Claim),
+        reason: String,
+        clock: SystemTime,
+    ) -> Result<(), store::Error> {
+        self.store.hold_claimed(claimed, HeldBy::Sender, reason, clock).await
+    }
+
+    /// Lifts what holds the messages of a sender; how many those were.
+    pub async fn release_sender(
+        &self,
+        mailbox: &Name,
+        author: &str,
+        (now, clock): (SystemTime, SystemTime),
+    ) -> Result<usize, store::Error> {
+        let which =
+            Released { mailbox: mailbox.clone(), by: HeldBy::Sender, author: Some(author.to_owned()), app: None };
+        self.store.release(which, now, clock).await
+    }
+
+    /// Holds the waiting messages of what is not configured, and releases those of what is again. `clock` reads a mailbox's clock.
+    pub async fn fit_to(
+        &self,
+        mailboxes: &[Name],
+        apps: &[Name],
+        now: SystemTime,
+        clock: impl Fn(&Name) -> SystemTime,
+    ) -> Result<(), store::Error> {
+        let with_mail = self.store.mailboxes_with_mail().await?;
+        let known_apps = self.store.apps_with_mail().await?;
+        for mailbox in with_mail {
+            let which = |by, app: Option<&Name>| Released { mailbox: mailbox.clone(), by, author: None, app: app.cloned() };
+            let at = clock(&mailbox);
+            if mailboxes.contains(&mailbox) {
+                self.store.release(which(HeldBy::Mailbox, None), now, at).await?;
+            } else {
+                self.store.hold(which(HeldBy::Mailbox, None), "its mailbox is no longer configured", at).await?;
+                continue;
+            }
+            for app in &known_apps {
+                if apps.contains(app) {
+                    self.store.release(which(HeldBy::App, Some(app)), now, at).await?;
+                } else {
+                    self.store.hold(which(HeldBy::App, Some(app)), "its app is no longer configured", at).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What held mailboxes, links and senders when this was last written.
+    pub async fn holds(&self) -> Result<Vec<Hold>, store::Error> {
+        self.store.holds().await
+    }
+
+    /// Keeps a hold.
+    pub async fn put_hold(&self, hold: Hold) -> Result<(), store::Error> {
+        self.store.put_hold(hold).await
+    }
+
+    /// Forgets a hold.
+    pub async fn drop_hold(&self, scope: Scope) -> Result<(), store::Error> {
+        self.store.drop_hold(scope).await
+    }
+
+    /// The mailboxes' clocks.
+    pub async fn clocks(&self) -> Result<BTreeMap<Name, MailboxClock>, store::Error> {
+        self.store.clocks().await
+    }
+
+    /// Keeps a mailbox's clock.
+    pub async fn put_clock(&self, mailbox: Name, clock: MailboxClock) -> Result<(), store::Error> {
+        self.store.put_clock(mailbox, clock).await
+    }
+
+    /// What was sent since `from`, by the minute.
+    pub async fn counts(&self, from: SystemTime) -> Result<Vec<MinuteCount>, store::Error> {
+        self.store.counts(from).await
+    }
+
+    /// Keeps what was sent.
+    pub async fn put_counts(&self, counts: Vec<MinuteCount>) -> Result<(), store::Error> {
+        self.store.put_counts(counts).await
+    }
+
+    /// Looks up one message by its id.
+    pub async fn find(&self, id: Id) -> Result<Option<Line>, store::Error> {
+        let filter = Filter { ids: vec![id], ..Filter::default() };
+        Ok(self.store.list(filter, None).await?.lines.pop())
+    }
+}
