@@ -1,9 +1,10 @@
-//! The vocabulary of mail: addresses, envelopes, ids, outcomes, and what is done to a header before it is relayed.
+//! The vocabulary of mail: addresses, envelopes, ids, outcomes, what is done to a header before it is relayed, and bounces.
 //!
 //! Layer 0: values only. Nothing here knows a socket, a file, a clock or a provider.
 
 mod address;
 mod author;
+pub mod bounce;
 mod envelope;
 mod id;
 mod name;
