@@ -20,13 +20,15 @@ pub mod smtp;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod provider;
 
-// Layer 3: settings, storage, trust.
+// Layer 3: settings, storage, trust; and where tests end the process.
 pub mod config;
+pub mod crash;
 pub mod store;
 pub mod tls;
 
 // Layer 4: one outside matter each.
 pub mod listener;
+pub mod queue;
 pub mod tokens;
 pub mod upstream;
 

@@ -1,14 +1,15 @@
-//! What the provider's answer means for the app that waits under the contract `direct`, for the mailbox and for the log. Pure.
+//! What the provider's answer means: for an app that waits, for each recipient, for the mailbox and for the log. Pure.
 //!
 //! The app hears the provider's own words when they are a verdict on its message. Trouble of ours, of the link or of a quota is
 //! `451` with a bland text, whatever code the provider used for it: an app that hears `535` or `5xx` gives up or deletes.
 
-use super::backoff::Trouble;
+use super::health::{Kind, Probe, Trouble};
 use crate::{
     config::Mailbox,
     mail::{Envelope, Hold, Id, Outcome},
     provider::{Verdict, classify},
     smtp::{Reply, Step},
+    tokens::Unavailable,
     upstream::{Failure, Reason, Sent},
 };
 
@@ -24,7 +25,11 @@ pub(super) struct Judgement {
     /// What it means.
     pub(super) outcome: Outcome,
     /// The trouble that the mailbox is in, if any.
-    pub(super) trouble: Option<Trouble>,
+    pub(super) trouble: Option<Kind>,
+    /// What would show that it is over.
+    pub(super) probe: Probe,
+    /// The provider's reply, if this is about one.
+    pub(super) said: Option<Reply>,
     /// Why, in the provider's or the system's words; for the log.
     pub(super) reason: String,
     /// What to do about it; for the log.
@@ -32,9 +37,15 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
-    /// What stays the same while the same trouble goes on: a provider's reply has a different id each time, its advice has not.
-    pub(super) fn cause(&self) -> &str {
-        self.advice.as_deref().unwrap_or(&self.reason)
+    /// The trouble in words, if there is any.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        let (reason, advice) = (self.reason.clone(), self.advice.clone());
+        self.trouble.map(|kind| Trouble { kind, probe: self.probe, reason, advice })
+    }
+
+    /// Whether the provider said that too many do this at once (`432`), or too often (`454`): fewer connections help.
+    pub(super) fn wants_fewer_connections(&self) -> bool {
+        self.said.as_ref().is_some_and(|reply| matches!(reply.code, 432 | 454))
     }
 
     /// Whether the provider was never asked: neither that the mailbox works nor that it does not.
@@ -74,6 +85,22 @@ impl Case<'_> {
         }
     }
 
+    /// Judges a dialogue that came to its end, for each recipient.
+    pub(super) fn each(&self, sent: &Sent) -> Vec<Judgement> {
+        let of = |(index, reply): (usize, &Reply)| {
+            if !sent.mail.is_positive() {
+                return self.replied(Step::Mail, &sent.mail, None);
+            }
+            let address = self.envelope.recipients.get(index).map(|recipient| recipient.address.as_str());
+            match &sent.message {
+                _ if !reply.is_positive() => self.replied(Step::Rcpt, reply, address),
+                Some(message) => self.replied(sent.step, message, None),
+                None => self.later(Outcome::RetryMessage, "the provider gave no verdict".to_owned(), None),
+            }
+        };
+        sent.recipients.iter().enumerate().map(of).collect()
+    }
+
     /// Judges a dialogue that broke.
     pub(super) fn failed(&self, failure: &Failure) -> Judgement {
         if failure.unknown {
@@ -85,7 +112,9 @@ impl Case<'_> {
             Reason::Busy(_) | Reason::Aborted => {
                 Judgement { trouble: None, ..self.later(Outcome::RetryMailbox, failure.to_string(), None) }
             }
-            _ if failure.step.is_before_mail() => self.later(Outcome::RetryMailbox, failure.to_string(), None),
+            _ if failure.step.is_before_mail() => {
+                Judgement { probe: Probe::Login, ..self.later(Outcome::RetryMailbox, failure.to_string(), None) }
+            }
             _ => self.later(Outcome::RetryMessage, failure.to_string(), None),
         }
     }
@@ -115,25 +144,39 @@ impl Case<'_> {
             _ => {
                 let judgement = self.later(outcome, reason, advice);
                 // `454` after AUTH: the provider counts logins.
-                let trouble = if step == Step::Auth && code == 454 { Some(Trouble::Logins) } else { judgement.trouble };
-                return Judgement { trouble, ..judgement };
+                let trouble = if step == Step::Auth && code == 454 { Some(Kind::Logins) } else { judgement.trouble };
+                let probe = if step.is_before_mail() { Probe::Login } else { Probe::Message };
+                return Judgement { trouble, probe, said: Some(reply.clone()), ..judgement };
             }
         };
-        Judgement { reply: for_app, outcome, trouble: None, reason, advice }
+        Judgement { reply: for_app, outcome, trouble: None, probe: Probe::Message, said: Some(reply.clone()), reason, advice }
     }
 
     /// A judgement that asks the app to come again, in bland words.
     fn later(&self, outcome: Outcome, reason: String, advice: Option<String>) -> Judgement {
         let trouble = match outcome {
-            Outcome::Hold(_) | Outcome::Renew => Some(Trouble::Held),
-            Outcome::RetryMailbox => Some(Trouble::Passing),
+            Outcome::Hold(Hold::Quota) => Some(Kind::Quota),
+            Outcome::Hold(_) | Outcome::Renew => Some(Kind::Account),
+            Outcome::RetryMailbox => Some(Kind::Passing),
             Outcome::Delivered
             | Outcome::RetryMessage
             | Outcome::SplitRecipients
             | Outcome::RefuseRecipient
             | Outcome::RefuseMessage => None,
         };
-        Judgement { reply: bland(Some(self.id)), outcome, trouble, reason, advice }
+        Judgement { reply: bland(Some(self.id)), outcome, trouble, probe: Probe::Message, said: None, reason, advice }
+    }
+
+    /// Judges that there was no access token.
+    pub(super) fn without_token(&self, unavailable: &Unavailable) -> Judgement {
+        let (outcome, advice) = match unavailable {
+            Unavailable::Transient { .. } => (Outcome::RetryMailbox, None),
+            Unavailable::NeedsConsent { advice, .. } => (Outcome::Hold(Hold::Mailbox), Some(advice.clone())),
+            Unavailable::NeedsRepair { advice, of_link: true, .. } => (Outcome::Hold(Hold::Link), Some(advice.clone())),
+            Unavailable::NeedsRepair { advice, of_link: false, .. } => (Outcome::Hold(Hold::Mailbox), Some(advice.clone())),
+        };
+        let (trouble, probe) = (Some(Kind::Token), Probe::Login);
+        Judgement { trouble, probe, ..self.later(outcome, unavailable.to_string(), advice) }
     }
 
     fn names(&self) -> [(&'static str, &str); 5] {
@@ -202,7 +245,7 @@ mod tests {
 
     /// The dialogue's replies: MAIL, both RCPT, and the message's, if it was sent.
     fn sent(mail: &str, recipients: [&str; 2], message: Option<&str>) -> Sent {
-        Sent { mail: reply(mail), recipients: recipients.map(reply).into(), message: message.map(reply), step: Step::Body }
+        Sent { mail: reply(mail), recipients: recipients.map(reply).into(), message: message.map(reply), step: Step::Body, dsn: false }
     }
 
     fn judge(provider: &str, judged: impl Fn(&Case<'_>) -> Judgement) -> Judgement {
@@ -217,14 +260,14 @@ mod tests {
         let table = [
             ("delivered", sent(OK, [OK, OK], Some("250 2.0.0 OK")), "250 2.0.0", None),
             ("content refused", sent(OK, [OK, OK], Some("552 5.3.4 too large")), "552 5.3.4", None),
-            ("quota", sent(OK, [OK, OK], Some("554 5.2.0 SubmissionQuotaExceededException")), "451 4.3.0", Some(Trouble::Held)),
+            ("quota", sent(OK, [OK, OK], Some("554 5.2.0 SubmissionQuotaExceededException")), "451 4.3.0", Some(Kind::Quota)),
             ("send as", sent(OK, [OK, OK], Some("554 5.2.252 SendAsDenied; a not allowed")), "550 5.7.1", None),
             ("one refused", sent(OK, [OK, "550 5.1.1 no such user"], None), "550 5.1.1", None),
             ("final before temporary", sent(OK, ["450 4.2.1 slow", "550 5.1.1 no such user"], None), "550 5.1.1", None),
             ("all temporary", sent(OK, ["450 4.2.1 slow", OK], None), "450 4.2.1", None),
             ("provider closes", sent(OK, [OK, OK], Some("421 4.4.1 Connection timed out")), "451 4.4.1", None),
-            ("login skipped", sent("530 5.7.57 not authenticated", [OK, OK], None), "451 4.3.0", Some(Trouble::Held)),
-            ("threads", sent("432 4.3.2 thread limit exceeded", [OK, OK], None), "451 4.3.0", Some(Trouble::Passing)),
+            ("login skipped", sent("530 5.7.57 not authenticated", [OK, OK], None), "451 4.3.0", Some(Kind::Account)),
+            ("threads", sent("432 4.3.2 thread limit exceeded", [OK, OK], None), "451 4.3.0", Some(Kind::Passing)),
             ("no verdict", sent(OK, [OK, OK], None), "451 4.3.0", None),
             ("utf-8 address", sent("550 5.6.7 needs SMTPUTF8", [OK, OK], None), "550 5.6.7", None),
         ];
@@ -248,21 +291,21 @@ mod tests {
             challenge: None,
         };
         let table = [
-            ("refused login", failure(Step::Auth, Reason::Reply(reply("535 5.7.3 no"))), "451 4.3.0", Some(Trouble::Held)),
+            ("refused login", failure(Step::Auth, Reason::Reply(reply("535 5.7.3 no"))), "451 4.3.0", Some(Kind::Account)),
             (
                 "smtp auth off",
                 failure(Step::Auth, Reason::Reply(reply("535 5.7.139 disabled for the Tenant"))),
                 "451 4.3.0",
-                Some(Trouble::Held),
+                Some(Kind::Account),
             ),
             (
                 "logins counted",
                 failure(Step::Auth, Reason::Reply(reply("454 4.7.0 Too many login attempts"))),
                 "451 4.3.0",
-                Some(Trouble::Logins),
+                Some(Kind::Logins),
             ),
-            ("greeting", failure(Step::Greeting, Reason::Reply(reply("554 5.7.1 go away"))), "451 4.3.0", Some(Trouble::Held)),
-            ("connect", failure(Step::Connect, Reason::Io("refused".into())), "451 4.3.0", Some(Trouble::Passing)),
+            ("greeting", failure(Step::Greeting, Reason::Reply(reply("554 5.7.1 go away"))), "451 4.3.0", Some(Kind::Account)),
+            ("connect", failure(Step::Connect, Reason::Io("refused".into())), "451 4.3.0", Some(Kind::Passing)),
             ("busy", failure(Step::Connect, Reason::Busy(3)), "451 4.3.0", None),
             ("cut", failure(Step::Data, Reason::Closed), "451 4.3.0", None),
         ];

@@ -72,6 +72,19 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the disk is full: then there is no room, rather than something wrong.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Database { why, .. } => why.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Directory { why, .. } | Self::File { why, .. } => {
+                matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::InUse { .. } | Self::NewerSchema { .. } | Self::Slow { .. } | Self::Closed { .. } => false,
+        }
+    }
+}
+
 fn holder_text(holder: Option<u32>) -> String {
     holder.map_or("another process".to_owned(), |holder| format!("process {holder}"))
 }

@@ -210,7 +210,7 @@ impl Tokens {
                 }
                 Ask::Renew(flight) => self.start(source.clone(), flight),
                 Ask::Wait => {}
-                Ask::Denied(trouble) => return Err(trouble.into()),
+                Ask::Denied(trouble) => return Err(Unavailable::of(trouble, matches!(source.key, Key::Link(_)))),
             }
             if timeout_at(until, landings.changed()).await.is_err() {
                 let reason = format!("{} did not answer within {} seconds", source.endpoint(), WAIT.as_secs());
@@ -225,11 +225,12 @@ impl Tokens {
         let entry = board.mailboxes.get_mut(mailbox).ok_or_else(|| Unavailable::NeedsRepair {
             reason: format!("mailbox {mailbox} is not configured"),
             advice: format!("add [mailbox.{mailbox}] or name another mailbox in the app"),
+            of_link: false,
         })?;
         entry.last_used = Some(now);
         match entry.route.clone() {
             Route::Source(source) => Ok((source, entry.refused)),
-            Route::Repair { reason, advice } => Err(Unavailable::NeedsRepair { reason, advice }),
+            Route::Repair { reason, advice } => Err(Unavailable::NeedsRepair { reason, advice, of_link: true }),
         }
     }
 

@@ -30,15 +30,19 @@ pub enum Unavailable {
         reason: String,
         /// The next step.
         advice: String,
+        /// Whether every mailbox of the link has the same trouble: its OAuth client is what needs repair.
+        of_link: bool,
     },
 }
 
-impl From<Trouble> for Unavailable {
-    fn from(Trouble { kind, reason, advice, .. }: Trouble) -> Self {
+impl Unavailable {
+    /// What `trouble` means; a token may be `shared` by all mailboxes of its link.
+    pub(super) fn of(Trouble { kind, reason, advice, .. }: Trouble, shared: bool) -> Self {
         match kind {
             Kind::Transient => Self::Transient { reason: format!("{reason}; {advice}") },
             Kind::Consent => Self::NeedsConsent { reason, advice },
-            Kind::Administrator | Kind::Configuration => Self::NeedsRepair { reason, advice },
+            Kind::Administrator => Self::NeedsRepair { reason, advice, of_link: shared },
+            Kind::Configuration => Self::NeedsRepair { reason, advice, of_link: true },
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct Sent {
     pub message: Option<Reply>,
     /// What `message` answers: [`Step::Body`], or [`Step::Data`] where the server did not even want to see the message.
     pub step: Step,
+    /// Whether the server took the parameters of RFC 3461, so that it reports what it was asked to report.
+    pub dsn: bool,
 }
 
 impl Sent {
@@ -294,7 +296,7 @@ impl<'a> Transaction<'a> {
             None => (Step::Body, None),
             Some((step, reply)) => (*step, Some(reply.clone())),
         };
-        Some(Sent { mail, recipients: self.recipients.clone(), message, step })
+        Some(Sent { mail, recipients: self.recipients.clone(), message, step, dsn: self.offered.dsn })
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) -> Option<Framing> {
@@ -449,7 +451,7 @@ impl<'a> Transaction<'a> {
 /// The outcome of a message that was refused as a whole, before any recipient counted.
 fn refused(message: &Message<'_>, mail: Reply) -> Sent {
     let recipients = vec![mail.clone(); message.envelope.recipients.len()];
-    Sent { mail, recipients, message: None, step: Step::Mail }
+    Sent { mail, recipients, message: None, step: Step::Mail, dsn: false }
 }
 
 /// Whether a refused BDAT was refused as a command that the server does not know, or not here; the message itself was not judged.

@@ -1,0 +1,412 @@
+//! How everything stands: mailboxes, links, senders, what an operator paused, and the mailboxes' clocks. What outlives the process is
+//! marked, and written by the keeper.
+
+use super::health::{Health, May, Trouble};
+use crate::{
+    config::Settings,
+    mail::Name,
+    queue::{Hold, MailboxClock, Scope},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime},
+};
+
+/// How long a paused mailbox is not looked at; whoever ends the pause wakes it.
+const PAUSED: Duration = Duration::from_secs(3600);
+
+/// Senders of one mailbox held at most. An app that makes up senders must not fill the memory; beyond that many, their messages
+/// are tried like others that fail for now.
+const MOST_SENDERS: usize = 1000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    mailboxes: BTreeMap<Name, Entry>,
+    links: BTreeMap<Name, Health>,
+    unsaved: BTreeSet<Scope>,
+    unsaved_clocks: BTreeSet<Name>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    link: Option<Name>,
+    health: Health,
+    paused: Option<SystemTime>,
+    clock: MailboxClock,
+    senders: BTreeMap<String, Health>,
+}
+
+/// Whether trouble is the mailbox's own or of its link's OAuth client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Mailbox,
+    Link,
+}
+
+/// Why a mailbox sends nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// What is wrong, in one word.
+    pub(crate) kind: &'static str,
+    /// Why.
+    pub(crate) reason: String,
+    /// What to do about it.
+    pub(crate) advice: Option<String>,
+    /// Since when.
+    pub(crate) since: SystemTime,
+    /// When it is tried again; `None`: not by itself.
+    pub(crate) next: Option<SystemTime>,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unsaved {
+    Put(Hold),
+    Drop(Scope),
+    Clock(Name, MailboxClock),
+}
+
+impl Board {
+    /// Takes up the settings: each mailbox and the link that authorises it.
+    pub(super) fn configure(&mut self, settings: &Settings, now: SystemTime) {
+        for entry in self.mailboxes.values_mut() {
+            entry.link = None;
+        }
+        for mailbox in settings.mailboxes.values() {
+            self.mailboxes.entry(mailbox.name.clone()).or_default().link = Some(mailbox.link.clone());
+        }
+        self.set_clocks(now);
+    }
+
+    /// Takes up what an earlier process left.
+    pub(super) fn restore(&mut self, holds: &[Hold], clocks: BTreeMap<Name, MailboxClock>, now: SystemTime) {
+        for (name, clock) in clocks {
+            self.mailboxes.entry(name).or_default().clock = clock;
+        }
+        for hold in holds {
+            let health = Health::restored(hold, now);
+            match hold.scope.clone() {
+                Scope::Mailbox(name) => self.mailboxes.entry(name).or_default().health = health,
+                Scope::Link(name) => drop(self.links.insert(name, health)),
+                Scope::Sender(name, author) => {
+                    drop(self.mailboxes.entry(name).or_default().senders.insert(author, health));
+                }
+                Scope::Paused(name) => self.mailboxes.entry(name).or_default().paused = Some(hold.since),
+            }
+        }
+        self.set_clocks(now);
+    }
+
+    /// Whether messages may go through `mailbox` now.
+    pub(super) fn may(&self, mailbox: &Name, now: SystemTime) -> May {
+        let Some(entry) = self.mailboxes.get(mailbox) else { return May::Go };
+        if entry.paused.is_some() {
+            return May::Wait(now + PAUSED);
+        }
+        let link = entry.link.as_ref().and_then(|link| self.links.get(link)).map_or(May::Go, |health| health.may(now));
+        match (link, entry.health.may(now)) {
+            (May::Wait(one), May::Wait(other)) => May::Wait(one.max(other)),
+            (May::Wait(until), _) | (_, May::Wait(until)) => May::Wait(until),
+            (May::Probe(probe), _) | (May::Go, May::Probe(probe)) => May::Probe(probe),
+            (May::Go, May::Go) => May::Go,
+        }
+    }
+
+    /// A probe begins, if one is due.
+    pub(super) fn probe(&mut self, mailbox: &Name, now: SystemTime, patience: Duration) {
+        self.both(mailbox, |health| {
+            if matches!(health.may(now), May::Probe(_)) {
+                health.probe(now, patience);
+            }
+        });
+    }
+
+    /// Notes a failure; whether this is news.
+    pub(super) fn failed(&mut self, mailbox: &Name, of: Of, trouble: Trouble, now: SystemTime) -> bool {
+        let entry = self.mailboxes.entry(mailbox.clone()).or_default();
+        let (health, scope) = match (of, &entry.link) {
+            (Of::Link, Some(link)) => (self.links.entry(link.clone()).or_default(), Scope::Link(link.clone())),
+            _ => (&mut entry.health, Scope::Mailbox(mailbox.clone())),
+        };
+        let is_news = health.failed(trouble, now);
+        self.unsaved.insert(scope);
+        self.set_clocks(now);
+        is_news
+    }
+
+    /// Notes that messages go through `mailbox`; since when they had not, if this is news.
+    pub(super) fn worked(&mut self, mailbox: &Name, now: SystemTime) -> Option<SystemTime> {
+        let mut since = None;
+        let mut changed = Vec::new();
+        let entry = self.mailboxes.get_mut(mailbox)?;
+        if entry.health != Health::default() {
+            since = entry.health.worked();
+            changed.push(Scope::Mailbox(mailbox.clone()));
+        }
+        if let Some(link) = &entry.link
+            && let Some(mut health) = self.links.remove(link)
+        {
+            since = since.or(health.worked());
+            changed.push(Scope::Link(link.clone()));
+        }
+        if !changed.is_empty() {
+            self.unsaved.extend(changed);
+            self.set_clocks(now);
+        }
+        since
+    }
+
+    /// Notes that a probe found out nothing.
+    pub(super) fn given_up(&mut self, mailbox: &Name, now: SystemTime) {
+        self.both(mailbox, |health| health.given_up(now));
+    }
+
+    /// Lets `mailbox` (and its link), or everything, be tried at once.
+    pub(super) fn forgive(&mut self, mailbox: Option<&Name>, now: SystemTime) {
+        match mailbox {
+            Some(mailbox) => self.both(mailbox, |health| health.forgive(now)),
+            None => {
+                self.links.values_mut().for_each(|health| health.forgive(now));
+                for entry in self.mailboxes.values_mut() {
+                    entry.health.forgive(now);
+                    entry.senders.values_mut().for_each(|health| health.forgive(now));
+                }
+            }
+        }
+    }
+
+    /// An operator holds the mailbox, or lets it go on; whether that changed anything.
+    pub(super) fn pause(&mut self, mailbox: &Name, paused: bool, now: SystemTime) -> bool {
+        let entry = self.mailboxes.entry(mailbox.clone()).or_default();
+        if entry.paused.is_some() == paused {
+            return false;
+        }
+        entry.paused = paused.then_some(now);
+        self.unsaved.insert(Scope::Paused(mailbox.clone()));
+        self.set_clocks(now);
+        true
+    }
+
+    /// Notes that `author` may not send through `mailbox`: whether it is held now, and whether that is news.
+    pub(super) fn sender_failed(&mut self, mailbox: &Name, author: &str, trouble: Trouble, now: SystemTime) -> (bool, bool) {
+        let senders = &mut self.mailboxes.entry(mailbox.clone()).or_default().senders;
+        if senders.len() >= MOST_SENDERS && !senders.contains_key(author) {
+            return (false, false);
+        }
+        let is_news = senders.entry(author.to_owned()).or_default().failed(trouble, now);
+        self.unsaved.insert(Scope::Sender(mailbox.clone(), author.to_owned()));
+        (true, is_news)
+    }
+
+    /// Lets `author` send through `mailbox` again; whether it was held.
+    pub(super) fn sender_worked(&mut self, mailbox: &Name, author: &str) -> bool {
+        let removed = self.mailboxes.get_mut(mailbox).and_then(|entry| entry.senders.remove(author));
+        if removed.is_some() {
+            self.unsaved.insert(Scope::Sender(mailbox.clone(), author.to_owned()));
+        }
+        removed.is_some()
+    }
+
+    /// Why `author` is held in `mailbox`.
+    pub(super) fn sender_held(&self, mailbox: &Name, author: &str) -> Option<String> {
+        let health = self.mailboxes.get(mailbox)?.senders.get(author)?;
+        health.trouble().map(|(trouble, ..)| trouble.reason.clone())
+    }
+
+    /// A sender of `mailbox` that is to be probed now, with the probe begun.
+    pub(super) fn sender_to_probe(&mut self, mailbox: &Name, now: SystemTime, patience: Duration) -> Option<String> {
+        let senders = &mut self.mailboxes.get_mut(mailbox)?.senders;
+        let (author, health) = senders.iter_mut().find(|(_, health)| matches!(health.may(now), May::Probe(_)))?;
+        health.probe(now, patience);
+        Some(author.clone())
+    }
+
+    /// A probe of a sender found out nothing.
+    pub(super) fn sender_given_up(&mut self, mailbox: &Name, author: &str, now: SystemTime) {
+        let health = self.mailboxes.get_mut(mailbox).and_then(|entry| entry.senders.get_mut(author));
+        if let Some(health) = health {
+            health.given_up(now);
+        }
+    }
+
+    /// When the next probe of a sender is due.
+    pub(super) fn next_sender(&self, mailbox: &Name) -> Option<SystemTime> {
+        let senders = &self.mailboxes.get(mailbox)?.senders;
+        senders.values().filter_map(|health| health.trouble().map(|(.., next)| next)).min()
+    }
+
+    /// What the mailbox's clock shows.
+    pub(super) fn clock(&self, mailbox: &Name, now: SystemTime) -> SystemTime {
+        self.mailboxes.get(mailbox).map_or(now, |entry| entry.clock.read(now))
+    }
+
+    /// Why `mailbox` sends nothing now; `None` when it does.
+    pub(super) fn held(&self, mailbox: &Name) -> Option<Held> {
+        let entry = self.mailboxes.get(mailbox)?;
+        if let Some(since) = entry.paused {
+            let advice = Some(format!("`outlink queue release --mailbox {mailbox}` lets it send again"));
+            return Some(Held { kind: "paused", reason: "held by an operator".to_owned(), advice, since, next: None });
+        }
+        let link = entry.link.as_ref().and_then(|link| self.links.get(link));
+        let (trouble, since, next) = link.and_then(Health::trouble).or(entry.health.trouble())?;
+        let Trouble { kind, reason, advice, .. } = trouble.clone();
+        Some(Held { kind: kind.word(), reason, advice, since, next: Some(next) })
+    }
+
+    /// What has to be written, once.
+    pub(super) fn take_unsaved(&mut self) -> Vec<Unsaved> {
+        let scopes = std::mem::take(&mut self.unsaved);
+        let mut all: Vec<Unsaved> = scopes
+            .into_iter()
+            .map(|scope| match self.hold(&scope) {
+                Some(hold) => Unsaved::Put(hold),
+                None => Unsaved::Drop(scope),
+            })
+            .collect();
+        for name in std::mem::take(&mut self.unsaved_clocks) {
+            let clock = self.mailboxes.get(&name).map(|entry| entry.clock).unwrap_or_default();
+            all.push(Unsaved::Clock(name, clock));
+        }
+        all
+    }
+
+    /// Marks what could not be written.
+    pub(super) fn put_back(&mut self, unsaved: Unsaved) {
+        match unsaved {
+            Unsaved::Put(Hold { scope, .. }) | Unsaved::Drop(scope) => drop(self.unsaved.insert(scope)),
+            Unsaved::Clock(name, _) => drop(self.unsaved_clocks.insert(name)),
+        }
+    }
+
+    fn hold(&self, scope: &Scope) -> Option<Hold> {
+        match scope {
+            Scope::Mailbox(name) => self.mailboxes.get(name)?.health.hold(scope.clone()),
+            Scope::Link(name) => self.links.get(name)?.hold(scope.clone()),
+            Scope::Sender(name, author) => self.mailboxes.get(name)?.senders.get(author)?.hold(scope.clone()),
+            Scope::Paused(name) => {
+                let since = self.mailboxes.get(name)?.paused?;
+                let word = |text: &str| text.to_owned();
+                let (kind, probe, reason) = (word("paused"), word("none"), word("held by an operator"));
+                Some(Hold { scope: scope.clone(), kind, probe, reason, advice: None, since, tries: 0, next: since })
+            }
+        }
+    }
+
+    fn both(&mut self, mailbox: &Name, mut act: impl FnMut(&mut Health)) {
+        let Some(entry) = self.mailboxes.get_mut(mailbox) else { return };
+        act(&mut entry.health);
+        if let Some(health) = entry.link.as_ref().and_then(|link| self.links.get_mut(link)) {
+            act(health);
+        }
+    }
+
+    /// Stops and starts the clocks, as mailboxes and links stand now.
+    fn set_clocks(&mut self, now: SystemTime) {
+        for (name, entry) in &mut self.mailboxes {
+            let link = entry.link.as_ref().and_then(|link| self.links.get(link));
+            let stands = entry.paused.is_some() || entry.health.stands_still() || link.is_some_and(Health::stands_still);
+            let before = entry.clock;
+            if stands { entry.clock.stop(now) } else { entry.clock.go_on(now) }
+            if entry.clock != before {
+                self.unsaved_clocks.insert(name.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::health::*, *};
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
+    }
+
+    fn trouble(kind: Kind) -> Trouble {
+        Trouble { kind, probe: Probe::Login, reason: "because".into(), advice: None }
+    }
+
+    /// Two mailboxes of one link.
+    fn board() -> Board {
+        let mut board = Board::default();
+        for mailbox in ["a", "b"] {
+            board.mailboxes.entry(name(mailbox)).or_default().link = Some(name("l"));
+        }
+        board
+    }
+
+    #[test]
+    fn a_link_in_trouble_holds_all_its_mailboxes_and_one_that_works_frees_them() {
+        let mut board = board();
+        assert!(board.failed(&name("a"), Of::Link, trouble(Kind::Token), at(0)));
+        for mailbox in ["a", "b"] {
+            assert_eq!(board.may(&name(mailbox), at(5)), May::Wait(at(10)));
+            assert_eq!(board.clock(&name(mailbox), at(50)), at(0), "nothing expires meanwhile");
+        }
+        assert_eq!(board.may(&name("b"), at(10)), May::Probe(Probe::Login));
+        board.probe(&name("b"), at(10), Duration::from_secs(30));
+        assert_eq!(board.may(&name("a"), at(11)), May::Wait(at(40)), "one probe for the link");
+        assert_eq!(board.worked(&name("b"), at(12)), Some(at(0)));
+        assert_eq!(board.may(&name("a"), at(12)), May::Go);
+        assert_eq!(board.clock(&name("a"), at(13)), at(1));
+        assert_eq!(board.worked(&name("b"), at(13)), None, "said once");
+    }
+
+    #[test]
+    fn a_pause_stands_beside_trouble_and_only_an_operator_ends_it() {
+        let mut board = board();
+        assert!(board.pause(&name("a"), true, at(0)) && !board.pause(&name("a"), true, at(1)));
+        board.failed(&name("a"), Of::Mailbox, trouble(Kind::Quota), at(1));
+        board.worked(&name("a"), at(2));
+        board.forgive(None, at(2));
+        assert!(matches!(board.may(&name("a"), at(3)), May::Wait(_)));
+        assert_eq!(board.held(&name("a")).unwrap().kind, "paused");
+        assert!(board.pause(&name("a"), false, at(100)));
+        assert_eq!((board.may(&name("a"), at(100)), board.clock(&name("a"), at(101))), (May::Go, at(1)));
+    }
+
+    #[test]
+    fn what_outlives_the_process_is_written_once_and_restored() {
+        let mut board = board();
+        board.failed(&name("a"), Of::Mailbox, trouble(Kind::Quota), at(0));
+        board.failed(&name("a"), Of::Mailbox, trouble(Kind::Quota), at(1));
+        board.pause(&name("b"), true, at(1));
+        assert_eq!(board.sender_failed(&name("b"), "x@y.z", trouble(Kind::Sender), at(2)), (true, true));
+        let unsaved = board.take_unsaved();
+        assert_eq!(board.take_unsaved(), []);
+        let (mut holds, mut clocks) = (Vec::new(), BTreeMap::new());
+        for change in unsaved {
+            match change {
+                Unsaved::Put(hold) => holds.push(hold),
+                Unsaved::Clock(name, clock) => drop(clocks.insert(name, clock)),
+                Unsaved::Drop(scope) => panic!("{scope:?}"),
+            }
+        }
+        assert_eq!((holds.len(), clocks.len()), (3, 2));
+        let mut restored = Board::default();
+        restored.restore(&holds, clocks, at(10));
+        assert_eq!(restored.held(&name("a")).unwrap().kind, "quota");
+        assert_eq!(restored.held(&name("b")).unwrap().kind, "paused");
+        assert_eq!(restored.sender_held(&name("b"), "x@y.z").as_deref(), Some("because"));
+        assert_eq!(restored.clock(&name("a"), at(50)), at(0));
+        restored.worked(&name("a"), at(60));
+        assert!(restored.take_unsaved().contains(&Unsaved::Drop(Scope::Mailbox(name("a")))));
+    }
+
+    #[test]
+    fn senders_are_bounded() {
+        let mut board = board();
+        for number in 0..MOST_SENDERS {
+            let (held, _) = board.sender_failed(&name("a"), &format!("{number}@x"), trouble(Kind::Sender), at(0));
+            assert!(held);
+        }
+        assert_eq!(board.sender_failed(&name("a"), "more@x", trouble(Kind::Sender), at(0)), (false, false));
+        assert_eq!(board.sender_failed(&name("a"), "0@x", trouble(Kind::Sender), at(0)), (true, false));
+        assert!(board.sender_worked(&name("a"), "0@x") && !board.sender_worked(&name("a"), "0@x"));
+    }
+}
