@@ -60,13 +60,15 @@ pub enum Fault {
     BdatRefused,
     /// Every reply leaves one round trip of `milliseconds` after its command arrived, many at once on their way.
     RoundTrip,
+    /// Every refresh token works once, whoever the provider is; the second use of one ends its whole grant.
+    OneTimeRefreshTokens,
 }
 
 use Fault::*;
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         ExpiredToken,
         InvalidGrant,
         TokenServerDown,
@@ -86,6 +88,7 @@ impl Fault {
         SlowReplies,
         BdatRefused,
         RoundTrip,
+        OneTimeRefreshTokens,
     ];
 
     /// Its name on the command line and in URLs.
@@ -110,6 +113,7 @@ impl Fault {
             SlowReplies => "slow-replies",
             BdatRefused => "bdat-refused",
             RoundTrip => "round-trip",
+            OneTimeRefreshTokens => "one-time-refresh-tokens",
         }
     }
 

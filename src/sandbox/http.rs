@@ -157,6 +157,7 @@ pub(super) fn report(shared: &Shared) -> Value {
     let mut report = shared.usage.report(&shared.clock);
     shared.mailroom.report(&mut report);
     report["tokens_given"] = shared.tokens.given().into();
+    report["refresh_token_reuses"] = shared.tokens.reuses().into();
     report["limits_enforced"] = shared.options.limits.into();
     report
 }

@@ -188,6 +188,8 @@ fn google(refusal: &Refusal) -> (StatusCode, Value) {
         Refusal::Grant(grant) => plain(bad, "unsupported_grant_type", &format!("Invalid grant_type: {grant}")),
         Refusal::Scope(_) | Refusal::MixedScopes(_) => plain(bad, "invalid_scope", "Some requested scopes were invalid."),
         Refusal::Dead(Dead::Unknown) => plain(bad, "invalid_grant", "Bad Request"),
+        // Google has no one-time refresh tokens: by fault only.
+        Refusal::Dead(Dead::Reused) => plain(bad, "invalid_grant", "Token has been expired or revoked: it was used twice."),
         Refusal::Dead(_) | Refusal::Revoked => plain(bad, "invalid_grant", "Token has been expired or revoked."),
     }
 }
@@ -201,7 +203,7 @@ fn custom(refusal: &Refusal) -> (StatusCode, Value) {
         }
         Refusal::Grant(_) => plain(bad, "unsupported_grant_type", "this grant type is not offered"),
         Refusal::Scope(_) | Refusal::MixedScopes(_) => plain(bad, "invalid_scope", "this scope is not offered"),
-        Refusal::Dead(Dead::Replaced) => plain(bad, "invalid_grant", "the refresh token was used before"),
+        Refusal::Dead(Dead::Reused) => plain(bad, "invalid_grant", "the refresh token was used twice, its grant is revoked"),
         Refusal::Dead(_) | Refusal::Revoked => plain(bad, "invalid_grant", "the refresh token is not valid"),
     }
 }
@@ -243,8 +245,13 @@ fn microsoft(shared: &Shared, refusal: &Refusal) -> (StatusCode, Value) {
         Refusal::Dead(Dead::Inactive) => {
             (bad, "invalid_grant", 700_082, "The refresh token has expired due to inactivity.".into())
         }
-        Refusal::Dead(_) => (bad, "invalid_grant", 70_000, "Provided grant is invalid or malformed.".into()),
-        Refusal::Revoked => {
+        // Microsoft has no one-time refresh tokens for confidential clients: by fault only.
+        Refusal::Dead(Dead::Reused) => {
+            let text = "Provided grant is invalid or malformed. The refresh token was used twice.";
+            (bad, "invalid_grant", 70_000, text.into())
+        }
+        Refusal::Dead(Dead::Unknown) => (bad, "invalid_grant", 70_000, "Provided grant is invalid or malformed.".into()),
+        Refusal::Dead(Dead::Revoked) | Refusal::Revoked => {
             let text = "The provided grant has expired due to it being revoked, a fresh auth token is needed.";
             (bad, "invalid_grant", 50_173, text.into())
         }

@@ -2,6 +2,7 @@
 
 mod dialogues;
 mod faults;
+mod grants;
 
 use super::*;
 use base64::engine::general_purpose::STANDARD;
