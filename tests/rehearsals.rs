@@ -3,7 +3,7 @@
 mod support;
 
 use std::{net::TcpListener, process::Command};
-use support::{Program, SOON, Sandbox, outlink, run};
+use support::{Program, SOON, Sandbox, outlink, run, story::App};
 
 /// The command that begins with `first` in what was printed, with its continuation lines.
 fn printed_command(output: &str, first: &str) -> String {
@@ -128,4 +128,19 @@ fn a_mailbox_over_its_rate_hears_451_and_nothing_is_lost_or_doubled() {
     let (_, stats) = support::http(sandbox.http, "GET", "/stats", "");
     let stats: serde_json::Value = serde_json::from_slice(&stats).expect("statistics");
     assert_eq!(stats["messages"], taken, "{stats}");
+}
+
+#[test]
+fn a_link_by_consent_sends_through_every_personality() {
+    for personality in ["google", "microsoft", "custom"] {
+        let mut sandbox = Sandbox::start(&["--provider", personality, "--grant", "authorization-code"]);
+        let said = App::login(sandbox.smtp, &sandbox.user, &sandbox.password).send();
+        assert!(said.starts_with("250 "), "{personality}: {said}");
+        sandbox.received(SOON);
+    }
+    let mut command = outlink();
+    command.args(["sandbox", "--provider", "google", "--grant", "client-credentials"]);
+    let output = run(command, b"", SOON);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(64) && said.contains("google has no grant client-credentials"), "{said}");
 }

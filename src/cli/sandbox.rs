@@ -5,8 +5,8 @@ use crate::{
     config::{self, Log, LogFormat},
     daemon::{self, Daemon, StartError},
     mail::Name,
-    provider::Grant,
-    sandbox::{Options, Provider, Received},
+    provider,
+    sandbox::{self, Options, Provider, Received},
 };
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     /// Simulated round trip to the provider, such as 20ms
     #[arg(long, value_name = "TIME", value_parser = round_trip, default_value = "0ms")]
     round_trip: Duration,
+    /// How the relay's link is authorised; by default as `authorization-code` at Google, `client-credentials` elsewhere
+    #[arg(long, value_enum)]
+    grant: Option<Grant>,
     /// Run the provider alone; the relay is an `outlink run` beside it
     #[arg(long, requires = "write_config")]
     provider_only: bool,
@@ -93,12 +96,28 @@ enum Personality {
     Custom,
 }
 
-impl From<Personality> for crate::provider::Provider {
+impl From<Personality> for provider::Provider {
     fn from(personality: Personality) -> Self {
         match personality {
             Personality::Google => Self::Google,
             Personality::Microsoft => Self::Microsoft,
             Personality::Custom => Self::Custom,
+        }
+    }
+}
+
+/// The grants that the sandbox plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Grant {
+    AuthorizationCode,
+    ClientCredentials,
+}
+
+impl From<Grant> for provider::Grant {
+    fn from(grant: Grant) -> Self {
+        match grant {
+            Grant::AuthorizationCode => Self::AuthorizationCode,
+            Grant::ClientCredentials => Self::ClientCredentials,
         }
     }
 }
@@ -125,9 +144,13 @@ async fn simulate(arguments: &Arguments) -> Outcome {
         limits: arguments.limits,
         accept_password: arguments.accept_password,
         round_trip: arguments.round_trip,
+        grant: arguments.grant.map(provider::Grant::from),
         ..Options::default()
     };
-    let mut provider = Provider::start(options).await.map_err(|error| Failed(Exit::Unavailable, error.to_string()))?;
+    let mut provider = Provider::start(options).await.map_err(|error| {
+        let exit = if matches!(error, sandbox::Error::Grant { .. }) { Exit::Usage } else { Exit::Unavailable };
+        Failed(exit, error.to_string())
+    })?;
     let outcome = match &arguments.write_config {
         Some(directory) => alone(arguments, &mut provider, directory).await,
         None => with_relay(arguments, &mut provider).await,
@@ -181,7 +204,7 @@ async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
         let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failed(Exit::Configuration, format!("the sandbox's own configuration is faulty, please report it:\n{}", said.join("\n")))
     })?;
-    let imports = settings.links.values().any(|link| link.grant == Grant::AuthorizationCode);
+    let imports = settings.links.values().any(|link| link.grant == provider::Grant::AuthorizationCode);
     let daemon = daemon::start(file, settings).await.map_err(|error| match error {
         StartError::Taken { address, .. } => Failed(
             Exit::Unavailable,

@@ -217,6 +217,7 @@ async fn the_written_configuration_holds_no_secret_and_its_files_are_private() {
             assert!(config["app"]["sandbox"]["password"].as_str().unwrap().starts_with("$argon2id$"));
             assert!(!text.contains(provider.client_secret().expose()) && !text.contains(provider.password().expose()));
         }
+        assert_eq!(directory.path().join("grant").exists(), who == GOOGLE);
         for name in ["client-secret", "grant"].iter().filter(|name| **name != "grant" || who == GOOGLE) {
             let file = directory.path().join(name);
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
