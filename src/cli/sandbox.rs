@@ -77,9 +77,12 @@ enum SandboxCommand {
         /// Only for this mailbox
         #[arg(long)]
         mailbox: Option<String>,
-        /// Round trip in milliseconds, for the fault round-trip
+        /// Round trip or delay in milliseconds, for the faults round-trip, slow-replies and token-server-slow
         #[arg(long)]
         milliseconds: Option<u64>,
+        /// Seconds that the fault token-server-throttled tells to wait
+        #[arg(long, value_name = "SECONDS")]
+        retry_after: Option<u64>,
     },
 }
 
@@ -259,7 +262,7 @@ async fn show(json: bool, provider: &mut Provider) {
 }
 
 async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
-    let SandboxCommand::Fault { name, switch, times, seconds, mailbox, milliseconds } = command;
+    let SandboxCommand::Fault { name, switch, times, seconds, mailbox, milliseconds, retry_after } = command;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let client =
         reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().context("cannot make a request")?;
@@ -267,7 +270,7 @@ async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
     let request = match switch {
         Switch::On => {
             let mut wanted = serde_json::Map::new();
-            let numbers = [("times", times), ("seconds", seconds), ("milliseconds", milliseconds)];
+            let numbers = [("times", times), ("seconds", seconds), ("milliseconds", milliseconds), ("retry_after", retry_after)];
             wanted.extend(numbers.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!((*value)?)))));
             wanted.extend(mailbox.as_ref().map(|mailbox| ("mailbox".to_owned(), json!(mailbox))));
             client.put(url).json(&wanted)

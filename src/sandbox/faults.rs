@@ -16,6 +16,9 @@ use std::{
 /// How long a slow answer takes when nobody said.
 const SLOW: Duration = Duration::from_secs(5);
 
+/// What `Retry-After` says when nobody said.
+const RETRY_AFTER: u64 = 10;
+
 /// Longest delay taken: beyond it every client has given up.
 const LONGEST: u64 = 3_600_000;
 
@@ -30,7 +33,7 @@ pub enum Fault {
     TokenServerDown,
     /// The token endpoint answers after `milliseconds`.
     TokenServerSlow,
-    /// The token endpoint answers 429 with Retry-After.
+    /// The token endpoint answers 429 with a Retry-After of `retry_after` seconds.
     TokenServerThrottled,
     /// AUTH is answered by 535 whatever the token.
     Auth535,
@@ -62,13 +65,15 @@ pub enum Fault {
     RoundTrip,
     /// Every refresh token works once, whoever the provider is; the second use of one ends its whole grant.
     OneTimeRefreshTokens,
+    /// The token endpoint answers that the client secret has expired.
+    ClientSecretExpired,
 }
 
 use Fault::*;
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         ExpiredToken,
         InvalidGrant,
         TokenServerDown,
@@ -89,6 +94,7 @@ impl Fault {
         BdatRefused,
         RoundTrip,
         OneTimeRefreshTokens,
+        ClientSecretExpired,
     ];
 
     /// Its name on the command line and in URLs.
@@ -114,6 +120,7 @@ impl Fault {
             BdatRefused => "bdat-refused",
             RoundTrip => "round-trip",
             OneTimeRefreshTokens => "one-time-refresh-tokens",
+            ClientSecretExpired => "client-secret-expired",
         }
     }
 
@@ -143,6 +150,9 @@ pub struct Setting {
     /// The delay of the slow ones and of the round trip.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<u64>,
+    /// The seconds that a throttled client is told to wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }
 
 /// A fault that is on.
@@ -202,10 +212,16 @@ impl Faults {
 
     /// The delay, if the fault strikes now.
     pub(super) fn delay(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock) -> Option<Duration> {
-        self.strike(fault, mailbox, clock, |_| true)
+        let struck = self.strike(fault, mailbox, clock, |_| true)?;
+        Some(struck.milliseconds.map_or(SLOW, |ms| Duration::from_millis(ms.min(LONGEST))))
     }
 
-    fn strike(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, fits: impl Fn(&Armed) -> bool) -> Option<Duration> {
+    /// The seconds for `Retry-After`, if the fault strikes now.
+    pub(super) fn retry_after(&self, fault: Fault, clock: &Clock) -> Option<u64> {
+        self.strike(fault, None, clock, |_| true).map(|struck| struck.retry_after.unwrap_or(RETRY_AFTER))
+    }
+
+    fn strike(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, fits: impl Fn(&Armed) -> bool) -> Option<Setting> {
         if self.bits.load(Ordering::Acquire) & fault.bit() == 0 {
             return None;
         }
@@ -223,7 +239,7 @@ impl Faults {
         if let Some(times) = &mut armed.setting.times {
             *times -= 1;
         }
-        Some(armed.setting.milliseconds.map_or(SLOW, |ms| Duration::from_millis(ms.min(LONGEST))))
+        Some(armed.setting.clone())
     }
 
     /// Every fault with its state, for `GET /faults`.

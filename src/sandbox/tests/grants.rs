@@ -78,3 +78,36 @@ async fn the_written_link_lives_by_the_grant_that_was_asked_for() {
         assert_eq!(why.to_string(), format!("the simulated {who} has no grant {grant}"));
     }
 }
+
+#[tokio::test]
+async fn an_expired_client_secret_is_said_in_the_providers_words_until_it_is_renewed() {
+    for (who, said, code) in [
+        (GOOGLE, "Unauthorized", Value::Null),
+        (MICROSOFT, "AADSTS7000222: The provided client secret keys for app '00000000-", json!([7_000_222])),
+        (CUSTOM, "the client secret has expired", Value::Null),
+    ] {
+        let provider = start(who).await;
+        let token = provider.refresh_token(ADDRESS);
+        assert_eq!(http(&provider, "PUT", "/faults/client-secret-expired", "").await.0, 204);
+        let (status, answer) = refresh(&provider, token.expose()).await;
+        assert_eq!((status, answer["error"].as_str()), (401, Some("invalid_client")), "{who} {answer}");
+        assert!(answer["error_description"].as_str().unwrap().starts_with(said), "{who} {answer}");
+        assert_eq!(answer["error_codes"], code, "{who} {answer}");
+        provider.switch_off(Fault::ClientSecretExpired);
+        assert_eq!(refresh(&provider, token.expose()).await.0, 200, "{who}: the refresh token was not spent");
+    }
+}
+
+#[tokio::test]
+async fn a_throttled_client_is_told_the_seconds_that_were_set() {
+    let provider = start(MICROSOFT).await;
+    for (setting, header) in [("", "retry-after: 10"), (r#"{"retry_after": 3}"#, "retry-after: 3")] {
+        assert_eq!(http(&provider, "PUT", "/faults/token-server-throttled", setting).await.0, 204);
+        let (status, head, body) = http(&provider, "POST", "/token", "").await;
+        assert!(status == 429 && head.lines().any(|line| line == header), "{head}");
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(answer["error"], "temporarily_unavailable");
+    }
+    provider.switch_off(Fault::TokenServerThrottled);
+    assert_eq!(refresh(&provider, provider.refresh_token(ADDRESS).expose()).await.0, 200);
+}
