@@ -9,6 +9,7 @@ mod certificate;
 mod clock;
 mod faults;
 mod http;
+mod ids;
 mod mailroom;
 mod oauth;
 mod personality;

@@ -194,9 +194,11 @@ impl Session {
             self.say(out, refusal, &[("from", &envelope.from)]);
             return Turn::Again;
         }
+        // Decided before the message can be seen, so that a test that sees it may switch the fault off.
         let lost = self.strikes(Fault::FinalReplyLost);
-        self.shared.mailroom.take(draft, envelope, self.shared.clock.now());
+        let received = self.shared.mailroom.take(draft, envelope, self.shared.clock.now());
         if lost {
+            self.shared.mailroom.lose_reply(&received.message_id);
             return Turn::Drop;
         }
         self.say(out, self.texts().accepted, &[]);
