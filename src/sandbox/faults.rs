@@ -1,6 +1,7 @@
 //! What can be made to go wrong while the sandbox runs.
 //!
-//! A fault is on until it is switched off, has struck `times` times, or `seconds` of the sandbox's clock have passed.
+//! A fault is on until it is switched off, has struck `times` times, or `seconds` of the sandbox's clock have passed. What a fault
+//! silenced stays so until it is switched off or its `seconds` have passed, also when its times are spent.
 
 use super::clock::{Clock, rfc3339};
 use serde::{Deserialize, Serialize};
@@ -67,13 +68,19 @@ pub enum Fault {
     OneTimeRefreshTokens,
     /// The token endpoint answers that the client secret has expired.
     ClientSecretExpired,
+    /// MAIL is read and not answered before the fault is switched off.
+    SilentAtMail,
+    /// DATA, or each BDAT, is read and not answered before the fault is switched off.
+    SilentAtData,
+    /// The message is taken and its end not answered before the fault is switched off.
+    SilentAtEnd,
 }
 
 use Fault::*;
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         ExpiredToken,
         InvalidGrant,
         TokenServerDown,
@@ -95,6 +102,9 @@ impl Fault {
         RoundTrip,
         OneTimeRefreshTokens,
         ClientSecretExpired,
+        SilentAtMail,
+        SilentAtData,
+        SilentAtEnd,
     ];
 
     /// Its name on the command line and in URLs.
@@ -121,6 +131,9 @@ impl Fault {
             RoundTrip => "round-trip",
             OneTimeRefreshTokens => "one-time-refresh-tokens",
             ClientSecretExpired => "client-secret-expired",
+            SilentAtMail => "silent-at-mail",
+            SilentAtData => "silent-at-data",
+            SilentAtEnd => "silent-at-end",
         }
     }
 
@@ -160,6 +173,12 @@ struct Armed {
     setting: Setting,
     since: SystemTime,
     until: Option<SystemTime>,
+}
+
+impl Armed {
+    fn is_over(&self, clock: &Clock) -> bool {
+        self.until.is_some_and(|until| clock.now() >= until)
+    }
 }
 
 /// All faults. The bits say which may be on, so that the common case, none, takes no lock.
@@ -221,15 +240,23 @@ impl Faults {
         self.strike(fault, None, clock, |_| true).map(|struck| struck.retry_after.unwrap_or(RETRY_AFTER))
     }
 
+    /// Whether it was switched on and not off, even if it has struck for the last time.
+    pub(super) fn is_on(&self, fault: Fault, clock: &Clock) -> bool {
+        self.lock().get(&fault).is_some_and(|armed| !armed.is_over(clock))
+    }
+
     fn strike(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, fits: impl Fn(&Armed) -> bool) -> Option<Setting> {
         if self.bits.load(Ordering::Acquire) & fault.bit() == 0 {
             return None;
         }
         let mut all = self.lock();
         let armed = all.get_mut(&fault)?;
-        if armed.until.is_some_and(|until| clock.now() >= until) || armed.setting.times == Some(0) {
-            all.remove(&fault);
+        let over = armed.is_over(clock);
+        if over || armed.setting.times == Some(0) {
             self.bits.fetch_and(!fault.bit(), Ordering::Release);
+            if over {
+                all.remove(&fault);
+            }
             return None;
         }
         let named = |only: &String| mailbox.is_some_and(|m| m.eq_ignore_ascii_case(only));
@@ -244,12 +271,12 @@ impl Faults {
 
     /// Every fault with its state, for `GET /faults`.
     pub(super) fn list(&self, clock: &Clock) -> Vec<serde_json::Value> {
-        let (now, all, trip) = (clock.now(), self.lock(), self.round_trip());
+        let (all, trip) = (self.lock(), self.round_trip());
         let row = |fault: Fault| match all.get(&fault) {
             _ if fault == RoundTrip => {
                 serde_json::json!({ "name": fault.name(), "on": !trip.is_zero(), "milliseconds": trip.as_secs_f64() * 1000.0 })
             }
-            Some(armed) if armed.setting.times != Some(0) && armed.until.is_none_or(|until| now < until) => serde_json::json!({
+            Some(armed) if armed.setting.times != Some(0) && !armed.is_over(clock) => serde_json::json!({
                 "name": fault.name(), "on": true, "since": rfc3339(armed.since), "until": armed.until.map(rfc3339),
                 "setting": armed.setting,
             }),
@@ -285,8 +312,9 @@ mod tests {
         assert_eq!([(); 3].map(|()| faults.strikes(Busy, None, &clock)), [true, true, false]);
         faults.switch_on(Quota, Setting { seconds: Some(60), ..Setting::default() }, &clock);
         assert!(faults.strikes(Quota, None, &clock));
+        assert!(faults.is_on(Busy, &clock), "what it silenced stays silent");
         clock.advance(60_000);
-        assert!(!faults.strikes(Quota, None, &clock));
+        assert!(!faults.is_on(Quota, &clock) && !faults.strikes(Quota, None, &clock));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod personality;
 mod receive;
 mod round_trip;
 mod session;
+mod silence;
 mod smtp;
 #[cfg(test)]
 mod tests;

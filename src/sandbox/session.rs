@@ -11,6 +11,7 @@ use super::{
     personality::{self, Texts},
     random_text,
     receive::Dots,
+    silence::Held,
     transaction::{Fate, Transaction},
     usage::Counted,
 };
@@ -45,6 +46,8 @@ pub(super) enum Turn {
     Again,
     /// Nothing to do before more arrives.
     Wait,
+    /// Send what was said, then nothing while [`Session::is_silent`].
+    Silent,
     /// Send what was said, then TLS.
     Starttls,
     /// Send what was said, then close.
@@ -79,6 +82,8 @@ pub(super) struct Session {
     pub(super) helo: Option<String>,
     pub(super) dialogue: Dialogue,
     pub(super) transaction: Option<Transaction>,
+    /// What a fault keeps unanswered.
+    pub(super) held: Option<Held>,
     errors: u32,
 }
 
@@ -93,6 +98,7 @@ impl Session {
             helo: None,
             dialogue: Dialogue::Command,
             transaction: None,
+            held: None,
             errors: 0,
         }
     }
@@ -149,7 +155,8 @@ impl Session {
     pub(super) fn step(&mut self, buf: &mut BytesMut, out: &mut Vec<u8>) -> Turn {
         match &mut self.dialogue {
             Dialogue::Command => match take_line(buf) {
-                Line::Whole(line) => self.command(&line, out),
+                Line::Whole(line) if self.silences(&line) => Turn::Silent,
+                Line::Whole(line) => self.obey(&line, out),
                 Line::Partial => Turn::Wait,
                 Line::TooLong => self.too_long(out),
             },
@@ -173,7 +180,7 @@ impl Session {
         Turn::Close
     }
 
-    fn command(&mut self, line: &[u8], out: &mut Vec<u8>) -> Turn {
+    pub(super) fn obey(&mut self, line: &[u8], out: &mut Vec<u8>) -> Turn {
         let (verb, rest) = match memchr(b' ', line) {
             Some(at) => (&line[..at], line[at + 1..].trim_ascii()),
             None => (line, &b""[..]),

@@ -6,6 +6,7 @@ use super::{
     random_text,
     receive::Dots,
     session::{Dialogue, Session, Turn, Way},
+    silence::Held,
     usage::Over,
 };
 use bytes::{Buf, BytesMut};
@@ -195,11 +196,15 @@ impl Session {
             return Turn::Again;
         }
         // Decided before the message can be seen, so that a test that sees it may switch the fault off.
-        let lost = self.strikes(Fault::FinalReplyLost);
+        let (lost, silent) = (self.strikes(Fault::FinalReplyLost), self.strikes(Fault::SilentAtEnd));
         let received = self.shared.mailroom.take(draft, envelope, self.shared.clock.now());
         if lost {
             self.shared.mailroom.lose_reply(&received.message_id);
             return Turn::Drop;
+        }
+        if silent {
+            self.held = Some(Held::Message { id: received.message_id });
+            return Turn::Silent;
         }
         self.say(out, self.texts().accepted, &[]);
         Turn::Again
