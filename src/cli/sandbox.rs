@@ -83,6 +83,9 @@ enum SandboxCommand {
         /// Seconds that the fault token-server-throttled tells to wait
         #[arg(long, value_name = "SECONDS")]
         retry_after: Option<u64>,
+        /// Most recipients of one message, for the fault too-many-recipients
+        #[arg(long)]
+        count: Option<u64>,
     },
 }
 
@@ -262,7 +265,7 @@ async fn show(json: bool, provider: &mut Provider) {
 }
 
 async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
-    let SandboxCommand::Fault { name, switch, times, seconds, mailbox, milliseconds, retry_after } = command;
+    let SandboxCommand::Fault { name, switch, times, seconds, mailbox, milliseconds, retry_after, count } = command;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let client =
         reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().context("cannot make a request")?;
@@ -270,7 +273,13 @@ async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
     let request = match switch {
         Switch::On => {
             let mut wanted = serde_json::Map::new();
-            let numbers = [("times", times), ("seconds", seconds), ("milliseconds", milliseconds), ("retry_after", retry_after)];
+            let numbers = [
+                ("times", times),
+                ("seconds", seconds),
+                ("milliseconds", milliseconds),
+                ("retry_after", retry_after),
+                ("count", count),
+            ];
             wanted.extend(numbers.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!((*value)?)))));
             wanted.extend(mailbox.as_ref().map(|mailbox| ("mailbox".to_owned(), json!(mailbox))));
             client.put(url).json(&wanted)

@@ -20,6 +20,9 @@ const SLOW: Duration = Duration::from_secs(5);
 /// What `Retry-After` says when nobody said.
 const RETRY_AFTER: u64 = 10;
 
+/// Most recipients of one message when nobody said.
+const RECIPIENTS: u64 = 10;
+
 /// Longest delay taken: beyond it every client has given up.
 const LONGEST: u64 = 3_600_000;
 
@@ -74,13 +77,17 @@ pub enum Fault {
     SilentAtData,
     /// The message is taken and its end not answered before the fault is switched off.
     SilentAtEnd,
+    /// Every recipient that begins with `later` is answered by 450 4.2.1.
+    RcptTemporary,
+    /// Recipients beyond `count` in one message are answered by 452 4.5.3.
+    TooManyRecipients,
 }
 
 use Fault::*;
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         ExpiredToken,
         InvalidGrant,
         TokenServerDown,
@@ -105,6 +112,8 @@ impl Fault {
         SilentAtMail,
         SilentAtData,
         SilentAtEnd,
+        RcptTemporary,
+        TooManyRecipients,
     ];
 
     /// Its name on the command line and in URLs.
@@ -134,6 +143,8 @@ impl Fault {
             SilentAtMail => "silent-at-mail",
             SilentAtData => "silent-at-data",
             SilentAtEnd => "silent-at-end",
+            RcptTemporary => "rcpt-temporary",
+            TooManyRecipients => "too-many-recipients",
         }
     }
 
@@ -166,6 +177,9 @@ pub struct Setting {
     /// The seconds that a throttled client is told to wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// The most recipients of one message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 /// A fault that is on.
@@ -227,6 +241,11 @@ impl Faults {
     /// As [`Faults::strikes`], for something that exists since `issued`: strikes only what is older than the fault.
     pub(super) fn strikes_older(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, issued: SystemTime) -> bool {
         self.strike(fault, mailbox, clock, |armed| issued <= armed.since).is_some()
+    }
+
+    /// As [`Faults::strikes`], for one more recipient than `taken`.
+    pub(super) fn strikes_beyond(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, taken: usize) -> bool {
+        self.strike(fault, mailbox, clock, |armed| taken as u64 >= armed.setting.count.unwrap_or(RECIPIENTS)).is_some()
     }
 
     /// The delay, if the fault strikes now.

@@ -82,10 +82,18 @@ impl Session {
             return self.error(out, texts.bad_sequence, &[]);
         };
         transaction.recipients_asked += 1;
-        let (first, full) = (transaction.recipients_asked == 1, transaction.envelope.to.len() >= most);
-        let marked = to.get(..7).is_some_and(|head| head.eq_ignore_ascii_case("refused"));
-        if (first || marked) && self.strikes(Fault::RecipientRefused) {
+        let (first, taken) = (transaction.recipients_asked == 1, transaction.envelope.to.len());
+        let full = taken >= most;
+        if (first || begins(&to, "refused")) && self.strikes(Fault::RecipientRefused) {
             self.say(out, texts.recipient_refused, &[("recipient", &to)]);
+            return Turn::Again;
+        }
+        if begins(&to, "later") && self.strikes(Fault::RcptTemporary) {
+            self.say(out, texts.recipient_deferred, &[("recipient", &to)]);
+            return Turn::Again;
+        }
+        if self.shared.faults.strikes_beyond(Fault::TooManyRecipients, self.user(), &self.shared.clock, taken) {
+            self.say(out, texts.too_many_recipients, &[]);
             return Turn::Again;
         }
         if full {
@@ -236,6 +244,10 @@ impl Session {
             _ => None,
         }
     }
+}
+
+fn begins(address: &str, word: &str) -> bool {
+    address.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
 }
 
 fn transaction_is_huge(transaction: Option<&Transaction>) -> bool {
