@@ -17,7 +17,10 @@ use super::{
 };
 use bytes::BytesMut;
 use memchr::memchr;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 /// Longest command line; AUTH responses are the longest (RFC 4954 §4).
 const LONGEST_LINE: usize = 12_288;
@@ -155,8 +158,7 @@ impl Session {
     pub(super) fn step(&mut self, buf: &mut BytesMut, out: &mut Vec<u8>) -> Turn {
         match &mut self.dialogue {
             Dialogue::Command => match take_line(buf) {
-                Line::Whole(line) if self.silences(&line) => Turn::Silent,
-                Line::Whole(line) => self.obey(&line, out),
+                Line::Whole(line) => self.command(&line, out),
                 Line::Partial => Turn::Wait,
                 Line::TooLong => self.too_long(out),
             },
@@ -180,13 +182,21 @@ impl Session {
         Turn::Close
     }
 
+    /// A command as it arrives: one that is silenced and obeyed later comes by here once.
+    fn command(&mut self, line: &[u8], out: &mut Vec<u8>) -> Turn {
+        if verb(line) == b"MAIL" {
+            self.shared.usage.mail_commands.fetch_add(1, Relaxed);
+        }
+        if self.silences(line) {
+            return Turn::Silent;
+        }
+        self.obey(line, out)
+    }
+
     pub(super) fn obey(&mut self, line: &[u8], out: &mut Vec<u8>) -> Turn {
-        let (verb, rest) = match memchr(b' ', line) {
-            Some(at) => (&line[..at], line[at + 1..].trim_ascii()),
-            None => (line, &b""[..]),
-        };
+        let rest = memchr(b' ', line).map_or(&b""[..], |at| line[at + 1..].trim_ascii());
         let rest = String::from_utf8_lossy(rest);
-        match verb.to_ascii_uppercase().as_slice() {
+        match verb(line).as_slice() {
             b"EHLO" => self.hello(&rest, true, out),
             b"HELO" => self.hello(&rest, false, out),
             b"STARTTLS" if self.way == Way::Starttls && !self.secure => {
@@ -208,6 +218,7 @@ impl Session {
                 return Turn::Close;
             }
             _ => {
+                let verb = line.split(|b| *b == b' ').next().unwrap_or_default();
                 let command = String::from_utf8_lossy(&verb[..verb.len().min(40)]);
                 return self.error(out, self.texts().unknown_command, &[("command", &command)]);
             }
@@ -270,6 +281,11 @@ impl Session {
     pub(super) fn has_greeted(&self) -> bool {
         self.helo.is_some()
     }
+}
+
+/// The first word of a command, in capitals.
+pub(super) fn verb(line: &[u8]) -> Vec<u8> {
+    line[..memchr(b' ', line).unwrap_or(line.len())].to_ascii_uppercase()
 }
 
 enum Line {

@@ -3,7 +3,7 @@
 
 use super::{
     faults::Fault,
-    session::{Session, Turn},
+    session::{Session, Turn, verb},
 };
 
 /// What waits for its reply.
@@ -17,12 +17,10 @@ pub(super) enum Held {
 impl Session {
     /// Whether a fault silences this command. BDAT is silenced before its octets are read, as DATA is.
     pub(super) fn silences(&mut self, line: &[u8]) -> bool {
-        let verb = line.split(|b| *b == b' ').next().unwrap_or_default();
-        let is = |name: &str| verb.eq_ignore_ascii_case(name.as_bytes());
-        let fault = match () {
-            () if is("MAIL") => Fault::SilentAtMail,
-            () if is("DATA") || is("BDAT") => Fault::SilentAtData,
-            () => return false,
+        let fault = match verb(line).as_slice() {
+            b"MAIL" => Fault::SilentAtMail,
+            b"DATA" | b"BDAT" => Fault::SilentAtData,
+            _ => return false,
         };
         let silent = self.strikes(fault);
         if silent {
