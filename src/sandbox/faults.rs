@@ -317,8 +317,10 @@ mod tests {
     fn every_fault_has_a_name_and_a_bit_of_its_own() {
         let bits = Fault::ALL.iter().fold(0, |bits, fault| bits | fault.bit());
         assert_eq!(bits.count_ones() as usize, Fault::ALL.len());
+        let reference = include_str!("../../docs/reference.md");
         for fault in Fault::ALL {
             assert_eq!(Fault::named(fault.name()), Some(fault));
+            assert!(reference.contains(&format!("`{}`", fault.name())), "the reference does not know {}", fault.name());
         }
         assert_eq!(Fault::named("flood"), None);
     }
