@@ -3,7 +3,7 @@
 mod support;
 
 use std::{net::TcpListener, process::Command};
-use support::{Program, SOON, Sandbox, outlink, run};
+use support::{Program, SOON, Sandbox, http, outlink, run, story::App};
 
 /// The command that begins with `first` in what was printed, with its continuation lines.
 fn printed_command(output: &str, first: &str) -> String {
@@ -128,4 +128,36 @@ fn a_mailbox_over_its_rate_hears_451_and_nothing_is_lost_or_doubled() {
     let (_, stats) = support::http(sandbox.http, "GET", "/stats", "");
     let stats: serde_json::Value = serde_json::from_slice(&stats).expect("statistics");
     assert_eq!(stats["messages"], taken, "{stats}");
+}
+
+#[test]
+fn a_link_by_consent_sends_through_every_personality() {
+    for personality in ["google", "microsoft", "custom"] {
+        let mut sandbox = Sandbox::start(&["--provider", personality, "--grant", "authorization-code"]);
+        let said = App::login(sandbox.smtp, &sandbox.user, &sandbox.password).send();
+        assert!(said.starts_with("250 "), "{personality}: {said}");
+        sandbox.received(SOON);
+    }
+    let mut command = outlink();
+    command.args(["sandbox", "--provider", "google", "--grant", "client-credentials"]);
+    let output = run(command, b"", SOON);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(64) && said.contains("google has no grant client-credentials"), "{said}");
+}
+
+#[test]
+fn every_setting_of_a_fault_has_an_option() {
+    let sandbox = Sandbox::start(&[]);
+    let options = ["--times", "--seconds", "--mailbox", "--milliseconds", "--retry-after", "--count"];
+    let words: Vec<&str> =
+        ["token-server-slow", "on"].into_iter().chain(options.iter().flat_map(|option| [*option, "7"])).collect();
+    assert_eq!(fault(&sandbox, &words), (Some(0), String::new()));
+    let faults: serde_json::Value = serde_json::from_slice(&http(sandbox.http, "GET", "/faults", "").1).expect("a list");
+    let on = faults.as_array().into_iter().flatten().find(|fault| fault["on"] == true).expect("it is on");
+    let setting = on["setting"].as_object().expect("its setting");
+    for option in options {
+        let value = &setting[&option[2..].replace('-', "_")];
+        assert!(*value == 7 || *value == "7", "{option}: {on}");
+    }
+    assert_eq!(setting.len(), options.len(), "{on}");
 }

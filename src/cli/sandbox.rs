@@ -5,8 +5,8 @@ use crate::{
     config::{self, Log, LogFormat},
     daemon::{self, Daemon, StartError},
     mail::Name,
-    provider::Grant,
-    sandbox::{Options, Provider, Received},
+    provider,
+    sandbox::{self, Options, Provider, Received},
 };
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     /// Simulated round trip to the provider, such as 20ms
     #[arg(long, value_name = "TIME", value_parser = round_trip, default_value = "0ms")]
     round_trip: Duration,
+    /// How the relay's link is authorised; by default as `authorization-code` at Google, `client-credentials` elsewhere
+    #[arg(long, value_enum)]
+    grant: Option<Grant>,
     /// Run the provider alone; the relay is an `outlink run` beside it
     #[arg(long, requires = "write_config")]
     provider_only: bool,
@@ -74,9 +77,15 @@ enum SandboxCommand {
         /// Only for this mailbox
         #[arg(long)]
         mailbox: Option<String>,
-        /// Round trip in milliseconds, for the fault round-trip
+        /// Round trip or delay in milliseconds, for the faults round-trip, slow-replies and token-server-slow
         #[arg(long)]
         milliseconds: Option<u64>,
+        /// Seconds that the fault token-server-throttled tells to wait
+        #[arg(long, value_name = "SECONDS")]
+        retry_after: Option<u64>,
+        /// Most recipients of one message, for the fault too-many-recipients
+        #[arg(long)]
+        count: Option<u64>,
     },
 }
 
@@ -93,12 +102,28 @@ enum Personality {
     Custom,
 }
 
-impl From<Personality> for crate::provider::Provider {
+impl From<Personality> for provider::Provider {
     fn from(personality: Personality) -> Self {
         match personality {
             Personality::Google => Self::Google,
             Personality::Microsoft => Self::Microsoft,
             Personality::Custom => Self::Custom,
+        }
+    }
+}
+
+/// The grants that the sandbox plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Grant {
+    AuthorizationCode,
+    ClientCredentials,
+}
+
+impl From<Grant> for provider::Grant {
+    fn from(grant: Grant) -> Self {
+        match grant {
+            Grant::AuthorizationCode => Self::AuthorizationCode,
+            Grant::ClientCredentials => Self::ClientCredentials,
         }
     }
 }
@@ -125,9 +150,13 @@ async fn simulate(arguments: &Arguments) -> Outcome {
         limits: arguments.limits,
         accept_password: arguments.accept_password,
         round_trip: arguments.round_trip,
+        grant: arguments.grant.map(provider::Grant::from),
         ..Options::default()
     };
-    let mut provider = Provider::start(options).await.map_err(|error| Failed(Exit::Unavailable, error.to_string()))?;
+    let mut provider = Provider::start(options).await.map_err(|error| {
+        let exit = if matches!(error, sandbox::Error::Grant { .. }) { Exit::Usage } else { Exit::Unavailable };
+        Failed(exit, error.to_string())
+    })?;
     let outcome = match &arguments.write_config {
         Some(directory) => alone(arguments, &mut provider, directory).await,
         None => with_relay(arguments, &mut provider).await,
@@ -181,7 +210,7 @@ async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
         let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failed(Exit::Configuration, format!("the sandbox's own configuration is faulty, please report it:\n{}", said.join("\n")))
     })?;
-    let imports = settings.links.values().any(|link| link.grant == Grant::AuthorizationCode);
+    let imports = settings.links.values().any(|link| link.grant == provider::Grant::AuthorizationCode);
     let daemon = daemon::start(file, settings).await.map_err(|error| match error {
         StartError::Taken { address, .. } => Failed(
             Exit::Unavailable,
@@ -236,7 +265,7 @@ async fn show(json: bool, provider: &mut Provider) {
 }
 
 async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
-    let SandboxCommand::Fault { name, switch, times, seconds, mailbox, milliseconds } = command;
+    let SandboxCommand::Fault { name, switch, times, seconds, mailbox, milliseconds, retry_after, count } = command;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let client =
         reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().context("cannot make a request")?;
@@ -244,7 +273,13 @@ async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
     let request = match switch {
         Switch::On => {
             let mut wanted = serde_json::Map::new();
-            let numbers = [("times", times), ("seconds", seconds), ("milliseconds", milliseconds)];
+            let numbers = [
+                ("times", times),
+                ("seconds", seconds),
+                ("milliseconds", milliseconds),
+                ("retry_after", retry_after),
+                ("count", count),
+            ];
             wanted.extend(numbers.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!((*value)?)))));
             wanted.extend(mailbox.as_ref().map(|mailbox| ("mailbox".to_owned(), json!(mailbox))));
             client.put(url).json(&wanted)

@@ -39,14 +39,15 @@ pub(super) enum Mechanism {
 impl Session {
     pub(super) fn auth(&mut self, rest: &str, length: usize, out: &mut Vec<u8>) -> Turn {
         let texts = self.texts();
+        self.shared.usage.login_attempts.fetch_add(1, Relaxed);
         if self.login.is_some() {
-            return self.error(out, texts.auth_twice, &[]);
+            return self.fail(out, texts.auth_twice);
         }
         if self.way == Way::Starttls && !self.secure {
-            return self.error(out, texts.tls_required, &[]);
+            return self.fail(out, texts.tls_required);
         }
         if self.is_in_transaction() || !self.has_greeted() {
-            return self.error(out, texts.bad_sequence, &[]);
+            return self.fail(out, texts.bad_sequence);
         }
         let (mechanism, initial) = match rest.split_once(' ') {
             Some((mechanism, initial)) => (mechanism, Some(initial.trim())),
@@ -54,7 +55,7 @@ impl Session {
         };
         let mechanism = mechanism.to_ascii_uppercase();
         if initial.is_some() && length > self.shared.personality.longest_inline_auth {
-            return self.error(out, texts.auth_too_long, &[]);
+            return self.fail(out, texts.auth_too_long);
         }
         let offered = self.shared.personality.mechanisms.split(' ').any(|m| m == mechanism);
         let pending = match mechanism.as_str() {
@@ -62,7 +63,7 @@ impl Session {
             "OAUTHBEARER" if self.way != Way::Plain && offered => Pending::Token(Mechanism::Oauthbearer),
             "PLAIN" if offered || self.shared.options.accept_password => Pending::Plain,
             "LOGIN" if offered || self.shared.options.accept_password => Pending::LoginUser,
-            _ => return self.error(out, texts.mechanism_unknown, &[]),
+            _ => return self.fail(out, texts.mechanism_unknown),
         };
         match initial {
             Some(initial) => self.auth_continues(pending, initial.as_bytes(), out),
@@ -77,10 +78,11 @@ impl Session {
     pub(super) fn auth_continues(&mut self, pending: Pending, line: &[u8], out: &mut Vec<u8>) -> Turn {
         let texts = self.texts();
         if matches!(pending, Pending::Refused) {
-            return self.fail(out, texts.token_refused);
+            // Counted with the 334 before: a client may hang up instead of asking for this reply.
+            return self.error(out, texts.token_refused, &[]);
         }
         if line == b"*" {
-            return self.error(out, texts.auth_cancelled, &[]);
+            return self.fail(out, texts.auth_cancelled);
         }
         let decoded = if line == b"=" { Some(Vec::new()) } else { STANDARD.decode(line).ok() };
         let Some(text) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) else {
@@ -102,6 +104,7 @@ impl Session {
         }
     }
 
+    /// An attempt that came to nothing.
     fn fail(&mut self, out: &mut Vec<u8>, text: &str) -> Turn {
         self.shared.usage.login_failures.fetch_add(1, Relaxed);
         self.error(out, text, &[])
@@ -130,6 +133,7 @@ impl Session {
                 let scope = super::scope_of_smtp(shared.options.provider);
                 let challenge = format!("{{\"status\":\"{status}\",\"schemes\":\"bearer mac\",\"scope\":\"{scope}\"}}\n");
                 self.say(out, &format!("334 {}", STANDARD.encode(challenge)), &[]);
+                shared.usage.login_failures.fetch_add(1, Relaxed);
                 self.await_auth(Pending::Refused)
             }
             Err(_) => self.fail(out, texts.token_refused),

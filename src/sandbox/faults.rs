@@ -1,6 +1,7 @@
 //! What can be made to go wrong while the sandbox runs.
 //!
-//! A fault is on until it is switched off, has struck `times` times, or `seconds` of the sandbox's clock have passed.
+//! A fault is on until it is switched off, has struck `times` times, or `seconds` of the sandbox's clock have passed. What a fault
+//! silenced stays so until it is switched off or its `seconds` have passed, also when its times are spent.
 
 use super::clock::{Clock, rfc3339};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,12 @@ use std::{
 /// How long a slow answer takes when nobody said.
 const SLOW: Duration = Duration::from_secs(5);
 
+/// What `Retry-After` says when nobody said.
+const RETRY_AFTER: u64 = 10;
+
+/// Most recipients of one message when nobody said.
+const RECIPIENTS: u64 = 10;
+
 /// Longest delay taken: beyond it every client has given up.
 const LONGEST: u64 = 3_600_000;
 
@@ -30,7 +37,7 @@ pub enum Fault {
     TokenServerDown,
     /// The token endpoint answers after `milliseconds`.
     TokenServerSlow,
-    /// The token endpoint answers 429 with Retry-After.
+    /// The token endpoint answers 429 with a Retry-After of `retry_after` seconds.
     TokenServerThrottled,
     /// AUTH is answered by 535 whatever the token.
     Auth535,
@@ -60,13 +67,27 @@ pub enum Fault {
     BdatRefused,
     /// Every reply leaves one round trip of `milliseconds` after its command arrived, many at once on their way.
     RoundTrip,
+    /// Every refresh token works once, whoever the provider is; the second use of one ends its whole grant.
+    OneTimeRefreshTokens,
+    /// The token endpoint answers that the client secret has expired.
+    ClientSecretExpired,
+    /// MAIL is read and not answered before the fault is switched off.
+    SilentAtMail,
+    /// DATA, or each BDAT, is read and not answered before the fault is switched off.
+    SilentAtData,
+    /// The message is taken and its end not answered before the fault is switched off.
+    SilentAtEnd,
+    /// Every recipient that begins with `later` is answered by 450 4.2.1.
+    RcptTemporary,
+    /// Recipients beyond `count` in one message are answered by 452 4.5.3.
+    TooManyRecipients,
 }
 
 use Fault::*;
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 26] = [
         ExpiredToken,
         InvalidGrant,
         TokenServerDown,
@@ -86,6 +107,13 @@ impl Fault {
         SlowReplies,
         BdatRefused,
         RoundTrip,
+        OneTimeRefreshTokens,
+        ClientSecretExpired,
+        SilentAtMail,
+        SilentAtData,
+        SilentAtEnd,
+        RcptTemporary,
+        TooManyRecipients,
     ];
 
     /// Its name on the command line and in URLs.
@@ -110,6 +138,13 @@ impl Fault {
             SlowReplies => "slow-replies",
             BdatRefused => "bdat-refused",
             RoundTrip => "round-trip",
+            OneTimeRefreshTokens => "one-time-refresh-tokens",
+            ClientSecretExpired => "client-secret-expired",
+            SilentAtMail => "silent-at-mail",
+            SilentAtData => "silent-at-data",
+            SilentAtEnd => "silent-at-end",
+            RcptTemporary => "rcpt-temporary",
+            TooManyRecipients => "too-many-recipients",
         }
     }
 
@@ -139,6 +174,12 @@ pub struct Setting {
     /// The delay of the slow ones and of the round trip.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<u64>,
+    /// The seconds that a throttled client is told to wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+    /// The most recipients of one message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 /// A fault that is on.
@@ -146,6 +187,12 @@ struct Armed {
     setting: Setting,
     since: SystemTime,
     until: Option<SystemTime>,
+}
+
+impl Armed {
+    fn is_over(&self, clock: &Clock) -> bool {
+        self.until.is_some_and(|until| clock.now() >= until)
+    }
 }
 
 /// All faults. The bits say which may be on, so that the common case, none, takes no lock.
@@ -196,20 +243,39 @@ impl Faults {
         self.strike(fault, mailbox, clock, |armed| issued <= armed.since).is_some()
     }
 
-    /// The delay, if the fault strikes now.
-    pub(super) fn delay(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock) -> Option<Duration> {
-        self.strike(fault, mailbox, clock, |_| true)
+    /// As [`Faults::strikes`], for one more recipient than `taken`.
+    pub(super) fn strikes_beyond(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, taken: usize) -> bool {
+        self.strike(fault, mailbox, clock, |armed| taken as u64 >= armed.setting.count.unwrap_or(RECIPIENTS)).is_some()
     }
 
-    fn strike(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, fits: impl Fn(&Armed) -> bool) -> Option<Duration> {
+    /// The delay, if the fault strikes now.
+    pub(super) fn delay(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock) -> Option<Duration> {
+        let struck = self.strike(fault, mailbox, clock, |_| true)?;
+        Some(struck.milliseconds.map_or(SLOW, |ms| Duration::from_millis(ms.min(LONGEST))))
+    }
+
+    /// The seconds for `Retry-After`, if the fault strikes now.
+    pub(super) fn retry_after(&self, fault: Fault, clock: &Clock) -> Option<u64> {
+        self.strike(fault, None, clock, |_| true).map(|struck| struck.retry_after.unwrap_or(RETRY_AFTER))
+    }
+
+    /// Whether it was switched on and not off, even if it has struck for the last time.
+    pub(super) fn is_on(&self, fault: Fault, clock: &Clock) -> bool {
+        self.lock().get(&fault).is_some_and(|armed| !armed.is_over(clock))
+    }
+
+    fn strike(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, fits: impl Fn(&Armed) -> bool) -> Option<Setting> {
         if self.bits.load(Ordering::Acquire) & fault.bit() == 0 {
             return None;
         }
         let mut all = self.lock();
         let armed = all.get_mut(&fault)?;
-        if armed.until.is_some_and(|until| clock.now() >= until) || armed.setting.times == Some(0) {
-            all.remove(&fault);
+        let over = armed.is_over(clock);
+        if over || armed.setting.times == Some(0) {
             self.bits.fetch_and(!fault.bit(), Ordering::Release);
+            if over {
+                all.remove(&fault);
+            }
             return None;
         }
         let named = |only: &String| mailbox.is_some_and(|m| m.eq_ignore_ascii_case(only));
@@ -219,17 +285,17 @@ impl Faults {
         if let Some(times) = &mut armed.setting.times {
             *times -= 1;
         }
-        Some(armed.setting.milliseconds.map_or(SLOW, |ms| Duration::from_millis(ms.min(LONGEST))))
+        Some(armed.setting.clone())
     }
 
     /// Every fault with its state, for `GET /faults`.
     pub(super) fn list(&self, clock: &Clock) -> Vec<serde_json::Value> {
-        let (now, all, trip) = (clock.now(), self.lock(), self.round_trip());
+        let (all, trip) = (self.lock(), self.round_trip());
         let row = |fault: Fault| match all.get(&fault) {
             _ if fault == RoundTrip => {
                 serde_json::json!({ "name": fault.name(), "on": !trip.is_zero(), "milliseconds": trip.as_secs_f64() * 1000.0 })
             }
-            Some(armed) if armed.setting.times != Some(0) && armed.until.is_none_or(|until| now < until) => serde_json::json!({
+            Some(armed) if armed.setting.times != Some(0) && !armed.is_over(clock) => serde_json::json!({
                 "name": fault.name(), "on": true, "since": rfc3339(armed.since), "until": armed.until.map(rfc3339),
                 "setting": armed.setting,
             }),
@@ -251,8 +317,10 @@ mod tests {
     fn every_fault_has_a_name_and_a_bit_of_its_own() {
         let bits = Fault::ALL.iter().fold(0, |bits, fault| bits | fault.bit());
         assert_eq!(bits.count_ones() as usize, Fault::ALL.len());
+        let reference = include_str!("../../docs/reference.md");
         for fault in Fault::ALL {
             assert_eq!(Fault::named(fault.name()), Some(fault));
+            assert!(reference.contains(&format!("`{}`", fault.name())), "the reference does not know {}", fault.name());
         }
         assert_eq!(Fault::named("flood"), None);
     }
@@ -265,8 +333,9 @@ mod tests {
         assert_eq!([(); 3].map(|()| faults.strikes(Busy, None, &clock)), [true, true, false]);
         faults.switch_on(Quota, Setting { seconds: Some(60), ..Setting::default() }, &clock);
         assert!(faults.strikes(Quota, None, &clock));
+        assert!(faults.is_on(Busy, &clock), "what it silenced stays silent");
         clock.advance(60_000);
-        assert!(!faults.strikes(Quota, None, &clock));
+        assert!(!faults.is_on(Quota, &clock) && !faults.strikes(Quota, None, &clock));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/ca.pem", get(async |State(shared): State<Arc<Shared>>| shared.ca_pem.clone()))
         .route("/received", get(list).delete(clear))
         .route("/received/{number}", get(message))
+        .route("/message-ids", get(message_ids))
         .route("/faults", get(faults))
         .route("/faults/{name}", put(switch_on).delete(switch_off))
         .route("/clock", get(clock).put(set_clock))
@@ -58,6 +59,16 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
 async fn clear(State(shared): State<Arc<Shared>>) -> StatusCode {
     shared.mailroom.clear();
     StatusCode::NO_CONTENT
+}
+
+/// Every Message-ID with how often it came; with `?lost=true` only those whose final reply a fault cut off.
+async fn message_ids(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
+    let lost = match query.as_deref() {
+        None | Some("" | "lost=false") => false,
+        Some("lost=true") => true,
+        Some(_) => return fault(StatusCode::BAD_REQUEST, "the one thing to ask for is lost=true"),
+    };
+    ([(header::CONTENT_TYPE, "application/json")], shared.mailroom.message_ids(lost)).into_response()
 }
 
 /// The bytes, with the envelope in `X-Envelope-…`; or with `?envelope` everything but the bytes, as JSON.
@@ -157,6 +168,7 @@ pub(super) fn report(shared: &Shared) -> Value {
     let mut report = shared.usage.report(&shared.clock);
     shared.mailroom.report(&mut report);
     report["tokens_given"] = shared.tokens.given().into();
+    report["refresh_token_reuses"] = shared.tokens.reuses().into();
     report["limits_enforced"] = shared.options.limits.into();
     report
 }

@@ -1,17 +1,16 @@
-//! What was received: the last messages, byte for byte, within a bound of number and octets; the rest is counted.
+//! What was received: the last messages, byte for byte, within a bound of number and octets; the rest is counted, by Message-ID.
 //!
 //! The bound holds for messages still arriving too. One that does not fit is no longer kept but counted and hashed, so that
 //! twenty messages of 35 MB at once stay within it and can still be compared.
 
-use super::clock::rfc3339;
+use super::{clock::rfc3339, ids::MessageIds};
 use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
 use bytes::Bytes;
 use memchr::{memchr_iter, memmem};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
-    collections::{HashSet, VecDeque},
-    hash::{BuildHasher as _, RandomState},
+    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -25,9 +24,6 @@ const STEP: usize = 64 << 10;
 
 /// Where From, Subject and Message-ID are looked for.
 const HEADER: usize = 64 << 10;
-
-/// Message-IDs remembered to find duplicates.
-const MESSAGE_IDS: usize = 200_000;
 
 /// Events waiting for their reader.
 pub(super) const EVENTS: usize = 1024;
@@ -95,8 +91,11 @@ struct State {
     /// Octets kept or promised to arriving messages.
     held: usize,
     number: u64,
-    seen: HashSet<u64>,
-    seen_order: VecDeque<u64>,
+    ids: MessageIds,
+    /// Messages whose final reply was lost.
+    unanswered: u64,
+    unanswered_ids: MessageIds,
+    /// Events since the last one that was read.
     lost: u64,
 }
 
@@ -106,7 +105,6 @@ pub(super) struct Mailroom {
     most_bytes: usize,
     state: Mutex<State>,
     events: mpsc::Sender<Received>,
-    hash: RandomState,
     messages: AtomicU64,
     bytes: AtomicU64,
     duplicates: AtomicU64,
@@ -120,7 +118,6 @@ impl Mailroom {
             most_bytes,
             state: Mutex::default(),
             events,
-            hash: RandomState::new(),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
@@ -164,7 +161,9 @@ impl Mailroom {
             lost: 0,
         };
         let mut state = self.lock();
-        self.look_for_duplicate(&mut state, &received.message_id);
+        if state.ids.count(&received.message_id) {
+            self.duplicates.fetch_add(1, Relaxed);
+        }
         state.number += 1;
         received.number = state.number;
         let kept = Kept { received: received.clone(), envelope, body };
@@ -191,21 +190,17 @@ impl Mailroom {
         }
     }
 
-    fn look_for_duplicate(&self, state: &mut State, message_id: &str) {
-        if message_id.is_empty() {
-            return;
-        }
-        let hash = self.hash.hash_one(message_id);
-        if !state.seen.insert(hash) {
-            self.duplicates.fetch_add(1, Relaxed);
-            return;
-        }
-        state.seen_order.push_back(hash);
-        if state.seen_order.len() > MESSAGE_IDS
-            && let Some(oldest) = state.seen_order.pop_front()
-        {
-            state.seen.remove(&oldest);
-        }
+    /// Counts a message that was taken and whose reply a fault kept from the client.
+    pub(super) fn lose_reply(&self, message_id: &str) {
+        let mut state = self.lock();
+        state.unanswered += 1;
+        state.unanswered_ids.count(message_id);
+    }
+
+    /// JSON of every Message-ID received with how often, or of those whose final reply was lost.
+    pub(super) fn message_ids(&self, unanswered: bool) -> Vec<u8> {
+        let state = self.lock();
+        if unanswered { state.unanswered_ids.json() } else { state.ids.json() }
     }
 
     /// Envelopes of all messages kept, oldest first.
@@ -232,24 +227,27 @@ impl Mailroom {
         Some(json!({ "message": received, "envelope": envelope, "sha256": hex(hash.as_ref()), "kept": kept }))
     }
 
-    /// Forgets all messages; numbers go on.
+    /// Forgets all messages and Message-IDs; numbers go on.
     pub(super) fn clear(&self) {
         let mut state = self.lock();
         state.held -= state.kept.iter().map(Kept::weight).sum::<usize>();
         state.kept.clear();
+        state.ids = MessageIds::default();
+        state.unanswered = 0;
+        state.unanswered_ids = MessageIds::default();
     }
 
     /// Adds the room's counters to `report`.
     pub(super) fn report(&self, report: &mut Value) {
-        let (kept, held) = {
-            let state = self.lock();
-            (state.kept.len(), state.held)
-        };
+        let state = self.lock();
         report["messages"] = self.messages.load(Relaxed).into();
         report["bytes"] = self.bytes.load(Relaxed).into();
         report["duplicates"] = self.duplicates.load(Relaxed).into();
-        report["kept_messages"] = kept.into();
-        report["kept_bytes"] = held.into();
+        report["kept_messages"] = state.kept.len().into();
+        report["kept_bytes"] = state.held.into();
+        report["message_ids"] = state.ids.len().into();
+        report["message_ids_missed"] = state.ids.missed().into();
+        report["final_replies_lost"] = state.unanswered.into();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

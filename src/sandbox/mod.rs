@@ -9,12 +9,14 @@ mod certificate;
 mod clock;
 mod faults;
 mod http;
+mod ids;
 mod mailroom;
 mod oauth;
 mod personality;
 mod receive;
 mod round_trip;
 mod session;
+mod silence;
 mod smtp;
 #[cfg(test)]
 mod tests;
@@ -111,6 +113,8 @@ pub struct Options {
     pub round_trip: Duration,
     /// Whether CHUNKING is offered; `None` does as the provider does, which is to offer it.
     pub chunking: Option<bool>,
+    /// By which grant the written configuration's link lives; `None` is a consent for Google, client credentials for the others.
+    pub grant: Option<provider::Grant>,
     /// Most messages kept.
     pub keep_messages: usize,
     /// Most octets kept, messages that are arriving included.
@@ -128,6 +132,7 @@ impl Default for Options {
             plain_port: 0,
             round_trip: Duration::ZERO,
             chunking: None,
+            grant: None,
             keep_messages: 1000,
             keep_bytes: 256 << 20,
         }
@@ -155,6 +160,14 @@ pub enum Error {
         /// What the system said.
         why: io::Error,
     },
+    /// The provider has no such grant, or the sandbox does not play it.
+    #[error("the simulated {provider} has no grant {grant}")]
+    Grant {
+        /// Whom it plays.
+        provider: provider::Provider,
+        /// What was asked for.
+        grant: provider::Grant,
+    },
     /// No certificate could be made.
     #[error("cannot make the sandbox's TLS certificate: {0}")]
     Certificate(String),
@@ -173,6 +186,7 @@ impl Error {
 /// What all connections share.
 struct Shared {
     options: Options,
+    grant: written::Grant,
     personality: &'static Personality,
     clock: Arc<Clock>,
     faults: Arc<Faults>,
@@ -209,6 +223,7 @@ pub struct Provider {
 impl Provider {
     /// Starts it on loopback. When this returns it answers.
     pub async fn start(options: Options) -> Result<Self, Error> {
+        let grant = written::grant(&options)?;
         let (tls, ca_pem) = certificate::make().map_err(|why| Error::Certificate(why.to_string()))?;
         let (smtp_listener, smtp) = listen(options.smtp_port, "--port-smtp").await?;
         let (http_listener, http) = listen(options.http_port, "--port-http").await?;
@@ -223,6 +238,7 @@ impl Provider {
             personality,
             tokens: Tokens::new(options.provider, clock.clone(), faults.clone()),
             options,
+            grant,
             clock,
             faults,
             mailroom,

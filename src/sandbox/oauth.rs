@@ -22,9 +22,6 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-/// What `Retry-After` says while throttled.
-const RETRY_AFTER: &str = "10";
-
 type Form = HashMap<String, String>;
 
 /// Why no token was given.
@@ -34,6 +31,8 @@ enum Refusal {
     UnknownClient(String),
     MissingSecret,
     WrongSecret,
+    /// The fault `client-secret-expired`.
+    SecretExpired,
     Grant(String),
     Scope(String),
     MixedScopes(String),
@@ -54,10 +53,10 @@ pub(super) async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap,
         let page = "<!DOCTYPE html><html><title>Error 503 (Service Unavailable)</title><p>Try again later.</html>";
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response();
     }
-    if shared.faults.strikes(Fault::TokenServerThrottled, None, clock) {
+    if let Some(seconds) = shared.faults.retry_after(Fault::TokenServerThrottled, clock) {
         shared.usage.token_refusals.fetch_add(1, Relaxed);
         let body = json!({ "error": "temporarily_unavailable", "error_description": "Too many requests, try again later." });
-        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, RETRY_AFTER)], axum::Json(body)).into_response();
+        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds.to_string())], axum::Json(body)).into_response();
     }
     let mut form: Form = url::form_urlencoded::parse(&body).into_owned().collect();
     basic_credentials(&headers, &mut form);
@@ -89,9 +88,12 @@ fn check_client(shared: &Shared, form: &Form) -> Result<(), Refusal> {
         return Err(Refusal::UnknownClient(id.clone()));
     }
     let secret = form.get("client_secret").ok_or(Refusal::MissingSecret)?;
-    match Secret::new(secret.clone()) == shared.client_secret {
-        true => Ok(()),
-        false => Err(Refusal::WrongSecret),
+    if Secret::new(secret.clone()) != shared.client_secret {
+        return Err(Refusal::WrongSecret);
+    }
+    match shared.faults.strikes(Fault::ClientSecretExpired, None, &shared.clock) {
+        true => Err(Refusal::SecretExpired),
+        false => Ok(()),
     }
 }
 
@@ -184,10 +186,13 @@ fn google(refusal: &Refusal) -> (StatusCode, Value) {
         Refusal::Missing(name) => plain(bad, "invalid_request", &format!("Missing required parameter: {name}")),
         Refusal::UnknownClient(_) => plain(StatusCode::UNAUTHORIZED, "invalid_client", "The OAuth client was not found."),
         Refusal::MissingSecret => plain(bad, "invalid_request", "client_secret is missing."),
-        Refusal::WrongSecret => plain(StatusCode::UNAUTHORIZED, "invalid_client", "Unauthorized"),
+        // Google's secrets do not expire but can be deleted, which it answers as a wrong one.
+        Refusal::WrongSecret | Refusal::SecretExpired => plain(StatusCode::UNAUTHORIZED, "invalid_client", "Unauthorized"),
         Refusal::Grant(grant) => plain(bad, "unsupported_grant_type", &format!("Invalid grant_type: {grant}")),
         Refusal::Scope(_) | Refusal::MixedScopes(_) => plain(bad, "invalid_scope", "Some requested scopes were invalid."),
         Refusal::Dead(Dead::Unknown) => plain(bad, "invalid_grant", "Bad Request"),
+        // Google has no one-time refresh tokens: by fault only.
+        Refusal::Dead(Dead::Reused) => plain(bad, "invalid_grant", "Token has been expired or revoked: it was used twice."),
         Refusal::Dead(_) | Refusal::Revoked => plain(bad, "invalid_grant", "Token has been expired or revoked."),
     }
 }
@@ -199,17 +204,33 @@ fn custom(refusal: &Refusal) -> (StatusCode, Value) {
         Refusal::UnknownClient(_) | Refusal::MissingSecret | Refusal::WrongSecret => {
             plain(StatusCode::UNAUTHORIZED, "invalid_client", "client id or secret is wrong")
         }
+        Refusal::SecretExpired => plain(StatusCode::UNAUTHORIZED, "invalid_client", "the client secret has expired"),
         Refusal::Grant(_) => plain(bad, "unsupported_grant_type", "this grant type is not offered"),
         Refusal::Scope(_) | Refusal::MixedScopes(_) => plain(bad, "invalid_scope", "this scope is not offered"),
-        Refusal::Dead(Dead::Replaced) => plain(bad, "invalid_grant", "the refresh token was used before"),
+        Refusal::Dead(Dead::Reused) => plain(bad, "invalid_grant", "the refresh token was used twice, its grant is revoked"),
         Refusal::Dead(_) | Refusal::Revoked => plain(bad, "invalid_grant", "the refresh token is not valid"),
     }
 }
 
 fn microsoft(shared: &Shared, refusal: &Refusal) -> (StatusCode, Value) {
+    let (status, error, code, text) = entra(shared.client_id(), refusal);
+    let id = || uuid::Uuid::from_bytes(super::random_bytes()).to_string();
+    let (trace, correlation, at) = (id(), id(), rfc3339(shared.clock.now()));
+    let description = format!("AADSTS{code}: {text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {at}");
+    let mut body = json!({
+        "error": error, "error_description": description, "error_codes": [code], "timestamp": at, "trace_id": trace,
+        "correlation_id": correlation, "error_uri": format!("https://login.microsoftonline.com/error?code={code}"),
+    });
+    if error == "invalid_grant" {
+        body["suberror"] = "bad_token".into();
+    }
+    (status, body)
+}
+
+/// Status, error, AADSTS code and text.
+fn entra(app: &str, refusal: &Refusal) -> (StatusCode, &'static str, u32, String) {
     let (bad, unauthorized) = (StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED);
-    let app = shared.client_id();
-    let (status, error, code, text) = match refusal {
+    match refusal {
         Refusal::Missing(name) => {
             (bad, "invalid_request", 900_144, format!("The request body must contain the following parameter: '{name}'."))
         }
@@ -228,6 +249,14 @@ fn microsoft(shared: &Shared, refusal: &Refusal) -> (StatusCode, Value) {
             );
             (unauthorized, "invalid_client", 7_000_215, text)
         }
+        Refusal::SecretExpired => {
+            let text = format!(
+                "The provided client secret keys for app '{app}' are expired. Visit the Azure portal to create new keys for \
+                 your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: \
+                 https://aka.ms/certCreds."
+            );
+            (unauthorized, "invalid_client", 7_000_222, text)
+        }
         Refusal::Grant(grant) => {
             (bad, "unsupported_grant_type", 70_003, format!("The app requested an unsupported grant type '{}'.", clip(grant)))
         }
@@ -243,23 +272,17 @@ fn microsoft(shared: &Shared, refusal: &Refusal) -> (StatusCode, Value) {
         Refusal::Dead(Dead::Inactive) => {
             (bad, "invalid_grant", 700_082, "The refresh token has expired due to inactivity.".into())
         }
-        Refusal::Dead(_) => (bad, "invalid_grant", 70_000, "Provided grant is invalid or malformed.".into()),
-        Refusal::Revoked => {
+        // Microsoft has no one-time refresh tokens for confidential clients: by fault only.
+        Refusal::Dead(Dead::Reused) => {
+            let text = "Provided grant is invalid or malformed. The refresh token was used twice.";
+            (bad, "invalid_grant", 70_000, text.into())
+        }
+        Refusal::Dead(Dead::Unknown) => (bad, "invalid_grant", 70_000, "Provided grant is invalid or malformed.".into()),
+        Refusal::Dead(Dead::Revoked) | Refusal::Revoked => {
             let text = "The provided grant has expired due to it being revoked, a fresh auth token is needed.";
             (bad, "invalid_grant", 50_173, text.into())
         }
-    };
-    let id = || uuid::Uuid::from_bytes(super::random_bytes()).to_string();
-    let (trace, correlation, at) = (id(), id(), rfc3339(shared.clock.now()));
-    let description = format!("AADSTS{code}: {text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {at}");
-    let mut body = json!({
-        "error": error, "error_description": description, "error_codes": [code], "timestamp": at, "trace_id": trace,
-        "correlation_id": correlation, "error_uri": format!("https://login.microsoftonline.com/error?code={code}"),
-    });
-    if error == "invalid_grant" {
-        body["suberror"] = "bad_token".into();
     }
-    (status, body)
 }
 
 /// At most a hundred characters of what the client sent.

@@ -69,6 +69,7 @@ pub(super) struct Texts {
     pub(super) too_large_after_all: &'static str,
     pub(super) too_many_recipients: &'static str,
     pub(super) recipient_refused: &'static str,
+    pub(super) recipient_deferred: &'static str,
     pub(super) busy: &'static str,
     pub(super) quota: &'static str,
     pub(super) rate: &'static str,
@@ -163,6 +164,9 @@ const GOOGLE: Personality = Personality {
             452 4.5.3  https://support.google.com/mail/answer/22839 {id} - gsmtp",
         recipient_refused: "550-5.1.1 The email account that you tried to reach does not exist. Please try\n\
             550 5.1.1  double-checking the recipient's email address {recipient} {id} - gsmtp",
+        recipient_deferred: "450-4.2.1 The user you are trying to contact is receiving mail at a rate that\n\
+            450-4.2.1 prevents additional messages from being delivered. For more information, please\n\
+            450 4.2.1  visit https://support.google.com/mail/?p=ReceivingRate {id} - gsmtp",
         busy: "421 4.7.0 Try again later, closing connection. {id} - gsmtp",
         quota: "550-5.4.5 Daily user sending limit exceeded. For more information on Gmail\n\
             550 5.4.5  sending limits go to https://support.google.com/a/answer/166852 {id} - gsmtp",
@@ -227,6 +231,7 @@ const MICROSOFT: Personality = Personality {
             {diagnostics}[EndDiagnosticData] [Hostname=sandbox.prod.outlook.com]",
         too_many_recipients: "452 4.5.3 Too many recipients",
         recipient_refused: "550 5.1.1 The recipient {recipient} does not exist [{host}]",
+        recipient_deferred: "450 4.2.1 The recipient {recipient} cannot take messages now, please try later [{host}]",
         busy: "421 4.3.2 Service not available, closing transmission channel",
         quota: "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to \
             a permanent exception with message The message can't be submitted because the sender's submission quota was \
@@ -292,6 +297,7 @@ const CUSTOM: Personality = Personality {
         too_large_after_all: "552 5.3.4 message too large",
         too_many_recipients: "452 4.5.3 too many recipients",
         recipient_refused: "550 5.1.1 no such recipient {recipient}",
+        recipient_deferred: "450 4.2.1 try later for {recipient}",
         busy: "421 4.3.2 busy, try again later",
         quota: "550 5.4.5 daily limit of this mailbox exceeded",
         rate: "451 4.7.1 too many messages, slow down",

@@ -11,12 +11,16 @@ use super::{
     personality::{self, Texts},
     random_text,
     receive::Dots,
+    silence::Held,
     transaction::{Fate, Transaction},
     usage::Counted,
 };
 use bytes::BytesMut;
 use memchr::memchr;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 /// Longest command line; AUTH responses are the longest (RFC 4954 §4).
 const LONGEST_LINE: usize = 12_288;
@@ -45,6 +49,8 @@ pub(super) enum Turn {
     Again,
     /// Nothing to do before more arrives.
     Wait,
+    /// Send what was said, then nothing while [`Session::is_silent`].
+    Silent,
     /// Send what was said, then TLS.
     Starttls,
     /// Send what was said, then close.
@@ -79,6 +85,8 @@ pub(super) struct Session {
     pub(super) helo: Option<String>,
     pub(super) dialogue: Dialogue,
     pub(super) transaction: Option<Transaction>,
+    /// What a fault keeps unanswered.
+    pub(super) held: Option<Held>,
     errors: u32,
 }
 
@@ -93,6 +101,7 @@ impl Session {
             helo: None,
             dialogue: Dialogue::Command,
             transaction: None,
+            held: None,
             errors: 0,
         }
     }
@@ -173,13 +182,21 @@ impl Session {
         Turn::Close
     }
 
+    /// A command as it arrives: one that is silenced and obeyed later comes by here once.
     fn command(&mut self, line: &[u8], out: &mut Vec<u8>) -> Turn {
-        let (verb, rest) = match memchr(b' ', line) {
-            Some(at) => (&line[..at], line[at + 1..].trim_ascii()),
-            None => (line, &b""[..]),
-        };
+        if verb(line) == b"MAIL" {
+            self.shared.usage.mail_commands.fetch_add(1, Relaxed);
+        }
+        if self.silences(line) {
+            return Turn::Silent;
+        }
+        self.obey(line, out)
+    }
+
+    pub(super) fn obey(&mut self, line: &[u8], out: &mut Vec<u8>) -> Turn {
+        let rest = memchr(b' ', line).map_or(&b""[..], |at| line[at + 1..].trim_ascii());
         let rest = String::from_utf8_lossy(rest);
-        match verb.to_ascii_uppercase().as_slice() {
+        match verb(line).as_slice() {
             b"EHLO" => self.hello(&rest, true, out),
             b"HELO" => self.hello(&rest, false, out),
             b"STARTTLS" if self.way == Way::Starttls && !self.secure => {
@@ -201,6 +218,7 @@ impl Session {
                 return Turn::Close;
             }
             _ => {
+                let verb = line.split(|b| *b == b' ').next().unwrap_or_default();
                 let command = String::from_utf8_lossy(&verb[..verb.len().min(40)]);
                 return self.error(out, self.texts().unknown_command, &[("command", &command)]);
             }
@@ -263,6 +281,11 @@ impl Session {
     pub(super) fn has_greeted(&self) -> bool {
         self.helo.is_some()
     }
+}
+
+/// The first word of a command, in capitals.
+pub(super) fn verb(line: &[u8]) -> Vec<u8> {
+    line[..memchr(b' ', line).unwrap_or(line.len())].to_ascii_uppercase()
 }
 
 enum Line {

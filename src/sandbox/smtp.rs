@@ -4,6 +4,7 @@ use super::{
     Shared,
     round_trip::Delayed,
     session::{Session, Turn, Way},
+    usage::OneMore,
 };
 use bytes::BytesMut;
 use std::{
@@ -32,6 +33,12 @@ const STUCK: Duration = Duration::from_secs(60);
 /// Read at once; a TLS record holds as much.
 const READ: usize = 16 << 10;
 
+/// Taken in while silent, so that the client's end is noticed; a client that has sent more waits, and may end unnoticed.
+const WAITING: usize = 1 << 20;
+
+/// How often a silent connection looks whether it may speak.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Replies gathered before they are sent in the middle of a group.
 const GATHERED: usize = 16 << 10;
 
@@ -53,11 +60,9 @@ pub(super) async fn serve(
                     let (acceptor, shared) = (acceptor.clone(), shared.clone());
                     connections.spawn(async move {
                         shared.usage.connections.fetch_add(1, Relaxed);
-                        shared.usage.open.fetch_add(1, Relaxed);
+                        let _open = OneMore::of(&shared.usage.open);
                         // A connection that breaks is the client's business; the stories are told by what was received.
-                        let open = Open(shared.clone());
-                        let _ = converse(stream, way, acceptor, shared).await;
-                        drop(open);
+                        let _ = converse(stream, way, acceptor, shared.clone()).await;
                     });
                 }
                 // Out of file descriptors, or the client was gone already.
@@ -71,15 +76,6 @@ pub(super) async fn serve(
 /// Ends when the owner says stop, or is gone.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
-}
-
-/// Counts a connection as open until it is dropped, also when its task is cut.
-struct Open(Arc<Shared>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.usage.open.fetch_sub(1, Relaxed);
-    }
 }
 
 async fn converse(stream: TcpStream, way: Way, acceptor: TlsAcceptor, shared: Arc<Shared>) -> io::Result<()> {
@@ -107,7 +103,12 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, session: &mut S
     }
     loop {
         loop {
-            let turn = session.step(&mut buf, &mut out);
+            let mut turn = session.step(&mut buf, &mut out);
+            if turn == Turn::Silent {
+                send(stream, &mut out).await?;
+                timeout(IDLE, keep_silent(stream, session, &mut buf)).await??;
+                turn = session.resume(&mut out);
+            }
             if !out.is_empty()
                 && let Some(lateness) = session.lateness()
             {
@@ -117,7 +118,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, session: &mut S
             match turn {
                 Turn::Again if out.len() > GATHERED => send(stream, &mut out).await?,
                 Turn::Again => {}
-                Turn::Wait => break,
+                Turn::Wait | Turn::Silent => break,
                 // What is left in the buffer was sent before TLS and is dropped with it (RFC 3207 §4.2).
                 Turn::Starttls => {
                     send(stream, &mut out).await?;
@@ -137,6 +138,21 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, session: &mut S
             return Ok(Turn::Close);
         }
     }
+}
+
+/// Returns when the session may speak again; fails when the client is gone. What it sends meanwhile waits in `buf`.
+async fn keep_silent<S: AsyncRead + Unpin>(stream: &mut S, session: &Session, buf: &mut BytesMut) -> io::Result<()> {
+    let _silent = OneMore::of(&session.shared.usage.silent);
+    while session.is_silent() {
+        buf.reserve(READ);
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            read = stream.read_buf(buf), if buf.len() < WAITING => if read? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            },
+        }
+    }
+    Ok(())
 }
 
 async fn send<S: AsyncWrite + Unpin>(stream: &mut S, out: &mut Vec<u8>) -> io::Result<()> {

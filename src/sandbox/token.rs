@@ -1,7 +1,9 @@
 //! The OAuth 2.0 server's state: which tokens it gave out, to whom, and whether they still count.
 //!
 //! Microsoft replaces a refresh token at each use and leaves the old one valid; Google does not replace it; Custom replaces it
-//! and ends the old one at once, as RFC 9700 §2.2.2 asks for public clients: the hardest case for a client.
+//! and ends the old one at once, as RFC 9700 §2.2.2 asks for public clients: the hardest case for a client. The old one used
+//! again ends the grant (§4.14.2), because of thief and owner one holds it, and nobody can say which. The fault
+//! `one-time-refresh-tokens` makes the others as strict.
 
 use super::{
     clock::{Clock, unix_seconds},
@@ -50,8 +52,10 @@ pub(super) enum Dead {
     Unknown,
     /// Not used for 90 days (Microsoft) or six months (Google).
     Inactive,
-    /// It was replaced (Custom).
-    Replaced,
+    /// It was used and replaced before; using it again ended its grant.
+    Reused,
+    /// Another token of its grant was used twice.
+    Revoked,
 }
 
 struct Access {
@@ -64,8 +68,19 @@ struct Access {
 
 struct Refresh {
     mailbox: String,
+    /// The consent that it descends from.
+    grant: u64,
     used: SystemTime,
-    replaced: bool,
+    standing: Standing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Good,
+    /// Used, and good for nothing but telling a second use.
+    Replaced,
+    /// Ended with its grant.
+    Revoked,
 }
 
 #[derive(Default)]
@@ -75,7 +90,17 @@ struct State {
     access_order: VecDeque<String>,
     refresh: HashMap<String, Refresh>,
     refresh_order: VecDeque<String>,
+    grants: u64,
     given: u64,
+    reuses: u64,
+}
+
+impl State {
+    /// Ends what still counts of a grant. Replaced tokens stay what they are, so that each further use is counted.
+    fn revoke(&mut self, grant: u64) {
+        let family = self.refresh.values_mut().filter(|refresh| refresh.grant == grant);
+        family.filter(|refresh| refresh.standing == Standing::Good).for_each(|refresh| refresh.standing = Standing::Revoked);
+    }
 }
 
 /// All tokens of one sandbox.
@@ -153,13 +178,19 @@ impl Tokens {
 
     /// A new refresh token for `mailbox`, as if a person had consented.
     pub(super) fn consent(&self, mailbox: &str) -> Secret {
+        let mut state = self.lock();
+        state.grants += 1;
+        let grant = state.grants;
+        self.add_refresh_token(&mut state, mailbox, grant)
+    }
+
+    fn add_refresh_token(&self, state: &mut State, mailbox: &str, grant: u64) -> Secret {
         let text = match self.provider {
             Provider::Google => format!("1//0{}", random_text(72)),
             Provider::Microsoft => format!("1.A{}", random_text(700)),
             Provider::Custom => random_text(48),
         };
-        let refresh = Refresh { mailbox: mailbox.into(), used: self.clock.now(), replaced: false };
-        let mut state = self.lock();
+        let refresh = Refresh { mailbox: mailbox.into(), grant, used: self.clock.now(), standing: Standing::Good };
         state.refresh.insert(text.clone(), refresh);
         state.refresh_order.push_back(text.clone());
         if state.refresh_order.len() > MOST
@@ -178,20 +209,29 @@ impl Tokens {
             Provider::Microsoft => DAY * 90,
             Provider::Custom => Duration::MAX,
         };
-        let mailbox = {
-            let mut state = self.lock();
-            let refresh = state.refresh.get_mut(token).ok_or(Dead::Unknown)?;
-            if refresh.replaced {
-                return Err(Dead::Replaced);
+        let mut state = self.lock();
+        let refresh = state.refresh.get_mut(token).ok_or(Dead::Unknown)?;
+        let (mailbox, grant) = (refresh.mailbox.clone(), refresh.grant);
+        match refresh.standing {
+            Standing::Good => {}
+            Standing::Replaced => {
+                state.reuses += 1;
+                state.revoke(grant);
+                return Err(Dead::Reused);
             }
-            if now.duration_since(refresh.used).is_ok_and(|idle| idle > longest) {
-                return Err(Dead::Inactive);
-            }
-            refresh.used = now;
-            refresh.replaced = self.provider == Provider::Custom;
-            refresh.mailbox.clone()
-        };
-        let next = (self.provider != Provider::Google).then(|| self.consent(&mailbox));
+            Standing::Revoked => return Err(Dead::Revoked),
+        }
+        if now.duration_since(refresh.used).is_ok_and(|idle| idle > longest) {
+            return Err(Dead::Inactive);
+        }
+        refresh.used = now;
+        let one_time =
+            self.provider == Provider::Custom || self.faults.strikes(Fault::OneTimeRefreshTokens, Some(&mailbox), &self.clock);
+        if one_time {
+            refresh.standing = Standing::Replaced;
+        }
+        let replaces = one_time || self.provider == Provider::Microsoft;
+        let next = replaces.then(|| self.add_refresh_token(&mut state, &mailbox, grant));
         Ok((mailbox, next))
     }
 
@@ -216,6 +256,11 @@ impl Tokens {
     /// How many access tokens were given out.
     pub(super) fn given(&self) -> u64 {
         self.lock().given
+    }
+
+    /// How often a replaced refresh token was used again.
+    pub(super) fn reuses(&self) -> u64 {
+        self.lock().reuses
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -251,11 +296,24 @@ mod tests {
             let first = tokens.consent("a@example.com");
             let (mailbox, next) = tokens.refresh(first.expose()).unwrap();
             assert_eq!((mailbox.as_str(), next.is_some()), ("a@example.com", rotates), "{provider}");
-            assert_eq!(tokens.refresh(first.expose()).is_ok(), old_stays, "{provider}");
             if let Some(next) = next {
                 assert!(tokens.refresh(next.expose()).is_ok());
             }
+            assert_eq!(tokens.refresh(first.expose()).is_ok(), old_stays, "{provider}");
         }
+    }
+
+    #[test]
+    fn a_refresh_token_used_twice_ends_its_grant_and_no_other() {
+        let tokens = tokens(Provider::Custom);
+        let (first, other) = (tokens.consent("a@example.com"), tokens.consent("a@example.com"));
+        let second = tokens.refresh(first.expose()).unwrap().1.unwrap();
+        let third = tokens.refresh(second.expose()).unwrap().1.unwrap();
+        assert_eq!(tokens.refresh(first.expose()).err(), Some(Dead::Reused));
+        assert_eq!(tokens.refresh(third.expose()).err(), Some(Dead::Revoked), "the newest has ended too");
+        assert_eq!(tokens.refresh(second.expose()).err(), Some(Dead::Reused));
+        assert_eq!(tokens.reuses(), 2, "using a revoked token is no reuse");
+        assert!(tokens.refresh(other.expose()).is_ok(), "another consent of the same mailbox");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{
     random_text,
     receive::Dots,
     session::{Dialogue, Session, Turn, Way},
+    silence::Held,
     usage::Over,
 };
 use bytes::{Buf, BytesMut};
@@ -81,10 +82,18 @@ impl Session {
             return self.error(out, texts.bad_sequence, &[]);
         };
         transaction.recipients_asked += 1;
-        let (first, full) = (transaction.recipients_asked == 1, transaction.envelope.to.len() >= most);
-        let marked = to.get(..7).is_some_and(|head| head.eq_ignore_ascii_case("refused"));
-        if (first || marked) && self.strikes(Fault::RecipientRefused) {
+        let (first, taken) = (transaction.recipients_asked == 1, transaction.envelope.to.len());
+        let full = taken >= most;
+        if (first || begins(&to, "refused")) && self.strikes(Fault::RecipientRefused) {
             self.say(out, texts.recipient_refused, &[("recipient", &to)]);
+            return Turn::Again;
+        }
+        if begins(&to, "later") && self.strikes(Fault::RcptTemporary) {
+            self.say(out, texts.recipient_deferred, &[("recipient", &to)]);
+            return Turn::Again;
+        }
+        if self.shared.faults.strikes_beyond(Fault::TooManyRecipients, self.user(), &self.shared.clock, taken) {
+            self.say(out, texts.too_many_recipients, &[]);
             return Turn::Again;
         }
         if full {
@@ -194,10 +203,16 @@ impl Session {
             self.say(out, refusal, &[("from", &envelope.from)]);
             return Turn::Again;
         }
-        let lost = self.strikes(Fault::FinalReplyLost);
-        self.shared.mailroom.take(draft, envelope, self.shared.clock.now());
+        // Decided before the message can be seen, so that a test that sees it may switch the fault off.
+        let (lost, silent) = (self.strikes(Fault::FinalReplyLost), self.strikes(Fault::SilentAtEnd));
+        let received = self.shared.mailroom.take(draft, envelope, self.shared.clock.now());
         if lost {
+            self.shared.mailroom.lose_reply(&received.message_id);
             return Turn::Drop;
+        }
+        if silent {
+            self.held = Some(Held::Message { id: received.message_id });
+            return Turn::Silent;
         }
         self.say(out, self.texts().accepted, &[]);
         Turn::Again
@@ -229,6 +244,10 @@ impl Session {
             _ => None,
         }
     }
+}
+
+fn begins(address: &str, word: &str) -> bool {
+    address.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
 }
 
 fn transaction_is_huge(transaction: Option<&Transaction>) -> bool {

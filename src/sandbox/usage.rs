@@ -88,8 +88,14 @@ pub(super) enum Over {
 pub(super) struct Usage {
     pub(super) connections: AtomicU64,
     pub(super) open: AtomicU64,
+    /// Of these, those that a fault keeps silent.
+    pub(super) silent: AtomicU64,
+    /// AUTH commands. Each ends as a login or a failure, unless the connection ends first.
+    pub(super) login_attempts: AtomicU64,
     pub(super) logins: AtomicU64,
     pub(super) login_failures: AtomicU64,
+    /// MAIL commands, refused ones too.
+    pub(super) mail_commands: AtomicU64,
     pub(super) token_requests: AtomicU64,
     pub(super) token_refusals: AtomicU64,
     mailboxes: Mutex<BTreeMap<String, Row>>,
@@ -159,10 +165,28 @@ impl Usage {
         let mailboxes: serde_json::Map<String, Value> = rows.collect();
         json!({
             "connections": self.connections.load(Relaxed), "open_connections": self.open.load(Relaxed),
-            "logins": self.logins.load(Relaxed), "login_failures": self.login_failures.load(Relaxed),
+            "silent_connections": self.silent.load(Relaxed),
+            "login_attempts": self.login_attempts.load(Relaxed), "logins": self.logins.load(Relaxed),
+            "login_failures": self.login_failures.load(Relaxed), "mail_commands": self.mail_commands.load(Relaxed),
             "token_requests": self.token_requests.load(Relaxed), "token_refusals": self.token_refusals.load(Relaxed),
             "mailboxes": mailboxes,
         })
+    }
+}
+
+/// One more in a count, until it is dropped: also when its task is cut.
+pub(super) struct OneMore<'a>(&'a AtomicU64);
+
+impl<'a> OneMore<'a> {
+    pub(super) fn of(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for OneMore<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the sandbox writes for an `outlink run` beside it: configuration, private CA, client secret, and a grant to import.
 
-use super::{ADDRESS, Provider, Shared, TENANT, USER, random_bytes};
+use super::{ADDRESS, Error, Options, Provider, Shared, TENANT, USER, random_bytes};
 use crate::{provider, secret::Secret};
 use argon2::{Argon2, PasswordHasher as _};
 use std::{
@@ -10,6 +10,27 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
+
+/// By which grant the written link lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grant {
+    /// A consent: there is a refresh token to import.
+    AuthorizationCode,
+    ClientCredentials,
+}
+
+/// The grant that `options` ask for.
+pub(super) fn grant(options: &Options) -> Result<Grant, Error> {
+    let provider = options.provider;
+    match (options.grant, provider) {
+        (None, provider::Provider::Google) | (Some(provider::Grant::AuthorizationCode), _) => Ok(Grant::AuthorizationCode),
+        (None, _) => Ok(Grant::ClientCredentials),
+        (Some(provider::Grant::ClientCredentials), provider::Provider::Microsoft | provider::Provider::Custom) => {
+            Ok(Grant::ClientCredentials)
+        }
+        (Some(grant), provider) => Err(Error::Grant { provider, grant }),
+    }
+}
 
 impl Provider {
     /// Writes `outlink.toml` into `directory`, which is made where missing, with `ca.pem`, `client-secret` and, where the link
@@ -22,8 +43,10 @@ impl Provider {
         let file = |name: &str| directory.join(name);
         write(&file("ca.pem"), self.ca_pem(), 0o644)?;
         write(&file("client-secret"), self.shared.client_secret.expose(), 0o600)?;
-        if self.shared.options.provider == provider::Provider::Google {
-            write(&file("grant"), self.refresh_token(ADDRESS).expose(), 0o600)?;
+        match self.shared.grant {
+            Grant::AuthorizationCode => write(&file("grant"), self.refresh_token(ADDRESS).expose(), 0o600)?,
+            // One of an earlier sandbox would be imported in vain.
+            Grant::ClientCredentials => remove(&file("grant"))?,
         }
         let text = text(&self.shared, &directory, relay_port, self.smtp(), self.http())?;
         let config = file("outlink.toml");
@@ -36,12 +59,17 @@ impl Provider {
 /// A new file takes the place of an old one, so that its mode is right from the first byte.
 fn write(file: &Path, text: &str, mode: u32) -> io::Result<()> {
     let new = file.with_extension("new");
-    match fs::remove_file(&new) {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
-        _ => {}
-    }
+    remove(&new)?;
     fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?.write_all(text.as_bytes())?;
     fs::rename(&new, file)
+}
+
+/// Removes a file that may not be there.
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
+    }
 }
 
 fn text(shared: &Shared, directory: &Path, relay_port: u16, smtp: SocketAddr, http: SocketAddr) -> io::Result<String> {
@@ -51,18 +79,15 @@ fn text(shared: &Shared, directory: &Path, relay_port: u16, smtp: SocketAddr, ht
     };
     let (state, secret, ca) =
         (quoted(&directory.join("state"))?, quoted(&directory.join("client-secret"))?, quoted(&directory.join("ca.pem"))?);
-    let (link, tls) = match shared.options.provider {
-        provider::Provider::Google => ("provider = \"google\"\ngrant = \"authorization-code\"\n".to_owned(), "implicit"),
-        provider::Provider::Microsoft => {
-            (format!("provider = \"microsoft\"\ngrant = \"client-credentials\"\ntenant = \"{TENANT}\"\n"), "starttls")
-        }
-        provider::Provider::Custom => (
-            format!(
-                "provider = \"custom\"\ngrant = \"client-credentials\"\nscopes = [\"{}\"]\n",
-                super::scope_of_smtp(provider::Provider::Custom)
-            ),
-            "starttls",
-        ),
+    let provider = shared.options.provider;
+    let (more, tls) = match provider {
+        provider::Provider::Google => (String::new(), "implicit"),
+        provider::Provider::Microsoft => (format!("tenant = \"{TENANT}\"\n"), "starttls"),
+        provider::Provider::Custom => (format!("scopes = [\"{}\"]\n", super::scope_of_smtp(provider)), "starttls"),
+    };
+    let grant = match shared.grant {
+        Grant::AuthorizationCode => provider::Grant::AuthorizationCode,
+        Grant::ClientCredentials => provider::Grant::ClientCredentials,
     };
     let chunking = match shared.options.chunking {
         Some(true) => "chunking = \"auto\"\n",
@@ -77,7 +102,9 @@ fn text(shared: &Shared, directory: &Path, relay_port: u16, smtp: SocketAddr, ht
          bind = \"127.0.0.1:{relay_port}\"\n\
          delivery = \"direct\"\n\n\
          [link.sandbox]\n\
-         {link}\
+         provider = \"{provider}\"\n\
+         grant = \"{grant}\"\n\
+         {more}\
          client-id = \"{client}\"\n\
          client-secret = {{ file = {secret} }}\n\
          authorization-endpoint = \"http://{http}/authorize\"\n\

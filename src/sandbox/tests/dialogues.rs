@@ -230,3 +230,39 @@ async fn slow_replies_come_one_after_the_other() {
     }
     assert!(begun.elapsed() >= Duration::from_millis(150));
 }
+
+#[tokio::test]
+async fn attempts_and_commands_are_counted_whatever_becomes_of_them() {
+    let provider = start(GOOGLE).await;
+    let counts = |names: [&str; 3]| names.map(|name| provider.stats()[name].as_u64().unwrap());
+    let logins = || counts(["login_attempts", "logins", "login_failures"]);
+    let mut client = Client::secure(&provider).await;
+    assert!(client.xoauth2(ADDRESS, "ya29.nonsense").await.starts_with("334 "));
+    assert_eq!(logins(), [1, 0, 1], "also when the client does not ask for the reply behind the 334");
+    assert!(client.ask("").await.starts_with("535"));
+    assert_eq!(logins(), [1, 0, 1]);
+    assert!(client.ask("AUTH CRAM-MD5").await.starts_with("504"));
+    assert_eq!(client.ask("AUTH XOAUTH2").await, "334 \r\n");
+    assert_eq!(logins(), [3, 0, 2], "one is under way");
+    assert!(client.ask("*").await.starts_with("501"));
+    let token = provider.shared.tokens.issue(None, "c", GOOGLE_SCOPE);
+    assert!(client.ask("MAIL FROM:<a@b>").await.starts_with("530"));
+    assert!(client.xoauth2(ADDRESS, token.expose()).await.starts_with("235"));
+    assert_eq!(logins(), [4, 1, 3]);
+
+    assert!(client.message("x\r\n").await.starts_with("250"));
+    provider.switch_on(Fault::SilentAtMail, Setting::default());
+    client.send(b"mail FROM:<a@b>\r\n").await;
+    let arrived = async {
+        while provider.stats()["mail_commands"] != 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await
+        }
+    };
+    timeout(WAIT, arrived).await.unwrap_or_else(|_| panic!("{}", provider.stats()));
+    provider.switch_off(Fault::SilentAtMail);
+    assert!(client.read().await.starts_with("250"));
+    refresh(&provider, "nonsense").await;
+    refresh(&provider, provider.refresh_token(ADDRESS).expose()).await;
+    assert_eq!(counts(["mail_commands", "token_requests", "token_refusals"]), [3, 2, 1]);
+    assert_eq!(counts(["connections", "open_connections", "tokens_given"]), [1, 1, 2]);
+}

@@ -81,6 +81,48 @@ async fn one_recipient_of_several_is_refused() {
 }
 
 #[tokio::test]
+async fn some_recipients_are_to_come_later_and_the_others_get_their_message() {
+    for (who, deferred) in [(GOOGLE, "450-4.2.1 "), (MICROSOFT, "450 4.2.1 "), (CUSTOM, "450 4.2.1 ")] {
+        let provider = start(who).await;
+        let mut client = Client::ready(&provider).await;
+        assert_eq!(http(&provider, "PUT", "/faults/rcpt-temporary", "").await.0, 204);
+        client.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<1@b>\r\nRCPT TO:<Later2@b>\r\nRCPT TO:<late@b>\r\nDATA\r\nx\r\n.\r\n").await;
+        for code in ["250", "250", deferred, "250", "354", "250"] {
+            assert!(client.read().await.starts_with(code), "{who} {code}");
+        }
+        assert_eq!(provider.shared.mailroom.list()[0].to, ["1@b", "late@b"]);
+        provider.switch_off(Fault::RcptTemporary);
+        assert!(client.ask("MAIL FROM:<a@b>").await.starts_with("250"));
+        assert!(client.ask("RCPT TO:<later2@b>").await.starts_with("250"), "{who}");
+    }
+}
+
+#[tokio::test]
+async fn recipients_beyond_the_count_are_too_many_in_every_message() {
+    for (who, refused) in [(GOOGLE, "452-4.5.3 "), (MICROSOFT, "452 4.5.3 "), (CUSTOM, "452 4.5.3 ")] {
+        let provider = start(who).await;
+        let mut client = Client::ready(&provider).await;
+        for (setting, most) in [("", 10), (r#"{"count": 2}"#, 2), (r#"{"count": 2}"#, 2)] {
+            assert_eq!(http(&provider, "PUT", "/faults/too-many-recipients", setting).await.0, 204);
+            assert!(client.ask("MAIL FROM:<a@b>").await.starts_with("250"));
+            for number in 1..=most + 2 {
+                let expected = if number > most { refused } else { "250" };
+                assert!(client.ask(&format!("RCPT TO:<{number}@b>")).await.starts_with(expected), "{who} {number}");
+            }
+            assert!(client.ask("DATA").await.starts_with("354"));
+            assert!(client.ask("x\r\n.").await.starts_with("250"));
+        }
+        assert_eq!(provider.shared.mailroom.list()[1].to, ["1@b", "2@b"]);
+        let once = Setting { times: Some(1), count: Some(1), ..Setting::default() };
+        provider.switch_on(Fault::TooManyRecipients, once);
+        client.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<1@b>\r\nRCPT TO:<2@b>\r\nRCPT TO:<3@b>\r\n").await;
+        for code in ["250", "250", refused, "250"] {
+            assert!(client.read().await.starts_with(code), "{who}: only what is over the count spends a time");
+        }
+    }
+}
+
+#[tokio::test]
 async fn faults_of_the_token_server() {
     let provider = start(GOOGLE).await;
     let grant = provider.refresh_token(ADDRESS);
@@ -217,6 +259,7 @@ async fn the_written_configuration_holds_no_secret_and_its_files_are_private() {
             assert!(config["app"]["sandbox"]["password"].as_str().unwrap().starts_with("$argon2id$"));
             assert!(!text.contains(provider.client_secret().expose()) && !text.contains(provider.password().expose()));
         }
+        assert_eq!(directory.path().join("grant").exists(), who == GOOGLE);
         for name in ["client-secret", "grant"].iter().filter(|name| **name != "grant" || who == GOOGLE) {
             let file = directory.path().join(name);
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);

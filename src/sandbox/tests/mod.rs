@@ -1,7 +1,9 @@
 //! The sandbox over real loopback sockets: tokens, dialogues, faults.
 
+mod crashes;
 mod dialogues;
 mod faults;
+mod grants;
 
 use super::*;
 use base64::engine::general_purpose::STANDARD;
