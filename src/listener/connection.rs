@@ -192,12 +192,12 @@ impl<H: Host> Connection<H> {
             Action::Reply(reply) => return self.say(&reply).await,
             Action::Authenticate { user, password } => self.authenticate(user, password).await?,
             Action::Mail(sender) => {
-                let verdict = self.app().and_then(|app| self.around.host.mail(app, sender.as_ref()));
+                let verdict = self.app().and_then(|app| self.around.host.mail(&self.around.listener, app, sender.as_ref()));
                 self.session.decide(verdict);
             }
             Action::Recipient(recipient) => {
                 let accepted = self.session.envelope().map_or(0, |envelope| envelope.recipients.len());
-                let verdict = self.app().and_then(|app| self.around.host.recipient(app, accepted, &recipient));
+                let verdict = self.app().and_then(|app| self.around.host.recipient(&self.around.listener, app, accepted, &recipient));
                 self.session.decide(verdict);
             }
             Action::Begin => {

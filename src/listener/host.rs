@@ -29,10 +29,10 @@ pub trait Host: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Arc<App>, Reply>> + Send;
 
     /// Whether `app` may send from `sender` now; `None` is the null sender.
-    fn mail(&self, app: &App, sender: Option<&Address>) -> Result<(), Reply>;
+    fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply>;
 
     /// Whether one more recipient is taken, beside the `accepted` ones.
-    fn recipient(&self, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply>;
+    fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply>;
 
     /// Takes a whole message; the reply is the app's final one. Must end in bounded time. If the connection task is dropped, the
     /// wait ends with it.

@@ -78,12 +78,12 @@ impl Host for FakeHost {
         if is_right { Ok(app()) } else { Err(crate::smtp::server::authentication_failed()) }
     }
 
-    fn mail(&self, _: &App, sender: Option<&Address>) -> Result<(), Reply> {
+    fn mail(&self, _: &Listener, _: &App, sender: Option<&Address>) -> Result<(), Reply> {
         let is_denied = sender.is_some_and(|sender| sender.local() == "denied");
         if is_denied { Err(Reply::new(550, Some((7, 1)), "not yours")) } else { Ok(()) }
     }
 
-    fn recipient(&self, _: &App, accepted: usize, _: &Recipient) -> Result<(), Reply> {
+    fn recipient(&self, _: &Listener, _: &App, accepted: usize, _: &Recipient) -> Result<(), Reply> {
         if accepted < 2 { Ok(()) } else { Err(Reply::new(452, Some((5, 3)), "enough")) }
     }
 

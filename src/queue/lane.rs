@@ -117,6 +117,13 @@ impl Lane {
         is_all
     }
 
+    /// Fetching failed; it is wanted still.
+    pub fn not_filled(&mut self, fill: &Fill) {
+        if let Some(ready) = self.apps.get_mut(&fill.app) {
+            ready.fetching = false;
+        }
+    }
+
     fn add(&mut self, app: Name, claimed: Claimed) {
         let ready = self.apps.entry(app.clone()).or_default();
         if ready.messages.is_empty() {

@@ -3,13 +3,13 @@
 use super::Relay;
 use crate::{
     config::Mailbox,
-    listener::Submission,
-    mail::Outcome,
-    provider::classify,
+    mail::{Envelope, Outcome},
+    provider::{NullSender, classify},
+    store::Body,
     tokens::Unavailable,
     upstream::{Failure, Policy, Progress, Reason, Sent, Slot},
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 use tokio::time::Instant;
 
 /// Warm connections that may turn out dead before all are given up and a fresh one is made.
@@ -30,22 +30,28 @@ impl From<Failure> for Unsent {
     }
 }
 
+/// What is to be sent, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Errand<'a> {
+    pub(super) envelope: &'a Envelope,
+    pub(super) body: &'a Body,
+    pub(super) policy: Policy,
+    pub(super) progress: &'a Progress,
+    /// By when there must be a place among the connections.
+    pub(super) until: Instant,
+}
+
 /// Sends the message over a warm connection or a new one. A connection found dead and a token refused for the first time are
 /// replaced without the message noticing.
-pub(super) async fn attempt(
-    relay: &Relay,
-    mailbox: &Arc<Mailbox>,
-    submission: &Submission,
-    progress: &Progress,
-    until: Instant,
-) -> Result<Sent, Unsent> {
+pub(super) async fn attempt(relay: &Relay, mailbox: &Arc<Mailbox>, errand: Errand<'_>) -> Result<Sent, Unsent> {
+    let envelope = as_sent(mailbox, errand.envelope);
     let (mut stale, mut refused) = (0, None);
     loop {
-        let mut slot = relay.upstream.slot(mailbox, until).await?;
+        let mut slot = relay.upstream.slot(mailbox, errand.until).await?;
         if !slot.is_warm() && !login(relay, mailbox, &mut slot, &mut refused).await? {
             continue;
         }
-        match slot.send(&submission.envelope, &submission.body, Policy::AllOrNone, progress).await {
+        match slot.send(&envelope, errand.body, errand.policy, errand.progress).await {
             Err(failure) if failure.stale => {
                 stale += 1;
                 if stale >= MOST_STALE {
@@ -57,6 +63,28 @@ pub(super) async fn attempt(
             }
             result => return Ok(result?),
         }
+    }
+}
+
+/// Logs in over a new connection, without a message: whether what was wrong with the mailbox is over.
+pub(super) async fn try_login(relay: &Relay, mailbox: &Arc<Mailbox>, until: Instant) -> Result<(), Unsent> {
+    let mut refused = None;
+    relay.upstream.forget(&mailbox.name);
+    loop {
+        let mut slot = relay.upstream.slot(mailbox, until).await?;
+        if slot.is_warm() || login(relay, mailbox, &mut slot, &mut refused).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Exchange refuses the null sender of bounces; there the mailbox itself takes its place (`null-sender`).
+fn as_sent<'a>(mailbox: &Mailbox, envelope: &'a Envelope) -> Cow<'a, Envelope> {
+    match (&envelope.sender, mailbox.null_sender) {
+        (None, NullSender::Mailbox) => {
+            Cow::Owned(Envelope { sender: Some(mailbox.address.clone()), ..envelope.clone() })
+        }
+        (Some(_), _) | (None, NullSender::Keep) => Cow::Borrowed(envelope),
     }
 }
 

@@ -5,21 +5,22 @@
 
 use super::{
     Relay,
-    attempt::{Unsent, attempt},
-    backoff::Trouble,
+    attempt::{Errand, Unsent, attempt},
+    gate::{Closed, Pass},
+    health::{Kind, May, Probe, Trouble},
     judge::{Case, Judgement, bland, unknown},
+    log,
 };
 use crate::{
     config::{Link, Mailbox},
     listener::Submission,
-    mail::{Address, Hold, Outcome},
+    mail::{Hold, Outcome},
     smtp::Reply,
-    tokens::Unavailable,
-    upstream::Progress,
+    upstream::{Policy, Progress},
 };
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::oneshot;
 
@@ -31,19 +32,22 @@ pub(super) async fn deliver(relay: &Arc<Relay>, submission: Submission, mailbox:
     let id = submission.id;
     let wait = submission.app.direct_wait.unwrap_or(submission.listener.direct_wait);
     tracing::info!(event = "message.accepted", %id, app = %submission.app.name, mailbox = %mailbox.name, link = %mailbox.link,
-        client = %submission.client, from = sender(&submission), to = recipients(&submission),
+        client = %submission.client, from = log::sender(&submission.envelope), to = log::recipients(&submission.envelope),
         bytes = submission.body.len(), message_id = submission.findings.message_id, "message received");
-    if let Err(reason) = relay.backoffs().begin(&mailbox.name, Instant::now(), wait + PROBE) {
-        tracing::info!(event = "message.deferred", %id, app = %submission.app.name, mailbox = %mailbox.name, link = %mailbox.link,
-            client = %submission.client, from = sender(&submission), to = recipients(&submission), bytes = submission.body.len(), code = 451,
-            reply = reason, "not tried: the mailbox is in trouble; the app was told to try again");
-        return bland(Some(id));
-    }
-    let (progress, name) = (Progress::new(), mailbox.name.clone());
-    let (tell, mut told) = oneshot::channel();
     let until = tokio::time::Instant::now() + wait;
-    let story = Story { relay: relay.clone(), submission, mailbox, link, until, began: Instant::now() };
-    let task = relay.attempts.spawn(story.run(progress.clone(), tell));
+    let pass = match enter(relay, &submission, &mailbox, (wait, until)).await {
+        Ok(pass) => pass,
+        Err(reason) => {
+            tracing::info!(event = "message.deferred", %id, app = %submission.app.name, mailbox = %mailbox.name, link = %mailbox.link,
+                client = %submission.client, from = log::sender(&submission.envelope), to = log::recipients(&submission.envelope),
+                bytes = submission.body.len(), code = 451, reply = reason, "not tried; the app was told to try again");
+            return bland(Some(id));
+        }
+    };
+    let progress = Progress::new();
+    let (tell, mut told) = oneshot::channel();
+    let story = Story { relay: relay.clone(), submission, mailbox: mailbox.clone(), link, until, began: Instant::now() };
+    let task = relay.attempts.spawn(story.run(progress.clone(), pass, tell));
     let verdict = match tokio::time::timeout_at(until, &mut told).await {
         Ok(verdict) => Some(verdict),
         // It may have come between the end of the wait and here.
@@ -55,7 +59,7 @@ pub(super) async fn deliver(relay: &Arc<Relay>, submission: Submission, mailbox:
         Some(Err(_)) => bland(Some(id)),
         None if progress.try_abort() => {
             task.abort();
-            relay.backoffs().silent(&name, Instant::now());
+            relay.note_silence(&mailbox);
             tracing::warn!(event = "message.deferred", %id, seconds = wait.as_secs(),
                 "the provider did not take the message within direct-wait; nothing was delivered, the app was told to try again");
             bland(Some(id))
@@ -65,6 +69,48 @@ pub(super) async fn deliver(relay: &Arc<Relay>, submission: Submission, mailbox:
                 "the provider has the whole message but gave no verdict within direct-wait; its verdict follows under this id");
             unknown(id)
         }
+    }
+}
+
+/// A way to the provider: the mailbox takes mail, and there is a place and room within its pace before the wait ends.
+async fn enter(
+    relay: &Relay,
+    submission: &Submission,
+    mailbox: &Mailbox,
+    (wait, until): (Duration, tokio::time::Instant),
+) -> Result<Pass, String> {
+    let now = SystemTime::now();
+    let may = relay.board().may(&mailbox.name, now);
+    match may {
+        May::Go => {}
+        May::Probe(_) => relay.board().probe(&mailbox.name, now, wait + PROBE),
+        May::Wait(_) => {
+            let held = relay.board().held(&mailbox.name);
+            return Err(held.map_or_else(|| "the mailbox is in trouble".to_owned(), |held| held.reason));
+        }
+    }
+    let gate = relay.gates.of(mailbox);
+    gate.enter(submission.envelope.recipients.len(), until).await.map_err(|closed| {
+        relay.board().given_up(&mailbox.name, SystemTime::now());
+        match closed {
+            Closed::Busy => "all connections of the mailbox were busy for as long as the app waits".to_owned(),
+            Closed::TooMuch(wait) => format!("limits.{} of the mailbox is reached", wait.limit),
+        }
+    })
+}
+
+impl Relay {
+    /// Notes that the provider said nothing for as long as an app waits. Unnoted, a server that takes connections and is silent would
+    /// cost every app its whole wait.
+    fn note_silence(&self, mailbox: &Mailbox) {
+        let now = SystemTime::now();
+        let mut board = self.board();
+        if board.held(&mailbox.name).is_some() {
+            return board.given_up(&mailbox.name, now);
+        }
+        let reason = "no verdict from the provider within direct-wait".to_owned();
+        let trouble = Trouble { kind: Kind::Passing, probe: Probe::Login, reason, advice: None };
+        board.failed(&mailbox.name, super::board::Of::Mailbox, trouble, now);
     }
 }
 
@@ -80,8 +126,11 @@ struct Story {
 
 impl Story {
     /// Attempts, logs the verdict, and tells the app if it still waits.
-    async fn run(self, progress: Progress, tell: oneshot::Sender<Reply>) {
-        let result = attempt(&self.relay, &self.mailbox, &self.submission, &progress, self.until).await;
+    async fn run(self, progress: Progress, pass: Pass, tell: oneshot::Sender<Reply>) {
+        let (envelope, body) = (&self.submission.envelope, &self.submission.body);
+        let errand = Errand { envelope, body, policy: Policy::AllOrNone, progress: &progress, until: self.until };
+        let result = attempt(&self.relay, &self.mailbox, errand).await;
+        drop(pass);
         let case = Case {
             id: self.submission.id,
             mailbox: &self.mailbox,
@@ -92,7 +141,7 @@ impl Story {
         let judgement = match result {
             Ok(sent) => case.sent(&sent),
             Err(Unsent::Failed(failure)) => case.failed(&failure),
-            Err(Unsent::NoToken(unavailable)) => without_token(&self, &unavailable),
+            Err(Unsent::NoToken(unavailable)) => case.without_token(&unavailable),
         };
         let is_late = tell.is_closed();
         self.note(&judgement);
@@ -101,24 +150,13 @@ impl Story {
         let _ = tell.send(judgement.reply);
     }
 
-    /// Tells the mailbox's backoff what happened, and the log when that is news.
+    /// Tells the board what happened.
     fn note(&self, judgement: &Judgement) {
-        let (mailbox, link) = (&self.mailbox.name, &self.mailbox.link);
-        let mut backoffs = self.relay.backoffs();
-        if judgement.says_nothing() {
-            return backoffs.given_up(mailbox, Instant::now());
-        }
-        let Some(trouble) = judgement.trouble else {
-            if backoffs.worked(mailbox) {
-                tracing::info!(event = "mailbox.changed", %mailbox, %link, state = "ready", "the mailbox works again");
-            }
-            return;
-        };
-        if backoffs.failed(mailbox, trouble, judgement.cause(), Instant::now()) {
-            let state = if trouble == Trouble::Passing { "failing" } else { "held" };
-            tracing::warn!(event = "mailbox.changed", %mailbox, %link, state, reason = judgement.reason,
-                advice = judgement.advice.as_deref().unwrap_or("none: it is tried again by itself"),
-                "the mailbox is in trouble: apps hear 451 until it works");
+        let now = SystemTime::now();
+        match judgement.trouble {
+            Some(_) => self.relay.note_trouble(&self.mailbox, judgement, now),
+            None if judgement.says_nothing() => self.relay.board().given_up(&self.mailbox.name, now),
+            None => self.relay.note_works(&self.mailbox, now),
         }
     }
 
@@ -128,20 +166,20 @@ impl Story {
         let (id, app, reply, reason) = (submission.id, &submission.app.name, &judgement.reply, judgement.reason.as_str());
         let code = reply.code;
         let enhanced = reply.enhanced.map(tracing::field::display);
-        let (to, bytes) = (recipients(submission), submission.body.len());
+        let (to, bytes) = (log::recipients(&submission.envelope), submission.body.len());
         let mailbox = &mailbox.name;
         match judgement.outcome {
             Outcome::Delivered => tracing::info!(event = "message.delivered", %id, %app, %mailbox, link = %self.mailbox.link,
-                client = %submission.client, from = sender(submission), to, bytes, code, enhanced,
+                client = %submission.client, from = log::sender(&submission.envelope), to, bytes, code, enhanced,
                 reply = reason, ms, late = is_late, attempt = 1, "delivered"),
             Outcome::RefuseRecipient | Outcome::RefuseMessage | Outcome::Hold(Hold::Sender) => {
                 tracing::warn!(event = "message.refused", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
-                    from = sender(submission), to, bytes, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
+                    from = log::sender(&submission.envelope), to, bytes, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
                     late = is_late, attempt = 1, "refused by the provider");
             }
             _ => {
                 tracing::warn!(event = "message.deferred", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
-                from = sender(submission), to, bytes, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
+                from = log::sender(&submission.envelope), to, bytes, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
                 late = is_late, attempt = 1, "{}", not_delivered(*reply == unknown(id)))
             }
         }
@@ -153,36 +191,5 @@ fn not_delivered(may_be: bool) -> &'static str {
     match may_be {
         true => "no verdict: the provider may have delivered it; the app was told so",
         false => "not delivered; the app was told to try again",
-    }
-}
-
-/// The recipients for the log, the first twenty by name.
-fn recipients(submission: &Submission) -> String {
-    const NAMED: usize = 20;
-    let all = &submission.envelope.recipients;
-    let named: Vec<&str> = all.iter().take(NAMED).map(|recipient| recipient.address.as_str()).collect();
-    match all.len() > NAMED {
-        true => format!("{} and {} more", named.join(","), all.len() - NAMED),
-        false => named.join(","),
-    }
-}
-
-/// The envelope sender for the log; empty for the null sender.
-fn sender(submission: &Submission) -> &str {
-    submission.envelope.sender.as_ref().map_or("", Address::as_str)
-}
-
-/// A message without a token: `tokens` paces its own renewals and logs their failures, so the mailbox is left alone only briefly.
-fn without_token(story: &Story, unavailable: &Unavailable) -> Judgement {
-    let advice = match unavailable {
-        Unavailable::Transient { .. } => None,
-        Unavailable::NeedsConsent { advice, .. } | Unavailable::NeedsRepair { advice, .. } => Some(advice.clone()),
-    };
-    Judgement {
-        reply: bland(Some(story.submission.id)),
-        outcome: Outcome::RetryMailbox,
-        trouble: Some(Trouble::Passing),
-        reason: unavailable.to_string(),
-        advice,
     }
 }

@@ -68,8 +68,10 @@ impl Gates {
 #[derive(Debug)]
 pub(super) struct Gate {
     state: Mutex<State>,
-    /// A place became free, or the pace allows more.
+    /// For those who wait with an app: a place became free.
     changed: Notify,
+    /// For the lane: a place became free, or nobody waits before it any more.
+    freed: Notify,
 }
 
 #[derive(Debug)]
@@ -101,7 +103,7 @@ impl Gate {
     fn new() -> Self {
         let state =
             State { limits: None, pace: Pace::new(), shrunk: Shrunk::default(), within: 0, waiting: 0, learned: None };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self { state: Mutex::new(state), changed: Notify::new(), freed: Notify::new() }
     }
 
     /// Lets a message of the backlog in, if nobody else is to go first.
@@ -141,9 +143,14 @@ impl Gate {
         }
     }
 
-    /// Waits until something changed at the gate.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Waits until the backlog may try again; one call at a time.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    fn tell(&self) {
+        self.changed.notify_waiters();
+        self.freed.notify_one();
     }
 
     /// The provider said that there are too many connections.
@@ -201,7 +208,7 @@ impl State {
 impl Drop for Pass {
     fn drop(&mut self) {
         self.0.state().within -= 1;
-        self.0.changed.notify_waiters();
+        self.0.tell();
     }
 }
 
@@ -218,7 +225,7 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.state().waiting -= 1;
-        self.0.changed.notify_waiters();
+        self.0.tell();
     }
 }
 

@@ -202,7 +202,8 @@ fn final_code(code: u16) -> u16 {
     if (550..=559).contains(&code) { code } else { 550 }
 }
 
-fn shortened(text: &str) -> String {
+/// A reply's text as it is passed on and kept.
+pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(LONGEST_TEXT) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -1,30 +1,53 @@
-//! Where listener, tokens and upstream meet: which app may send what through which mailbox, and what it hears.
+//! Where listener, queue, tokens and upstream meet: which app may send what through which mailbox, what it hears, and what becomes of
+//! what was accepted.
 //!
-//! Layer 5. Only here is a provider's verdict turned into the app's reply. The one contract so far is `direct`.
+//! Layer 5. Only here is a provider's verdict, or the queue's proof, turned into the app's reply. A message comes in by a contract
+//! (`direct`, `queued`); what is kept goes out by `dispatch`, each message as one `work`, behind the `gate` of its mailbox; `judge`
+//! and `settle` say what a reply means, `board` knows how everything stands.
 
 mod access;
 mod attempt;
-mod backoff;
+mod board;
 mod direct;
+mod dispatch;
+mod gate;
+mod health;
 mod judge;
+mod keeper;
+mod log;
+mod notices;
+mod operate;
+mod pace;
+mod queued;
+mod settle;
+mod work;
+
+pub use operate::{MailboxHold, Standing};
 
 use crate::{
-    config::{App, Link, Listener, Mailbox, Settings, WhenFromDiffers},
+    config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},
     listener::{Host, Submission},
-    mail::{Address, Name, Recipient, author},
+    mail::{Address, Id, Name, Recipient, author},
+    queue::{Budget, Queue},
     secret::Secret,
     smtp::Reply,
     tokens::Tokens,
     upstream::Upstream,
 };
 use access::Access;
-use backoff::Backoffs;
+use board::Board;
+use dispatch::Lanes;
+use gate::Gates;
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::Instant,
+    time::SystemTime,
 };
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
+
+/// Octets of bodies that wait at hand in memory; what goes beyond is read from the store.
+const BODIES_AT_HAND: u64 = 16 << 20;
 
 /// Received fields beyond which a message runs in a circle (RFC 5321 §6.3 asks for at least 100).
 const MOST_HOPS: usize = 100;
@@ -33,23 +56,58 @@ const MOST_HOPS: usize = 100;
 #[derive(Debug)]
 pub struct Relay {
     settings: RwLock<Arc<Settings>>,
+    /// Our name in EHLO, Received and bounces.
+    hostname: Arc<str>,
     access: Access,
+    queue: Arc<Queue>,
     tokens: Arc<Tokens>,
     upstream: Arc<Upstream>,
-    backoffs: Mutex<Backoffs>,
+    board: Mutex<Board>,
+    gates: Gates,
+    lanes: Lanes,
+    bodies: Budget,
+    /// Wakes the keeper: the board changed.
+    keeper: Notify,
+    /// Wakes the dispatcher: the settings changed.
+    configured: Notify,
     /// Attempts under way, some of them longer than their app waited.
     attempts: TaskTracker,
 }
 
+/// What a relay works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Our name in EHLO, Received and bounces.
+    pub hostname: Arc<str>,
+    /// Kept mail.
+    pub queue: Arc<Queue>,
+    /// Good tokens.
+    pub tokens: Arc<Tokens>,
+    /// Connections to providers.
+    pub upstream: Arc<Upstream>,
+    /// Fresh random octets: remembered logins are bound to them.
+    pub key: [u8; 32],
+}
+
 impl Relay {
-    /// A relay for `settings`. `key` is fresh random: remembered logins are bound to it.
-    pub fn new(settings: Arc<Settings>, tokens: Arc<Tokens>, upstream: Arc<Upstream>, key: [u8; 32]) -> Arc<Self> {
+    /// A relay for `settings`; [`Relay::restore`] brings back what an earlier process left.
+    pub fn new(settings: Arc<Settings>, parts: Parts) -> Arc<Self> {
+        let Parts { hostname, queue, tokens, upstream, key } = parts;
+        let mut board = Board::default();
+        board.configure(&settings, SystemTime::now());
         Arc::new(Self {
             settings: RwLock::new(settings),
+            hostname,
             access: Access::new(key),
+            queue,
             tokens,
             upstream,
-            backoffs: Mutex::default(),
+            board: Mutex::new(board),
+            gates: Gates::default(),
+            lanes: Lanes::default(),
+            bodies: Budget::new(BODIES_AT_HAND),
+            keeper: Notify::new(),
+            configured: Notify::new(),
             attempts: TaskTracker::new(),
         })
     }
@@ -62,17 +120,24 @@ impl Relay {
                 self.upstream.forget(name);
             }
         }
+        self.queue.configure(settings.queue.clone());
+        self.board().configure(&settings, SystemTime::now());
         self.forgive(None);
+        self.configured.notify_one();
     }
 
     /// Lets `mailbox`, or all, try again at once: a grant or a setting was mended.
     pub fn forgive(&self, mailbox: Option<&Name>) {
-        self.backoffs().forgive(mailbox, Instant::now());
+        self.board().forgive(mailbox, SystemTime::now());
+        self.wake_all();
     }
 
-    /// Why `mailbox` takes no mail now, for the status; `None` when it does.
+    /// Why `mailbox` sends nothing now, for the status; `None` when it does.
     pub fn trouble(&self, mailbox: &Name) -> Option<String> {
-        self.backoffs().refuses(mailbox, Instant::now()).map(str::to_owned)
+        self.board().held(mailbox).map(|held| match held.advice {
+            Some(advice) => format!("{}; {advice}", held.reason),
+            None => held.reason,
+        })
     }
 
     /// How many messages are on their way to a provider.
@@ -86,20 +151,30 @@ impl Relay {
         self.attempts.wait().await;
     }
 
+    fn wake_all(&self) {
+        self.lanes.all().iter().for_each(|handle| handle.wake());
+    }
+
     fn settings(&self) -> Arc<Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn backoffs(&self) -> MutexGuard<'_, Backoffs> {
-        self.backoffs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mailbox and its link as configured now.
+    fn mailbox(&self, name: &Name) -> Option<(Arc<Mailbox>, Arc<Link>)> {
+        let settings = self.settings();
+        let mailbox = settings.mailboxes.get(name)?;
+        Some((mailbox.clone(), settings.links.get(&mailbox.link)?.clone()))
     }
 
     /// The mailbox and link of `app` as configured now; `None` once the app or its mailbox is gone.
     fn route(&self, app: &App) -> Option<(Arc<Mailbox>, Arc<Link>)> {
         let settings = self.settings();
         let app = settings.apps.get(&app.name)?;
-        let mailbox = settings.mailboxes.get(&app.mailbox)?;
-        Some((mailbox.clone(), settings.links.get(&mailbox.link)?.clone()))
+        self.mailbox(&app.mailbox)
     }
 }
 
@@ -112,10 +187,13 @@ impl Host for Relay {
         self.access.by_password(&self.settings(), listener, (peer, user), password).await
     }
 
-    fn mail(&self, app: &App, sender: Option<&Address>) -> Result<(), Reply> {
+    fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {
         let (mailbox, _) = self.route(app).ok_or_else(gone)?;
-        if let Some(reason) = self.backoffs().refuses(&mailbox.name, Instant::now()) {
-            tracing::debug!(app = %app.name, mailbox = %mailbox.name, reason, "a message is put off: the mailbox is in trouble");
+        // A message that would only hear 451 after all its octets hears it before them.
+        if delivery(listener, app) == Delivery::Direct
+            && matches!(self.board().may(&mailbox.name, SystemTime::now()), health::May::Wait(_))
+        {
+            tracing::debug!(app = %app.name, mailbox = %mailbox.name, "a message is put off: the mailbox is in trouble");
             return Err(judge::bland(None));
         }
         match sender {
@@ -124,10 +202,11 @@ impl Host for Relay {
         }
     }
 
-    fn recipient(&self, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {
+    fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {
         let (mailbox, _) = self.route(app).ok_or_else(gone)?;
         let most = mailbox.limits.recipients_per_message as usize;
-        if most > 0 && accepted >= most {
+        // What is kept is sent to so many at a time; one verdict for all needs all at once.
+        if delivery(listener, app) == Delivery::Direct && most > 0 && accepted >= most {
             let text = format!("too many recipients: the provider takes {most} a message, send the rest separately");
             return Err(Reply::new(452, Some((5, 3)), text));
         }
@@ -151,8 +230,32 @@ impl Host for Relay {
                 "refused: the From field is not one that the mailbox's when-from-differs lets pass");
             return Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply };
         }
-        direct::deliver(&self, submission, mailbox, link).await
+        match delivery(&submission.listener, &submission.app) {
+            Delivery::Direct => direct::deliver(&self, submission, mailbox, link).await,
+            Delivery::Queue => queued::keep(&self, &submission, &mailbox).await,
+            Delivery::DirectThenQueue => queued::deliver_or_keep(&self, submission, mailbox, link).await,
+        }
     }
+}
+
+/// The contract with `app` on `listener`.
+fn delivery(listener: &Listener, app: &App) -> Delivery {
+    app.delivery.unwrap_or(listener.delivery)
+}
+
+/// A number from 0 to 1, by chance. Without a source of chance there is no jitter, which only costs evenness.
+fn chance() -> f64 {
+    let mut bytes = [0; 4];
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+/// An id for a message of our own.
+fn new_id(now: SystemTime) -> Id {
+    let mut random = [0; 10];
+    // Without a source of chance the id stays valid, and unique to the millisecond.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    Id::new(now, random)
 }
 
 /// Whether `sender` passes the rules of `mailbox`.

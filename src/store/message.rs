@@ -8,7 +8,7 @@ use std::{
 use crate::mail::{BodyType, Envelope, Id, InvalidParameter, Name, Ret, Xtext};
 
 /// The row of a message; grows in the order of acceptance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Number(pub(super) i64);
 
 /// Who works on a message: whoever shows another one comes too late. Unique over all claims of all processes.

@@ -1,0 +1,390 @@
+//! The dispatcher: a lane for each mailbox, in which its waiting messages go out as fast as its gate lets them, or one by one as
+//! probes while it is in trouble.
+
+use super::{
+    Relay,
+    attempt::{Unsent, try_login},
+    gate::{Closed, Gate, Pass},
+    health::{May, Probe},
+    judge::Case,
+    work::Work,
+};
+use crate::{
+    config::{Link, Mailbox},
+    mail::{Envelope, Id, Name},
+    queue::{Claimed, Fill, Lane, Wanted},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+/// How long a probe keeps the others out at most: a login with its token, or a message's first replies.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The longest sleep of a lane: then it looks whether it missed something.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// The pause after the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often messages are looked for that were held for too long.
+const HELD_LOOK: Duration = Duration::from_secs(600);
+
+/// A mailbox's lane, as others reach it.
+#[derive(Debug)]
+pub(super) struct Handle {
+    name: Name,
+    lane: Mutex<Lane>,
+    /// When the store is to be looked at for messages that have become due.
+    look_at: Mutex<Option<SystemTime>>,
+    wake: Notify,
+    gate: OnceLock<Arc<Gate>>,
+}
+
+/// All lanes.
+#[derive(Debug, Default)]
+pub(super) struct Lanes(Mutex<HashMap<Name, Arc<Handle>>>);
+
+impl Lanes {
+    /// The lane of `mailbox`; made when missing.
+    pub(super) fn of(&self, mailbox: &Name) -> Arc<Handle> {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.entry(mailbox.clone()).or_insert_with(|| Arc::new(Handle::new(mailbox.clone()))).clone()
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Arc<Handle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+impl Handle {
+    fn new(name: Name) -> Self {
+        let look_at = Mutex::new(Some(SystemTime::UNIX_EPOCH));
+        Self { name, lane: Mutex::default(), look_at, wake: Notify::new(), gate: OnceLock::new() }
+    }
+
+    pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mailbox's gate, with its limits as they are configured now.
+    pub(super) fn gate(&self, relay: &Relay, mailbox: &Mailbox) -> Arc<Gate> {
+        let gate = relay.gates.of(mailbox);
+        self.gate.get_or_init(|| gate.clone());
+        gate
+    }
+
+    /// The lane has something to do.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Messages in the store may have become due.
+    pub(super) fn look(&self) {
+        self.look_by(SystemTime::UNIX_EPOCH);
+        self.wake();
+    }
+
+    /// A message under way is settled; it may be due again at `due`.
+    pub(super) fn settled(&self, due: Option<SystemTime>) {
+        self.lane().settled();
+        if let Some(due) = due {
+            self.look_by(due);
+        }
+        self.wake();
+    }
+
+    fn look_by(&self, at: SystemTime) {
+        let mut look_at = self.look_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *look_at = Some(look_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Whether it is time to look; then the next time is not known any more.
+    fn is_time_to_look(&self, now: SystemTime) -> Result<(), Option<SystemTime>> {
+        let mut look_at = self.look_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match *look_at {
+            Some(at) if at <= now => {
+                *look_at = None;
+                Ok(())
+            }
+            later => Err(later),
+        }
+    }
+}
+
+impl Relay {
+    /// Delivers what is kept until `stop` says so (or its sender is gone); what is under way then goes on, see [`Relay::drained`].
+    pub async fn dispatch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut running: HashMap<Name, ()> = HashMap::new();
+        let mut lanes = JoinSet::new();
+        let mut held = tokio::time::interval(HELD_LOOK);
+        loop {
+            for name in self.settings().mailboxes.keys() {
+                if running.insert(name.clone(), ()).is_none() {
+                    lanes.spawn(self.clone().run_lane(self.lanes.of(name), stop.clone()));
+                }
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = self.configured.notified() => self.fit_to_settings().await,
+                _ = held.tick() => self.fail_held().await,
+            }
+        }
+        while lanes.join_next().await.is_some() {}
+    }
+
+    async fn run_lane(self: Arc<Self>, handle: Arc<Handle>, mut stop: watch::Receiver<bool>) {
+        loop {
+            let now = SystemTime::now();
+            let next = self.pump(&handle, now).await;
+            let pause = next.map_or(LOOK, |next| next.duration_since(now).unwrap_or_default().min(LOOK));
+            let freed = async {
+                match handle.gate.get() {
+                    Some(gate) => gate.freed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = handle.wake.notified() => {}
+                () = freed => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.give_back(&handle).await;
+    }
+
+    /// Sends what may be sent now; says when to look again.
+    async fn pump(self: &Arc<Self>, handle: &Arc<Handle>, now: SystemTime) -> Option<SystemTime> {
+        let Some((mailbox, link)) = self.mailbox(&handle.name) else {
+            self.give_back(handle).await;
+            return None;
+        };
+        let earliest = |one: Option<SystemTime>, other: Option<SystemTime>| one.into_iter().chain(other).min();
+        let looks = match handle.is_time_to_look(now) {
+            Ok(()) => {
+                self.look(handle).await;
+                None
+            }
+            Err(later) => later,
+        };
+        let may = self.board().may(&mailbox.name, now);
+        match may {
+            May::Wait(until) => {
+                self.give_back(handle).await;
+                return Some(until);
+            }
+            May::Probe(Probe::Login) => {
+                self.give_back(handle).await;
+                self.board().probe(&mailbox.name, now, PATIENCE);
+                self.attempts.spawn(self.clone().probe_login(handle.clone(), mailbox, link));
+                return None;
+            }
+            May::Probe(Probe::Message) | May::Go => {}
+        }
+        self.probe_sender(handle, (&mailbox, &link), now).await;
+        let next = match self.send_ready(handle, (&mailbox, &link), may == May::Go, now) {
+            Some(Closed::TooMuch(wait)) => Some(wait.until),
+            Some(Closed::Busy) | None => None,
+        };
+        earliest(earliest(looks, next), self.board().next_sender(&mailbox.name))
+    }
+
+    /// Hands messages out as long as the gate is open; one alone as a probe.
+    fn send_ready(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        (mailbox, link): (&Arc<Mailbox>, &Arc<Link>),
+        all: bool,
+        now: SystemTime,
+    ) -> Option<Closed> {
+        let gate = handle.gate(self, mailbox);
+        loop {
+            self.refill(handle);
+            let recipients = handle.lane().peek()?;
+            let pass = match gate.try_enter(recipients.min(gate.recipients(now)), now) {
+                Ok(pass) => pass,
+                Err(closed) => return Some(closed),
+            };
+            let claimed = handle.lane().next()?;
+            if !all {
+                self.board().probe(&mailbox.name, now, PATIENCE);
+            }
+            self.send(handle, (mailbox, link), (claimed, pass), false);
+            if !all {
+                return None;
+            }
+        }
+    }
+
+    fn send(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        (mailbox, link): (&Arc<Mailbox>, &Arc<Link>),
+        (claimed, pass): (Claimed, Pass),
+        probes_sender: bool,
+    ) {
+        let (relay, handle, mailbox, link) = (self.clone(), handle.clone(), mailbox.clone(), link.clone());
+        let work = Work { relay, handle, mailbox, link, claimed, probes_sender };
+        self.attempts.spawn(work.run(pass));
+    }
+
+    /// Fetches more messages of an app beside what is being sent.
+    fn refill(self: &Arc<Self>, handle: &Arc<Handle>) {
+        while let Some(fill) = { handle.lane().wanted() } {
+            self.attempts.spawn(self.clone().fetch(handle.clone(), fill));
+        }
+    }
+
+    async fn fetch(self: Arc<Self>, handle: Arc<Handle>, fill: Fill) {
+        let now = SystemTime::now();
+        let wanted = Wanted { mailbox: handle.name.clone(), app: fill.app.clone(), author: None, most: fill.most };
+        match self.queue.claim(wanted, now).await {
+            Ok(messages) => {
+                let is_all = handle.lane().filled(&fill, messages);
+                if is_all {
+                    self.look(&handle).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(mailbox = %handle.name, %error, "waiting messages cannot be fetched; tried again");
+                tokio::time::sleep(STORE_PAUSE).await;
+                handle.lane().not_filled(&fill);
+            }
+        }
+        handle.wake();
+    }
+
+    /// Looks which apps have messages that are due, and when the next will be.
+    async fn look(&self, handle: &Handle) {
+        let now = SystemTime::now();
+        match self.queue.due(&handle.name).await {
+            Ok(all) => {
+                for due in all {
+                    if due.at <= now { handle.lane().stored(&due.app) } else { handle.look_by(due.at) }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(mailbox = %handle.name, %error, "waiting messages cannot be looked for; tried again");
+                handle.look_by(now + STORE_PAUSE);
+            }
+        }
+    }
+
+    /// What is at hand goes back to the store: an operator may work on it there, and it costs no memory while nothing goes out.
+    pub(super) async fn give_back(&self, handle: &Handle) {
+        let claims = handle.lane().drain();
+        if claims.is_empty() {
+            return;
+        }
+        if let Err(error) = self.queue.unclaim(claims).await {
+            tracing::warn!(mailbox = %handle.name, %error, "messages stay claimed until their lease ends");
+        }
+    }
+
+    /// Logs in to find out whether trouble is over.
+    async fn probe_login(self: Arc<Self>, handle: Arc<Handle>, mailbox: Arc<Mailbox>, link: Arc<Link>) {
+        let result = try_login(&self, &mailbox, Instant::now() + PATIENCE).await;
+        let now = SystemTime::now();
+        let envelope = Envelope::from(None);
+        let case = Case {
+            id: Id::from_u128(0),
+            mailbox: &mailbox,
+            client_id: &link.client_id,
+            tenant: link.tenant.as_deref().unwrap_or("your tenant"),
+            envelope: &envelope,
+        };
+        match result {
+            Ok(()) => self.note_works(&mailbox, now),
+            Err(Unsent::Failed(failure)) => self.note_trouble(&mailbox, &case.failed(&failure), now),
+            Err(Unsent::NoToken(unavailable)) => self.note_trouble(&mailbox, &case.without_token(&unavailable), now),
+        }
+        handle.wake();
+    }
+
+    /// Sends one message of a sender that was denied, if it is time.
+    async fn probe_sender(self: &Arc<Self>, handle: &Arc<Handle>, route: (&Arc<Mailbox>, &Arc<Link>), now: SystemTime) {
+        let (mailbox, _) = route;
+        let due = self.board().sender_to_probe(&mailbox.name, now, PATIENCE);
+        let Some(author) = due else { return };
+        let claimed = match self.queue.claim_held(&mailbox.name, &author, now).await {
+            Ok(Some(claimed)) => claimed,
+            // None of its messages is left: the next one finds out.
+            Ok(None) => return self.free_sender(&mailbox.name, &author, now).await,
+            Err(error) => {
+                tracing::warn!(mailbox = %mailbox.name, %error, "a held message cannot be fetched; tried again");
+                return self.board().sender_given_up(&mailbox.name, &author, now);
+            }
+        };
+        let recipients = claimed.message.envelope.recipients.len();
+        let gate = handle.gate(self, mailbox);
+        match gate.try_enter(recipients.min(gate.recipients(now)), now) {
+            Ok(pass) => {
+                handle.lane().begun();
+                self.send(handle, route, (claimed, pass), true);
+            }
+            Err(_) => {
+                self.board().sender_given_up(&mailbox.name, &author, now);
+                let _ = self.queue.unclaim(vec![(claimed.message.number, claimed.claim)]).await;
+            }
+        }
+    }
+
+    /// The sender may send: its messages wait no longer.
+    pub(super) async fn free_sender(&self, mailbox: &Name, author: &str, now: SystemTime) {
+        if !self.board().sender_worked(mailbox, author) {
+            return;
+        }
+        let clock = self.board().clock(mailbox, now);
+        match self.queue.release_sender(mailbox, author, (now, clock)).await {
+            Ok(0) => {}
+            Ok(messages) => {
+                tracing::info!(event = "mailbox.changed", %mailbox, state = "sender-free", from = author, messages,
+                    "the sender may use this mailbox: its messages go out");
+            }
+            Err(error) => tracing::warn!(%mailbox, from = author, %error, "messages of a sender stay held; `outlink queue release` frees them"),
+        }
+        self.keeper.notify_one();
+        self.lanes.of(mailbox).look();
+    }
+
+    /// Holds what is not configured any more, frees what is again, and wakes all lanes.
+    pub(super) async fn fit_to_settings(&self) {
+        for handle in self.lanes.all() {
+            self.give_back(&handle).await;
+        }
+        let settings = self.settings();
+        let mailboxes: Vec<Name> = settings.mailboxes.keys().cloned().collect();
+        let apps: Vec<Name> = settings.apps.keys().cloned().collect();
+        let now = SystemTime::now();
+        let clock = |mailbox: &Name| self.board().clock(mailbox, now);
+        if let Err(error) = self.queue.fit_to(&mailboxes, &apps, now, clock).await {
+            tracing::error!(%error, "messages of apps and mailboxes that are not configured cannot be held; reload to try again");
+        }
+        self.lanes.all().iter().for_each(|handle| handle.look());
+    }
+
+    async fn fail_held(&self) {
+        let now = SystemTime::now();
+        for handle in self.lanes.all() {
+            let (since, clock) = {
+                let board = self.board();
+                (board.held(&handle.name).map(|held| held.since), board.clock(&handle.name, now))
+            };
+            match self.queue.fail_held(&handle.name, since, (now, clock)).await {
+                Ok(0) => {}
+                Ok(messages) => tracing::warn!(event = "message.failed", mailbox = %handle.name, messages,
+                    "messages were held for longer than queue.keep-held and are kept as failed; `outlink queue retry` tries them again"),
+                Err(error) => tracing::warn!(mailbox = %handle.name, %error, "cannot look for messages held too long"),
+            }
+        }
+    }
+}

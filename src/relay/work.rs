@@ -1,0 +1,364 @@
+//! One kept message: an attempt, and what follows from it for the message, its mailbox, its sender and the log.
+
+use super::{
+    Relay,
+    attempt::{Errand, Unsent, attempt},
+    board::Of,
+    dispatch::Handle,
+    gate::Pass,
+    health::{Kind as TroubleKind, Trouble},
+    judge::{Case, Judgement},
+    log::{self, Entry},
+    notices::{Fate, Subject, fates},
+    settle::{Plan, Tried, expired},
+};
+use crate::{
+    config::{Link, Mailbox},
+    mail::{Hold, Outcome, bounce},
+    queue::{Claimed, Event, Message, Next, RecipientState, Report, Settled, Settlement},
+    store::Body,
+    upstream::{Policy, Progress, Sent},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Longest wait for a place among the connections: the gate has one free, so only a reload can make this long.
+const PLACE: Duration = Duration::from_secs(300);
+
+/// How long settling is tried again while the store fails. The claim is renewed meanwhile; what cannot be settled is sent again.
+const SETTLE: Duration = Duration::from_secs(3600);
+
+/// The longest pause between two tries to settle.
+const SETTLE_PAUSE: Duration = Duration::from_secs(10);
+
+/// A claimed message on its way.
+pub(super) struct Work {
+    pub(super) relay: Arc<Relay>,
+    pub(super) handle: Arc<Handle>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) link: Arc<Link>,
+    pub(super) claimed: Claimed,
+    /// Whether it finds out if its sender may send again.
+    pub(super) probes_sender: bool,
+}
+
+/// What an attempt brought: the dialogue's end, for the first recipients of the message.
+pub(super) struct Result {
+    pub(super) sent: std::result::Result<Sent, Unsent>,
+    pub(super) recipients: usize,
+    pub(super) took: Duration,
+}
+
+impl Work {
+    /// Attempts and settles; whatever happens, the message is given back.
+    pub(super) async fn run(self, pass: Pass) {
+        let now = SystemTime::now();
+        let message = &self.claimed.message;
+        if self.relay.board().clock(&self.mailbox.name, now) >= message.expires_at {
+            drop(pass);
+            return self.expire(now).await;
+        }
+        let held = self.relay.board().sender_held(&self.mailbox.name, &message.author).filter(|_| !self.probes_sender);
+        if let Some(reason) = held {
+            drop(pass);
+            return self.hold_for_sender(reason, now).await;
+        }
+        let body = match self.body().await {
+            Ok(body) => body,
+            Err(reason) => {
+                drop(pass);
+                return self.put_off(reason).await;
+            }
+        };
+        let recipients = message.envelope.recipients.len().min(self.handle.gate(&self.relay, &self.mailbox).recipients(now));
+        let mut envelope = message.envelope.clone();
+        envelope.recipients.truncate(recipients);
+        let (progress, begun) = (Progress::new(), Instant::now());
+        let until = tokio::time::Instant::now() + PLACE;
+        let errand = Errand { envelope: &envelope, body: &body, policy: Policy::Each, progress: &progress, until };
+        let sent = attempt(&self.relay, &self.mailbox, errand).await;
+        // The connection is free for the next one; settling needs none.
+        drop(pass);
+        crate::crash::point("answered");
+        let result = Result { sent, recipients, took: begun.elapsed() };
+        self.conclude(result, Some(&body)).await;
+    }
+
+    async fn body(&self) -> std::result::Result<Body, String> {
+        if let Some(share) = &self.claimed.body {
+            return Ok(share.body().clone());
+        }
+        match self.relay.queue.body(&self.claimed.message).await {
+            Ok(Some(body)) => Ok(body),
+            Ok(None) => Err("its body is missing in the store; restore a backup, or discard it".to_owned()),
+            Err(error) => Err(format!("its body cannot be read: {error}")),
+        }
+    }
+
+    /// Draws the conclusions from an attempt.
+    pub(super) async fn conclude(self, result: Result, body: Option<&Body>) {
+        let (message, now) = (&self.claimed.message, SystemTime::now());
+        let judgements = self.judge(&result);
+        let dsn = result.sent.as_ref().is_ok_and(|sent| sent.dsn);
+        let loudest = log::loudest(&judgements).cloned();
+        let says_nothing = judgements.iter().all(Judgement::says_nothing);
+        let tried = Tried::sum_up(message, judgements);
+        self.note(&tried, says_nothing, now).await;
+        let clock = self.relay.board().clock(&self.mailbox.name, now);
+        let settings = self.relay.queue.settings();
+        let plan = Plan { retry: &settings.retry, now, clock, chance: super::chance() };
+        let is_done = tried.reports.len() == message.positions.len();
+        let (next, notices) = match is_done {
+            true => self.finish(&tried.reports, body, dsn, now).await,
+            false => self.go_on(tried.next(message, plan), (body, clock, now)).await,
+        };
+        let event = self.event(&next, loudest.as_ref(), &tried, result.took, now);
+        if let Some(judgement) = &loudest {
+            let entry = Entry { message, mailbox: &self.mailbox, next: &next, took: result.took };
+            entry.write(judgement, &tried);
+        }
+        self.settle(tried.reports, next, event, notices).await;
+    }
+
+    fn judge(&self, result: &Result) -> Vec<Judgement> {
+        let message = &self.claimed.message;
+        let case = Case {
+            id: message.id,
+            mailbox: &self.mailbox,
+            client_id: &self.link.client_id,
+            tenant: self.link.tenant.as_deref().unwrap_or("your tenant"),
+            envelope: &message.envelope,
+        };
+        match &result.sent {
+            Ok(sent) => case.each(sent),
+            Err(Unsent::Failed(failure)) => vec![case.failed(failure); result.recipients],
+            Err(Unsent::NoToken(unavailable)) => vec![case.without_token(unavailable); result.recipients],
+        }
+    }
+
+    /// Tells board and gate what the attempt says of the mailbox and the sender.
+    async fn note(&self, tried: &Tried, says_nothing: bool, now: SystemTime) {
+        let (relay, name, message) = (&self.relay, &self.mailbox.name, &self.claimed.message);
+        if let Some(taken) = tried.too_many {
+            self.handle.gate(relay, &self.mailbox).learn(taken, now);
+        }
+        match &tried.trouble {
+            Some(judgement) => relay.note_trouble(&self.mailbox, judgement, now),
+            None if says_nothing => relay.board().given_up(name, now),
+            None => relay.note_works(&self.mailbox, now),
+        }
+        if let Some(judgement) = &tried.sender {
+            let trouble = Trouble {
+                kind: TroubleKind::Sender,
+                probe: super::health::Probe::Message,
+                reason: judgement.reason.clone(),
+                advice: judgement.advice.clone(),
+            };
+            let (_, is_news) = relay.board().sender_failed(name, &message.author, trouble, now);
+            if is_news {
+                tracing::warn!(event = "mailbox.changed", mailbox = %name, link = %self.mailbox.link, state = "sender-held",
+                    from = message.author, reason = judgement.reason, advice = judgement.advice.as_deref(),
+                    "the provider does not let this mailbox send as this sender: its messages wait, others go on");
+            }
+            relay.keeper.notify_one();
+        } else if tried.reports.iter().any(|report| report.state == RecipientState::Delivered) {
+            relay.free_sender(name, &message.author, now).await;
+        } else if self.probes_sender {
+            relay.board().sender_given_up(name, &message.author, now);
+        }
+    }
+
+    /// Every recipient is settled: how the message ends, and who is told.
+    async fn finish(
+        &self,
+        reports: &[Report],
+        body: Option<&Body>,
+        dsn: bool,
+        now: SystemTime,
+    ) -> (Next, Vec<(crate::queue::NewMessage, crate::queue::Kept)>) {
+        let message = &self.claimed.message;
+        let mut all = fates(message, reports);
+        let subject = Subject { mailbox: &self.mailbox, message, body, now };
+        let mut notices = Vec::new();
+        if !dsn {
+            notices.extend(self.relay.notice(subject, bounce::Kind::Relayed, &all).await);
+        }
+        if message.settled > 0 {
+            // Those that were settled by earlier attempts belong into the same bounce.
+            match self.relay.queue.standings(message.number).await {
+                Ok(standings) => all.extend(standings.into_iter().map(Fate::from).filter(|fate| {
+                    matches!(fate.state, RecipientState::Refused | RecipientState::Expired)
+                })),
+                Err(error) => tracing::warn!(id = %message.id, %error, "earlier refusals are missing in the bounce"),
+            }
+        }
+        let failed = all.iter().filter(|fate| fate.state != RecipientState::Delivered).count();
+        if failed == 0 {
+            return (Next::Delivered, notices);
+        }
+        crate::crash::point("bouncing");
+        notices.extend(self.relay.notice(subject, bounce::Kind::Failed, &all).await);
+        let reason = format!("{failed} of {} recipients failed", message.settled + message.positions.len());
+        (Next::Failed { reason }, notices)
+    }
+
+    /// The message waits on: its sender is warned when it is time.
+    async fn go_on(
+        &self,
+        next: Next,
+        (body, clock, now): (Option<&Body>, SystemTime, SystemTime),
+    ) -> (Next, Vec<(crate::queue::NewMessage, crate::queue::Kept)>) {
+        let message = &self.claimed.message;
+        let Next::Waits { due_at, attempts, reason, warn_at: Some(warn_at) } = next else { return (next, Vec::new()) };
+        if clock < warn_at {
+            return (Next::Waits { due_at, attempts, reason, warn_at: Some(warn_at) }, Vec::new());
+        }
+        let until = now + message.expires_at.duration_since(clock).unwrap_or_default();
+        let waiting: Vec<Fate> =
+            message.envelope.recipients.iter().map(|recipient| Fate::waiting(recipient, &reason)).collect();
+        let subject = Subject { mailbox: &self.mailbox, message, body, now };
+        let notice = self.relay.notice(subject, bounce::Kind::Delayed { until }, &waiting).await;
+        (Next::Waits { due_at, attempts, reason, warn_at: None }, notice.into_iter().collect())
+    }
+
+    /// Its time is over.
+    async fn expire(self, now: SystemTime) {
+        let message = &self.claimed.message;
+        let reason = format!(
+            "not delivered within {}; last: {}",
+            log::span(message.expires_at.duration_since(message.accepted_at).unwrap_or_default()),
+            self.last_reason().await
+        );
+        let reports = expired(message, &reason);
+        let body = self.body().await.ok();
+        let (next, notices) = self.finish(&reports, body.as_ref(), true, now).await;
+        tracing::warn!(event = "message.failed", id = %message.id, app = %message.app, mailbox = %self.mailbox.name,
+            link = %self.mailbox.link, client = message.client, from = log::sender(&message.envelope),
+            to = log::recipients(&message.envelope), bytes = message.size, attempt = message.attempts, reply = reason,
+            "given up: its time is over");
+        let event = Event { at: now, event: "expired".to_owned(), detail: reason, took: None };
+        self.settle(reports, next, event, notices).await;
+    }
+
+    async fn last_reason(&self) -> String {
+        let found = self.relay.queue.find(self.claimed.message.id).await;
+        found.ok().flatten().and_then(|line| line.reason).unwrap_or_else(|| "it was never tried".to_owned())
+    }
+
+    /// Its sender was denied while it waited at hand.
+    async fn hold_for_sender(self, reason: String, now: SystemTime) {
+        let (message, claim) = (&self.claimed.message, self.claimed.claim);
+        let clock = self.relay.board().clock(&self.mailbox.name, now);
+        if let Err(error) = self.relay.queue.hold_claimed((message.number, claim), reason, clock).await {
+            tracing::warn!(id = %message.id, %error, "a message of a held sender stays claimed until its lease ends");
+        }
+        self.handle.settled(None);
+    }
+
+    /// It cannot even be tried.
+    async fn put_off(self, reason: String) {
+        let message = &self.claimed.message;
+        tracing::error!(event = "message.deferred", id = %message.id, app = %message.app, mailbox = %self.mailbox.name, reply = reason,
+            "a message could not be tried");
+        let (now, attempts) = (SystemTime::now(), message.attempts + 1);
+        let due_at = crate::queue::due_after(&self.relay.queue.settings().retry, attempts, now, super::chance());
+        let event = Event { at: now, event: "deferred".to_owned(), detail: reason.clone(), took: None };
+        let next = Next::Waits { due_at, attempts, reason, warn_at: message.warn_at };
+        self.settle(Vec::new(), next, event, Vec::new()).await;
+    }
+
+    fn event(&self, next: &Next, loudest: Option<&Judgement>, tried: &Tried, took: Duration, now: SystemTime) -> Event {
+        let word = match next {
+            Next::Delivered => "delivered",
+            Next::Held { .. } => "held",
+            Next::Failed { .. } => "refused",
+            Next::Waits { .. } if tried.reports.is_empty() => "deferred",
+            Next::Waits { .. } => "in part",
+        };
+        let detail = loudest.map_or_else(String::new, |judgement| judgement.reason.clone());
+        Event { at: now, event: word.to_owned(), detail, took: Some(took) }
+    }
+
+    /// Makes it durable. Should the store fail now, the provider has the message and the store does not know: so it is tried again, for
+    /// as long as the process lives, before the message could go out twice.
+    async fn settle(
+        self,
+        reports: Vec<Report>,
+        next: Next,
+        event: Event,
+        notices: Vec<(crate::queue::NewMessage, crate::queue::Kept)>,
+    ) {
+        let Claimed { message: Message { number, id, app, .. }, claim, .. } = &self.claimed;
+        let (begun, mut pause) = (Instant::now(), Duration::from_millis(100));
+        let has_notices = !notices.is_empty();
+        loop {
+            let settlement = Settlement {
+                number: *number,
+                id: *id,
+                claim: *claim,
+                reports: reports.clone(),
+                next: next.clone(),
+                event: event.clone(),
+                notices: notices.clone(),
+            };
+            match self.relay.queue.settle(settlement).await {
+                Ok(Settled::Done) => break,
+                Ok(Settled::TooLate) => {
+                    tracing::warn!(%id, "a verdict came too late: the message was taken over or removed meanwhile");
+                    break;
+                }
+                Err(error) if begun.elapsed() < SETTLE => {
+                    tracing::error!(%id, %error, "what became of a message cannot be kept; tried again, else it is sent twice");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(SETTLE_PAUSE);
+                }
+                Err(error) => {
+                    tracing::error!(%id, %error, "what became of a message was not kept: it will be sent again");
+                    break;
+                }
+            }
+        }
+        let due = match &next {
+            Next::Waits { due_at, .. } => Some((app.clone(), *due_at)),
+            Next::Held { .. } | Next::Delivered | Next::Failed { .. } => None,
+        };
+        self.handle.settled(due.map(|(_, at)| at));
+        if has_notices {
+            self.handle.look();
+        }
+    }
+}
+
+impl Relay {
+    /// Tells the board of trouble, and the log when that is news.
+    pub(super) fn note_trouble(&self, mailbox: &Mailbox, judgement: &Judgement, now: SystemTime) {
+        let Some(trouble) = judgement.trouble() else {
+            return self.board().given_up(&mailbox.name, now);
+        };
+        if judgement.wants_fewer_connections() {
+            self.gates.of(mailbox).shrink(now);
+        }
+        let of = if judgement.outcome == Outcome::Hold(Hold::Link) { Of::Link } else { Of::Mailbox };
+        let state = if trouble.kind == TroubleKind::Passing { "failing" } else { "held" };
+        if self.board().failed(&mailbox.name, of, trouble, now) {
+            tracing::warn!(event = "mailbox.changed", mailbox = %mailbox.name, link = %mailbox.link, state, reason = judgement.reason,
+                advice = judgement.advice.as_deref().unwrap_or("none: it is tried again by itself"),
+                "the mailbox is in trouble: queued messages wait until it works, apps under the contract direct hear 451");
+        }
+        self.keeper.notify_one();
+    }
+
+    /// Tells the board that messages go through, and the log when that is news.
+    pub(super) fn note_works(&self, mailbox: &Mailbox, now: SystemTime) {
+        let since = self.board().worked(&mailbox.name, now);
+        if let Some(since) = since {
+            let seconds = now.duration_since(since).unwrap_or_default().as_secs();
+            tracing::info!(event = "mailbox.changed", mailbox = %mailbox.name, link = %mailbox.link, state = "ready", seconds,
+                "the mailbox works again: what waits goes out");
+            self.keeper.notify_one();
+            self.wake_all();
+        }
+    }
+}
