@@ -1,4 +1,5 @@
-//! The disk that keeps a log (`tests/support/disk.rs`) under programs whose behaviour is known, so that it can be believed.
+//! The disk that keeps a log (`tests/support/disk.rs`) under programs whose behaviour is known, so that it can be believed, and then
+//! under outlink.
 
 mod support;
 
@@ -7,11 +8,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Instant,
 };
 use support::{
-    SOON,
+    Program, SOON,
     disk::{Disk, Log},
-    run,
+    outlink, run, start_daemon,
+    story::{App, Story},
 };
 
 /// A directory to work in, on a disk.
@@ -305,4 +308,93 @@ fn what_went_past_the_log_is_found() {
     let text = "import mmap, os; f = os.open('x', os.O_CREAT | os.O_RDWR); os.ftruncate(f, 10); mmap.mmap(f, 10)[0:2] = b'xx'";
     assert_eq!(bench.text(text), (Some(0), String::new()));
     bench.disk.log().assert_complete(&bench.directory());
+}
+
+/// A story whose state directory lies on a disk; the program makes it.
+struct DurableStory {
+    story: Story,
+    disk: Disk,
+}
+
+impl DurableStory {
+    fn new(setting: impl FnOnce(Disk) -> Disk) -> Self {
+        let story = Story::new("google", |text| text.replace("/state\"", "/disk/state\""));
+        let directory = story.directory.path().join("disk");
+        fs::create_dir(&directory).expect("a directory can be made");
+        Self { disk: setting(Disk::over(&directory)), story }
+    }
+
+    /// A daemon that commands can reach: READY=1 may come before its control socket.
+    fn start(&self) -> Program {
+        let daemon = start_daemon(&self.story.config, self.story.directory.path(), &self.disk.environment());
+        let deadline = Instant::now() + SOON;
+        while self.story.command(&["status"]).0 != Some(0) {
+            assert!(Instant::now() < deadline, "no control socket:\n{}", daemon.output());
+        }
+        daemon
+    }
+
+    /// `outlink grant import`; gives its exit status, and what it said.
+    fn import(&self) -> (Option<i32>, String) {
+        let mut command = outlink();
+        command.args(["grant", "import", "sandbox", "--file"]).arg(self.story.directory.path().join("grant"));
+        command.arg("--config").arg(&self.story.config).envs(self.disk.environment());
+        let output = run(command, b"", SOON);
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+
+    /// What an app hears from a daemon that starts after a power cut at this moment, on a good disk.
+    fn after_a_power_cut(&self) -> String {
+        let log = self.disk.log();
+        let after = cut(&log, log.len());
+        let text = fs::read_to_string(&self.story.config).expect("it was written");
+        let old = self.story.directory.path().canonicalize().expect("a directory").join("disk");
+        let text = text.replace(old.to_str().expect("a name"), after.path().to_str().expect("a name"));
+        // The first daemon may still have its port.
+        let port = support::free_port();
+        let config = after.path().join("outlink.toml");
+        fs::write(&config, text.replace(&self.story.relay.to_string(), &format!("127.0.0.1:{port}"))).expect("it can be written");
+        let _daemon = start_daemon(&config, after.path(), &[]);
+        App::login(([127, 0, 0, 1], port).into(), "sandbox", &self.story.password).send()
+    }
+}
+
+#[test]
+fn an_imported_grant_survives_a_power_cut() {
+    for running in [false, true] {
+        let here = DurableStory::new(|disk| disk);
+        let daemon = running.then(|| here.start());
+        let (status, said) = here.import();
+        assert_eq!(status, Some(0), "{said}");
+        let reply = here.after_a_power_cut();
+        assert!(reply.starts_with("250 2.0.0 "), "with a running daemon: {running}: {reply}");
+        if let Some(daemon) = daemon {
+            assert_eq!(daemon.stop().0, Some(0));
+        }
+        here.disk.log().assert_complete(&here.story.directory.path().join("disk"));
+    }
+}
+
+#[test]
+fn without_syncs_an_imported_grant_is_lost() {
+    for (running, pattern) in [(true, "*-wal"), (true, "state"), (false, "."), (false, "*")] {
+        let here = DurableStory::new(|disk| disk.ignoring(pattern));
+        let _daemon = running.then(|| here.start());
+        assert_eq!(here.import().0, Some(0), "{pattern}");
+        let reply = here.after_a_power_cut();
+        assert!(reply.starts_with("451 "), "{pattern}: {reply}");
+    }
+}
+
+#[test]
+fn a_grant_that_the_disk_refuses_is_not_said_to_be_stored() {
+    let here = DurableStory::new(|disk| disk);
+    let _daemon = here.start();
+    here.disk.faults("fsync EIO *-wal");
+    let (status, said) = here.import();
+    assert!(status != Some(0) && said.contains("outlink.db") && !said.contains("is stored"), "{status:?}: {said}");
+    here.disk.faults("");
+    assert_eq!(here.import().0, Some(0));
+    let reply = here.after_a_power_cut();
+    assert!(reply.starts_with("250 2.0.0 "), "{reply}");
 }
