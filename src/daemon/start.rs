@@ -9,7 +9,8 @@ use crate::{
     config::{Listener, Settings},
     listener,
     mail::Name,
-    relay::Relay,
+    queue::Queue,
+    relay::{Parts, Relay},
     store::{self, Store},
     tls,
     tokens::Tokens,
@@ -70,12 +71,8 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
     let store = open(&settings).await?;
     let hostname: Arc<str> = own_name(&settings)?.into();
     let sockets = bind(&settings).await?;
-    let (spool, tokens) = (store.spool(), Tokens::new(store));
-    tokens.configure(&settings)?;
-    let upstream = Upstream::new(hostname.to_string());
-    let mut key = [0; 32];
-    aws_lc_rs::rand::fill(&mut key).map_err(|_| StartError::System("the system gives no random bytes".to_owned()))?;
-    let relay = Relay::new(settings.clone(), tokens.clone(), upstream.clone(), key);
+    let spool = store.spool();
+    let Assembled { relay, queue, tokens, upstream } = assemble(&settings, store, hostname.clone()).await?;
 
     let (stop, stopped) = watch::channel(false);
     let (end, ended) = watch::channel(false);
@@ -113,6 +110,30 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
         "connections"
     });
     Ok(Daemon { file, settings, tokens, relay, listeners, requests, stop, end, accepting, serving })
+}
+
+/// What belongs together in a process, whether it runs as the daemon or was opened for one command.
+pub(crate) struct Assembled {
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) upstream: Arc<Upstream>,
+}
+
+/// Puts the parts together around an open store, and brings back what an earlier process left.
+pub(crate) async fn assemble(settings: &Arc<Settings>, store: Store, hostname: Arc<str>) -> Result<Assembled, StartError> {
+    let mut octets = [0; 36];
+    aws_lc_rs::rand::fill(&mut octets).map_err(|_| StartError::System("the system gives no random bytes".to_owned()))?;
+    let [a, b, c, d, key @ ..] = octets;
+    let queue = Queue::new(store.clone(), settings.queue.clone(), u32::from_le_bytes([a, b, c, d]));
+    let tokens = Tokens::new(store);
+    tokens.configure(settings)?;
+    let upstream = Upstream::new(hostname.to_string());
+    let parts = Parts { hostname, queue: queue.clone(), tokens: tokens.clone(), upstream: upstream.clone(), key };
+    let relay = Relay::new(settings.clone(), parts);
+    relay.restore().await?;
+    relay.fit_to_settings().await;
+    Ok(Assembled { relay, queue, tokens, upstream })
 }
 
 /// Opens the store beside the runtime: it waits for a running command to let go.

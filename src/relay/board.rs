@@ -1,7 +1,10 @@
 //! How everything stands: mailboxes, links, senders, what an operator paused, and the mailboxes' clocks. What outlives the process is
 //! marked, and written by the keeper.
 
-use super::health::{Health, May, Trouble};
+use super::{
+    MailboxHold,
+    health::{Health, May, Trouble},
+};
 use crate::{
     config::Settings,
     mail::Name,
@@ -42,21 +45,6 @@ struct Entry {
 pub(super) enum Of {
     Mailbox,
     Link,
-}
-
-/// Why a mailbox sends nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Held {
-    /// What is wrong, in one word.
-    pub(crate) kind: &'static str,
-    /// Why.
-    pub(crate) reason: String,
-    /// What to do about it.
-    pub(crate) advice: Option<String>,
-    /// Since when.
-    pub(crate) since: SystemTime,
-    /// When it is tried again; `None`: not by itself.
-    pub(crate) next: Option<SystemTime>,
 }
 
 /// What is to be written.
@@ -242,16 +230,16 @@ impl Board {
     }
 
     /// Why `mailbox` sends nothing now; `None` when it does.
-    pub(super) fn held(&self, mailbox: &Name) -> Option<Held> {
+    pub(super) fn held(&self, mailbox: &Name) -> Option<MailboxHold> {
         let entry = self.mailboxes.get(mailbox)?;
         if let Some(since) = entry.paused {
             let advice = Some(format!("`outlink queue release --mailbox {mailbox}` lets it send again"));
-            return Some(Held { kind: "paused", reason: "held by an operator".to_owned(), advice, since, next: None });
+            return Some(MailboxHold { kind: "paused", reason: "held by an operator".to_owned(), advice, since, next: None });
         }
         let link = entry.link.as_ref().and_then(|link| self.links.get(link));
         let (trouble, since, next) = link.and_then(Health::trouble).or(entry.health.trouble())?;
         let Trouble { kind, reason, advice, .. } = trouble.clone();
-        Some(Held { kind: kind.word(), reason, advice, since, next: Some(next) })
+        Some(MailboxHold { kind: kind.word(), reason, advice, since, next: Some(next) })
     }
 
     /// What has to be written, once.

@@ -357,7 +357,7 @@ impl Relay {
     }
 
     /// Holds what is not configured any more, frees what is again, and wakes all lanes.
-    pub(super) async fn fit_to_settings(&self) {
+    pub async fn fit_to_settings(&self) {
         for handle in self.lanes.all() {
             self.give_back(&handle).await;
         }

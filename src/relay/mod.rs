@@ -22,7 +22,7 @@ mod queued;
 mod settle;
 mod work;
 
-pub use operate::{MailboxHold, Standing};
+pub use operate::MailboxHold;
 
 use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod disk;
 pub(crate) mod story;
 
 use serde_json::Value;
