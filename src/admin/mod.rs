@@ -8,7 +8,7 @@ mod group;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use server::{Control, Request, serve};
+pub use server::{Control, Request, Socket};
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ use axum::{
 use std::{
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -47,28 +47,41 @@ pub struct Control {
     pub hostname: Arc<str>,
     /// Each listener with its address.
     pub listeners: Vec<ListenerStatus>,
-    /// The group whose members may use the socket too.
-    pub group: Option<String>,
     /// To the owner of the process.
     pub requests: mpsc::Sender<Request>,
 }
 
-/// Serves the control socket at `path` until `stop` says true. The caller holds the state directory's lock: a socket that lies there
-/// already is one that an ended daemon left.
-pub async fn serve(path: &Path, control: Arc<Control>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// The control socket, bound and not yet served.
+#[derive(Debug)]
+pub struct Socket {
+    path: PathBuf,
+    door: Door,
+}
+
+impl Socket {
+    /// Binds it at `path`, for root, this process's user and the members of `group`. The caller holds the state directory's lock: a
+    /// socket that lies there already is one that an ended daemon left.
+    pub fn bind(path: &Path, group: Option<&str>) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let socket = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        let owner = std::fs::metadata(path)?.uid();
+        let group = group.and_then(|name| open_to(name, path));
+        Ok(Self { path: path.to_owned(), door: Door { socket, owner, group } })
     }
-    let socket = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    let owner = std::fs::metadata(path)?.uid();
-    let group = control.group.as_deref().and_then(|name| open_to(name, path));
-    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    let result = axum::serve(Door { socket, owner, group }, router(control)).with_graceful_shutdown(stopped).await;
-    // The next daemon removes what stays here.
-    let _ = std::fs::remove_file(path);
-    result
+
+    /// Serves it until `stop` says true (or its sender is gone).
+    pub async fn serve(self, control: Arc<Control>, mut stop: watch::Receiver<bool>) {
+        let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+        if let Err(error) = axum::serve(self.door, router(control)).with_graceful_shutdown(stopped).await {
+            tracing::error!(%error, socket = %self.path.display(), "the control socket ended: commands cannot reach this daemon");
+        }
+        // The next daemon removes what stays here.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 fn router(control: Arc<Control>) -> Router {
@@ -154,6 +167,7 @@ fn open_to(name: &str, path: &Path) -> Option<Group> {
 }
 
 /// Lets in root, the daemon's own user and the members of the group.
+#[derive(Debug)]
 struct Door {
     socket: UnixListener,
     owner: u32,

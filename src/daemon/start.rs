@@ -5,7 +5,7 @@ use super::{
     hostname::{Found, find},
 };
 use crate::{
-    admin::{self, Control, ListenerStatus},
+    admin::{self, Control, ListenerStatus, Socket},
     config::{Listener, Settings},
     listener,
     mail::Name,
@@ -82,34 +82,34 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
         let address = socket.local_addr().map_err(|error| StartError::System(error.to_string()))?;
         tracing::info!(listener = %listener.name, %address, "listening");
         listeners.push(ListenerStatus { name: listener.name.to_string(), address: address.to_string() });
-        let session = listener::serve(socket, listener, relay.clone(), spool.clone(), hostname.clone(), stopped.clone());
-        accepting.spawn(async move {
-            session.await;
-            "listener"
-        });
+        let sessions = listener::serve(socket, listener, relay.clone(), spool.clone(), hostname.clone(), stopped.clone());
+        accepting.spawn(named("listener", sessions));
     }
     let (ask, requests) = mpsc::channel(MOST_REQUESTS);
-    let group = settings.control_group.clone();
-    let control =
-        Control { relay: relay.clone(), tokens: tokens.clone(), hostname, listeners: listeners.clone(), group, requests: ask };
     let path = admin::socket_path(&settings.state_directory, std::env::var("RUNTIME_DIRECTORY").ok().as_deref());
-    let (renewals, connections, admin_ended) = (tokens.clone(), upstream, ended.clone());
-    serving.spawn(async move {
-        if let Err(error) = admin::serve(&path, Arc::new(control), admin_ended).await {
+    // Bound before anybody hears that we are ready: commands may come at once.
+    match Socket::bind(&path, settings.control_group.as_deref()) {
+        Ok(socket) => {
+            let listeners = listeners.clone();
+            let control = Control { relay: relay.clone(), tokens: tokens.clone(), hostname, listeners, requests: ask };
+            serving.spawn(named("control socket", socket.serve(Arc::new(control), ended.clone())));
+        }
+        Err(error) => {
             tracing::error!(%error, socket = %path.display(), "no control socket: mail flows, but commands cannot reach this daemon");
         }
-        "control socket"
-    });
-    let renewals_ended = ended.clone();
-    serving.spawn(async move {
-        renewals.run(renewals_ended).await;
-        "renewals"
-    });
-    serving.spawn(async move {
-        connections.run(ended).await;
-        "connections"
-    });
+    }
+    serving.spawn(named("renewals", tokens.clone().run(ended.clone())));
+    serving.spawn(named("connections", upstream.run(ended.clone())));
+    serving.spawn(named("queue", queue.run(ended.clone())));
+    serving.spawn(named("holds and counters", relay.clone().keep(ended)));
+    serving.spawn(named("dispatcher", relay.clone().dispatch(stopped)));
     Ok(Daemon { file, settings, tokens, relay, listeners, requests, stop, end, accepting, serving })
+}
+
+/// A task by its name, so that a stop can say what it waits for.
+async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    name
 }
 
 /// What belongs together in a process, whether it runs as the daemon or was opened for one command.

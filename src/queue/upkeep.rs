@@ -28,10 +28,14 @@ impl Queue {
             each.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
-            let result = tokio::select! {
+            let renews = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                _ = renew.tick() => self.renew().await,
-                _ = forget.tick() => self.forget(SystemTime::now()).await,
+                _ = renew.tick() => true,
+                _ = forget.tick() => false,
+            };
+            let result = match renews {
+                true => self.renew().await,
+                false => self.forget(SystemTime::now()).await,
             };
             if let Err(error) = result {
                 tracing::warn!(%error, "the queue's upkeep failed; it is tried again by itself");

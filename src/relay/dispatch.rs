@@ -132,10 +132,14 @@ impl Relay {
                     lanes.spawn(self.clone().run_lane(self.lanes.of(name), stop.clone()));
                 }
             }
-            tokio::select! {
+            let is_configured = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                () = self.configured.notified() => self.fit_to_settings().await,
-                _ = held.tick() => self.fail_held().await,
+                () = self.configured.notified() => true,
+                _ = held.tick() => false,
+            };
+            match is_configured {
+                true => self.fit_to_settings().await,
+                false => self.fail_held().await,
             }
         }
         while lanes.join_next().await.is_some() {}
