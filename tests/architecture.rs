@@ -176,7 +176,7 @@ fn each_kind_of_fault_is_seen() {
             "`sandbox`, which stands above",
         ),
         ("tokens/mod.rs", "//! Purpose.\nuse crate::*;\n", "`crate::*`, which is no module"),
-        ("cli/mod.rs", "//! Purpose.\nuse crate::queue;\n", "`crate::queue`, which is no module"),
+        ("cli/mod.rs", "//! Purpose.\nuse crate::broker;\n", "`crate::broker`, which is no module"),
     ];
     for (file, text, expected) in bad {
         let found = faults(file, text);

@@ -111,26 +111,6 @@ fn faults_are_switched_from_the_command_line() {
 }
 
 #[test]
-fn a_mailbox_over_its_rate_hears_451_and_nothing_is_lost_or_doubled() {
-    let sandbox = Sandbox::start(&["--provider", "microsoft", "--limits"]);
-    let mut taken = 0;
-    // 30 a minute are allowed, over any sixty seconds.
-    let refused = loop {
-        let (sent, said) = send(&sandbox);
-        if !sent {
-            break said;
-        }
-        taken += 1;
-        assert!(taken < 60, "the limit never struck");
-    };
-    assert!(refused.contains("451 4.3.0"), "{refused}\n{}", sandbox.program.output());
-    assert!(taken >= 30, "{taken}");
-    let (_, stats) = support::http(sandbox.http, "GET", "/stats", "");
-    let stats: serde_json::Value = serde_json::from_slice(&stats).expect("statistics");
-    assert_eq!(stats["messages"], taken, "{stats}");
-}
-
-#[test]
 fn a_link_by_consent_sends_through_every_personality() {
     for personality in ["google", "microsoft", "custom"] {
         let mut sandbox = Sandbox::start(&["--provider", personality, "--grant", "authorization-code"]);

@@ -277,6 +277,33 @@ fn an_imported_grant_mends_its_mailbox_at_once() {
 }
 
 #[test]
+fn a_mailbox_over_its_rate_hears_451_and_nothing_is_lost_or_doubled() {
+    // Once by our own count of Exchange's 30 a minute, once by the provider's.
+    for limit in ["30", "0"] {
+        let story = Story::with("microsoft", &["--limits"], |text| {
+            let text = text.replace("delivery = ", "direct-wait = \"1s\"\ndelivery = ");
+            format!("{text}\n[mailbox.sandbox.limits]\nmessages-per-minute = {limit}\n")
+        });
+        let daemon = story.start();
+        let (mut app, mut taken) = (story.app(), 0);
+        let refused = loop {
+            let said = app.send();
+            if !said.starts_with("250 ") {
+                break said;
+            }
+            taken += 1;
+            assert!(taken < 60, "the limit never struck");
+        };
+        assert!(refused.starts_with("451 4.3.0 "), "{refused}\n{}", daemon.output());
+        assert!(taken >= 30 && (limit == "0" || taken == 30), "{taken}");
+        assert_eq!(story.stat("messages"), taken);
+        if limit == "30" {
+            daemon.logged("limits.messages-per-minute of the mailbox is reached", SOON);
+        }
+    }
+}
+
+#[test]
 fn a_removed_app_sends_nothing_more_on_its_open_connection() {
     let story = Story::new("custom", |text| text);
     let _daemon = story.start();

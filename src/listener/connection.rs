@@ -197,7 +197,8 @@ impl<H: Host> Connection<H> {
             }
             Action::Recipient(recipient) => {
                 let accepted = self.session.envelope().map_or(0, |envelope| envelope.recipients.len());
-                let verdict = self.app().and_then(|app| self.around.host.recipient(&self.around.listener, app, accepted, &recipient));
+                let verdict =
+                    self.app().and_then(|app| self.around.host.recipient(&self.around.listener, app, accepted, &recipient));
                 self.session.decide(verdict);
             }
             Action::Begin => {

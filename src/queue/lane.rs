@@ -142,7 +142,7 @@ impl Lane {
     }
 
     /// Takes the message whose turn it is; it counts as unsettled until [`Lane::settled`].
-    pub fn next(&mut self) -> Option<Claimed> {
+    pub fn take(&mut self) -> Option<Claimed> {
         let app = self.turns.pop_front()?;
         let ready = self.apps.get_mut(&app)?;
         let claimed = ready.messages.pop_front()?;

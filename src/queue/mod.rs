@@ -14,8 +14,8 @@ mod tests;
 mod upkeep;
 
 pub use crate::store::{
-    Claim, Count, Due, Event, Filter, HeldBy, Hold, Kept, Line, MailboxClock, Message, MinuteCount, Next, NewMessage, Number, Page,
-    RecipientState, Report, Scope, Settled, Settlement, Standing, State, Stored, Verb, Wanted,
+    Claim, Count, Due, Event, Filter, HeldBy, Hold, Kept, Line, MailboxClock, Message, MinuteCount, NewMessage, Next, Number,
+    Page, RecipientState, Report, Scope, Settled, Settlement, Standing, State, Stored, Verb, Wanted,
 };
 pub use budget::{Budget, Share};
 pub use lane::{Claimed, Fill, Lane};
@@ -159,12 +159,7 @@ impl Queue {
     }
 
     /// Holds a claimed message whose sender turned out to be held.
-    pub async fn hold_claimed(
-        &self,
-        claimed: (Number, Claim),
-        reason: String,
-        clock: SystemTime,
-    ) -> Result<(), store::Error> {
+    pub async fn hold_claimed(&self, claimed: (Number, Claim), reason: String, clock: SystemTime) -> Result<(), store::Error> {
         self.store.hold_claimed(claimed, HeldBy::Sender, reason, clock).await
     }
 
@@ -175,8 +170,7 @@ impl Queue {
         author: &str,
         (now, clock): (SystemTime, SystemTime),
     ) -> Result<usize, store::Error> {
-        let which =
-            Released { mailbox: mailbox.clone(), by: HeldBy::Sender, author: Some(author.to_owned()), app: None };
+        let which = Released { mailbox: mailbox.clone(), by: HeldBy::Sender, author: Some(author.to_owned()), app: None };
         self.store.release(which, now, clock).await
     }
 

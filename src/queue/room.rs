@@ -1,9 +1,6 @@
 //! Whether there is room for one more message: below `maximum-size` in all, with `minimum-free` left on the disk.
 
-use crate::{
-    config,
-    store::Store,
-};
+use crate::{config, store::Store};
 use std::{
     path::PathBuf,
     sync::{Mutex, PoisonError},

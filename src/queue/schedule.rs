@@ -20,7 +20,7 @@ mod tests {
 
     #[test]
     fn the_pauses_grow_as_configured_and_the_last_repeats() {
-        let minutes = |number| Duration::from_secs(60 * number);
+        let minutes = |number: u64| Duration::from_secs(60 * number);
         let (retry, now) = ([minutes(1), minutes(5), minutes(60)], SystemTime::UNIX_EPOCH);
         for (attempts, expected) in [(0, 1), (1, 1), (2, 5), (3, 60), (4, 60), (u32::MAX, 60)] {
             assert_eq!(due_after(&retry, attempts, now, 0.5), now + minutes(expected), "{attempts}");

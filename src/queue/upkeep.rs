@@ -59,7 +59,10 @@ impl Queue {
         let before = Before { delivered: ago(settings.keep_trace), failed: ago(settings.keep_failed) };
         let count = self.store.forget_settled(before).await?;
         if count > 0 {
-            tracing::info!(messages = count, "old traces and failed messages were forgotten (queue.keep-trace, queue.keep-failed)");
+            tracing::info!(
+                messages = count,
+                "old traces and failed messages were forgotten (queue.keep-trace, queue.keep-failed)"
+            );
         }
         self.store.shrink().await
     }

@@ -81,9 +81,7 @@ pub(super) async fn try_login(relay: &Relay, mailbox: &Arc<Mailbox>, until: Inst
 /// Exchange refuses the null sender of bounces; there the mailbox itself takes its place (`null-sender`).
 fn as_sent<'a>(mailbox: &Mailbox, envelope: &'a Envelope) -> Cow<'a, Envelope> {
     match (&envelope.sender, mailbox.null_sender) {
-        (None, NullSender::Mailbox) => {
-            Cow::Owned(Envelope { sender: Some(mailbox.address.clone()), ..envelope.clone() })
-        }
+        (None, NullSender::Mailbox) => Cow::Owned(Envelope { sender: Some(mailbox.address.clone()), ..envelope.clone() }),
         (Some(_), _) | (None, NullSender::Keep) => Cow::Borrowed(envelope),
     }
 }

@@ -96,6 +96,7 @@ impl Board {
         match (link, entry.health.may(now)) {
             (May::Wait(one), May::Wait(other)) => May::Wait(one.max(other)),
             (May::Wait(until), _) | (_, May::Wait(until)) => May::Wait(until),
+            (May::Probing(until), _) | (_, May::Probing(until)) => May::Probing(until),
             (May::Probe(probe), _) | (May::Go, May::Probe(probe)) => May::Probe(probe),
             (May::Go, May::Go) => May::Go,
         }
@@ -295,7 +296,11 @@ impl Board {
             let link = entry.link.as_ref().and_then(|link| self.links.get(link));
             let stands = entry.paused.is_some() || entry.health.stands_still() || link.is_some_and(Health::stands_still);
             let before = entry.clock;
-            if stands { entry.clock.stop(now) } else { entry.clock.go_on(now) }
+            if stands {
+                entry.clock.stop(now)
+            } else {
+                entry.clock.go_on(now)
+            }
             if entry.clock != before {
                 self.unsaved_clocks.insert(name.clone());
             }
@@ -338,7 +343,7 @@ mod tests {
         }
         assert_eq!(board.may(&name("b"), at(10)), May::Probe(Probe::Login));
         board.probe(&name("b"), at(10), Duration::from_secs(30));
-        assert_eq!(board.may(&name("a"), at(11)), May::Wait(at(40)), "one probe for the link");
+        assert_eq!(board.may(&name("a"), at(11)), May::Probing(at(40)), "one probe for the link");
         assert_eq!(board.worked(&name("b"), at(12)), Some(at(0)));
         assert_eq!(board.may(&name("a"), at(12)), May::Go);
         assert_eq!(board.clock(&name("a"), at(13)), at(1));

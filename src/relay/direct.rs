@@ -79,19 +79,30 @@ async fn enter(
     mailbox: &Mailbox,
     (wait, until): (Duration, tokio::time::Instant),
 ) -> Result<Pass, String> {
-    let now = SystemTime::now();
-    let may = relay.board().may(&mailbox.name, now);
-    match may {
-        May::Go => {}
-        May::Probe(_) => relay.board().probe(&mailbox.name, now, wait + PROBE),
-        May::Wait(_) => {
-            let held = relay.board().held(&mailbox.name);
-            return Err(held.map_or_else(|| "the mailbox is in trouble".to_owned(), |held| held.reason));
+    loop {
+        let changed = relay.health_changed.notified();
+        tokio::pin!(changed);
+        // From here on a change is not missed.
+        changed.as_mut().enable();
+        let now = SystemTime::now();
+        let may = relay.board().may(&mailbox.name, now);
+        match may {
+            May::Go => break,
+            May::Probe(_) => {
+                relay.board().probe(&mailbox.name, now, wait + PROBE);
+                break;
+            }
+            // A moment, and the probe says whether this one may go.
+            May::Probing(_) if tokio::time::timeout_at(until, changed).await.is_ok() => {}
+            May::Probing(_) | May::Wait(_) => {
+                let held = relay.board().held(&mailbox.name);
+                return Err(held.map_or_else(|| "the mailbox is in trouble".to_owned(), |held| held.reason));
+            }
         }
     }
     let gate = relay.gates.of(mailbox);
     gate.enter(submission.envelope.recipients.len(), until).await.map_err(|closed| {
-        relay.board().given_up(&mailbox.name, SystemTime::now());
+        relay.note_nothing(mailbox, SystemTime::now());
         match closed {
             Closed::Busy => "all connections of the mailbox were busy for as long as the app waits".to_owned(),
             Closed::TooMuch(wait) => format!("limits.{} of the mailbox is reached", wait.limit),
@@ -106,11 +117,14 @@ impl Relay {
         let now = SystemTime::now();
         let mut board = self.board();
         if board.held(&mailbox.name).is_some() {
-            return board.given_up(&mailbox.name, now);
+            board.given_up(&mailbox.name, now);
+        } else {
+            let reason = "no verdict from the provider within direct-wait".to_owned();
+            let trouble = Trouble { kind: Kind::Passing, probe: Probe::Login, reason, advice: None };
+            board.failed(&mailbox.name, super::board::Of::Mailbox, trouble, now);
         }
-        let reason = "no verdict from the provider within direct-wait".to_owned();
-        let trouble = Trouble { kind: Kind::Passing, probe: Probe::Login, reason, advice: None };
-        board.failed(&mailbox.name, super::board::Of::Mailbox, trouble, now);
+        drop(board);
+        self.health_changed.notify_waiters();
     }
 }
 
@@ -155,7 +169,7 @@ impl Story {
         let now = SystemTime::now();
         match judgement.trouble {
             Some(_) => self.relay.note_trouble(&self.mailbox, judgement, now),
-            None if judgement.says_nothing() => self.relay.board().given_up(&self.mailbox.name, now),
+            None if judgement.says_nothing() => self.relay.note_nothing(&self.mailbox, now),
             None => self.relay.note_works(&self.mailbox, now),
         }
     }

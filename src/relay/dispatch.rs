@@ -182,7 +182,7 @@ impl Relay {
         };
         let may = self.board().may(&mailbox.name, now);
         match may {
-            May::Wait(until) => {
+            May::Wait(until) | May::Probing(until) => {
                 self.give_back(handle).await;
                 return Some(until);
             }
@@ -218,7 +218,7 @@ impl Relay {
                 Ok(pass) => pass,
                 Err(closed) => return Some(closed),
             };
-            let claimed = handle.lane().next()?;
+            let claimed = handle.lane().take()?;
             if !all {
                 self.board().probe(&mailbox.name, now, PATIENCE);
             }
@@ -354,7 +354,9 @@ impl Relay {
                 tracing::info!(event = "mailbox.changed", %mailbox, state = "sender-free", from = author, messages,
                     "the sender may use this mailbox: its messages go out");
             }
-            Err(error) => tracing::warn!(%mailbox, from = author, %error, "messages of a sender stay held; `outlink queue release` frees them"),
+            Err(error) => {
+                tracing::warn!(%mailbox, from = author, %error, "messages of a sender stay held; `outlink queue release` frees them")
+            }
         }
         self.keeper.notify_one();
         self.lanes.of(mailbox).look();

@@ -2,12 +2,7 @@
 //! end goes before the backlog.
 
 use super::pace::{Pace, Shrunk, TooMuch};
-use crate::{
-    config::Mailbox,
-    mail::Name,
-    provider::Limits,
-    queue::MinuteCount,
-};
+use crate::{config::Mailbox, mail::Name, provider::Limits, queue::MinuteCount};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -101,8 +96,7 @@ pub(super) struct Pass(Arc<Gate>);
 
 impl Gate {
     fn new() -> Self {
-        let state =
-            State { limits: None, pace: Pace::new(), shrunk: Shrunk::default(), within: 0, waiting: 0, learned: None };
+        let state = State { limits: None, pace: Pace::new(), shrunk: Shrunk::default(), within: 0, waiting: 0, learned: None };
         Self { state: Mutex::new(state), changed: Notify::new(), freed: Notify::new() }
     }
 

@@ -96,6 +96,8 @@ pub(super) enum May {
     Probe(Probe),
     /// Not before this.
     Wait(SystemTime),
+    /// A probe is under way, and says before this.
+    Probing(SystemTime),
 }
 
 /// How something stands.
@@ -130,6 +132,7 @@ impl Health {
     pub(super) fn may(&self, now: SystemTime) -> May {
         match &self.0 {
             None => May::Go,
+            Some(state) if now < state.next && state.probing => May::Probing(state.next),
             Some(state) if now < state.next => May::Wait(state.next),
             Some(state) if state.is_only_noted() => May::Go,
             Some(state) => May::Probe(state.trouble.probe),
@@ -254,7 +257,7 @@ mod tests {
             now += wait;
             assert_eq!(health.may(at(now)), May::Probe(Probe::Message));
             health.probe(at(now), PATIENCE);
-            assert!(matches!(health.may(at(now)), May::Wait(_)), "others wait for the probe");
+            assert!(matches!(health.may(at(now)), May::Probing(_)), "others wait for the probe");
             assert!(!health.failed(trouble(Kind::Account, "no permission"), at(now)), "said once");
         }
         assert_eq!(health.worked(), Some(at(0)));

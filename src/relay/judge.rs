@@ -246,7 +246,13 @@ mod tests {
 
     /// The dialogue's replies: MAIL, both RCPT, and the message's, if it was sent.
     fn sent(mail: &str, recipients: [&str; 2], message: Option<&str>) -> Sent {
-        Sent { mail: reply(mail), recipients: recipients.map(reply).into(), message: message.map(reply), step: Step::Body, dsn: false }
+        Sent {
+            mail: reply(mail),
+            recipients: recipients.map(reply).into(),
+            message: message.map(reply),
+            step: Step::Body,
+            dsn: false,
+        }
     }
 
     fn judge(provider: &str, judged: impl Fn(&Case<'_>) -> Judgement) -> Judgement {

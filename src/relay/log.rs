@@ -28,12 +28,18 @@ impl Entry<'_> {
         let (reply, advice, ms) = (judgement.reason.as_str(), judgement.advice.as_deref(), took.as_millis() as u64);
         let attempt = message.attempts + 1;
         match next {
-            Next::Delivered => tracing::info!(event = "message.delivered", %id, %app, %mailbox, %link, client, from, to, bytes, code,
-                enhanced, reply, ms, attempt, "delivered"),
-            Next::Failed { .. } => tracing::warn!(event = "message.refused", %id, %app, %mailbox, %link, client, from, to, bytes, code,
-                enhanced, reply, advice, ms, attempt, "refused by the provider; kept as failed"),
-            Next::Held { .. } => tracing::warn!(event = "message.deferred", %id, %app, %mailbox, %link, client, from, to, bytes, code,
-                enhanced, reply, advice, ms, attempt, "held until its sender may use this mailbox"),
+            Next::Delivered => {
+                tracing::info!(event = "message.delivered", %id, %app, %mailbox, %link, client, from, to, bytes, code,
+                enhanced, reply, ms, attempt, "delivered")
+            }
+            Next::Failed { .. } => {
+                tracing::warn!(event = "message.refused", %id, %app, %mailbox, %link, client, from, to, bytes, code,
+                enhanced, reply, advice, ms, attempt, "refused by the provider; kept as failed")
+            }
+            Next::Held { .. } => {
+                tracing::warn!(event = "message.deferred", %id, %app, %mailbox, %link, client, from, to, bytes, code,
+                enhanced, reply, advice, ms, attempt, "held until its sender may use this mailbox")
+            }
             // The mailbox's trouble was told once; its messages only wait.
             Next::Waits { .. } if tried.trouble.is_some() => {
                 tracing::debug!(event = "message.deferred", %id, %app, %mailbox, %link, client, from, to, bytes, code, enhanced, reply,
@@ -43,8 +49,10 @@ impl Entry<'_> {
                 tracing::warn!(event = "message.deferred", %id, %app, %mailbox, %link, client, from, to, bytes, code, enhanced, reply,
                     advice, ms, attempt, "not delivered yet; tried again by itself");
             }
-            Next::Waits { .. } => tracing::info!(event = "message.deferred", %id, %app, %mailbox, %link, client, from, to, bytes, code,
-                enhanced, reply, ms, attempt, settled = tried.reports.len(), "delivered in part; the others go next"),
+            Next::Waits { .. } => {
+                tracing::info!(event = "message.deferred", %id, %app, %mailbox, %link, client, from, to, bytes, code,
+                enhanced, reply, ms, attempt, settled = tried.reports.len(), "delivered in part; the others go next")
+            }
         }
     }
 }
@@ -96,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_span_is_told_in_its_two_largest_units() {
-        for (seconds, expected) in [(0, "0s"), (59, "59s"), (3600, "1h"), (3661, "1h 1m"), (5 * 86_400, "5d"), (90_061, "1d 1h")] {
+        for (seconds, expected) in [(0, "0s"), (59, "59s"), (3600, "1h"), (3661, "1h 1m"), (5 * 86_400, "5d"), (90_061, "1d 1h")]
+        {
             assert_eq!(span(Duration::from_secs(seconds)), expected);
         }
     }

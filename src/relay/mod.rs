@@ -68,6 +68,8 @@ pub struct Relay {
     bodies: Budget,
     /// Wakes the keeper: the board changed.
     keeper: Notify,
+    /// Wakes those who wait for a probe.
+    health_changed: Notify,
     /// Wakes the dispatcher: the settings changed.
     configured: Notify,
     /// Attempts under way, some of them longer than their app waited.
@@ -107,6 +109,7 @@ impl Relay {
             lanes: Lanes::default(),
             bodies: Budget::new(BODIES_AT_HAND),
             keeper: Notify::new(),
+            health_changed: Notify::new(),
             configured: Notify::new(),
             attempts: TaskTracker::new(),
         })

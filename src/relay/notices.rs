@@ -152,13 +152,7 @@ fn is_wanted(kind: Kind, fate: &Fate) -> bool {
 impl Fate {
     /// A recipient that waits.
     pub(super) fn waiting(recipient: &Recipient, reason: &str) -> Self {
-        Self {
-            recipient: recipient.clone(),
-            state: RecipientState::Waiting,
-            code: None,
-            reply: reason.to_owned(),
-            advice: None,
-        }
+        Self { recipient: recipient.clone(), state: RecipientState::Waiting, code: None, reply: reason.to_owned(), advice: None }
     }
 
     fn report<'a>(&'a self, kind: Kind, server: &'a str, now: SystemTime) -> bounce::Report<'a> {

@@ -111,10 +111,10 @@ impl Pace {
             (&self.messages, limits.messages_per_day, 1, "messages-per-day"),
             (&self.recipients, limits.recipients_per_day, recipients as u64, "recipients-per-day"),
         ];
-        let waits = rows.into_iter().filter(|(_, limit, ..)| *limit > 0).map(|(window, limit, number, name)| TooMuch {
-            until: window.fits_at(limit, number, now),
-            limit: name,
-        });
+        let waits = rows
+            .into_iter()
+            .filter(|(_, limit, ..)| *limit > 0)
+            .map(|(window, limit, number, name)| TooMuch { until: window.fits_at(limit, number, now), limit: name });
         match waits.max_by_key(|wait| wait.until) {
             Some(wait) if wait.until > now => Err(wait),
             _ => Ok(()),
@@ -134,7 +134,10 @@ impl Pace {
 
     /// The minutes that changed since they were last asked for: beginning, messages, recipients.
     pub(super) fn take_unsaved(&mut self) -> Vec<(SystemTime, u32, u32)> {
-        std::mem::take(&mut self.unsaved).into_iter().map(|(start, (messages, recipients))| (start, messages, recipients)).collect()
+        std::mem::take(&mut self.unsaved)
+            .into_iter()
+            .map(|(start, (messages, recipients))| (start, messages, recipients))
+            .collect()
     }
 
     /// What was sent in the last day: messages, recipients.

@@ -300,10 +300,13 @@ fn accepted_directly(submission: &Submission, mailbox: &Mailbox, judgements: &[J
     let (reply, ms) = (judgement.reason.as_str(), took.as_millis() as u64);
     let (mailbox, link) = (&mailbox.name, &mailbox.link);
     match judgement.outcome {
-        Outcome::Delivered => tracing::info!(event = "message.delivered", %id, %app, %mailbox, %link, %client, from, to, bytes, code,
-            enhanced, reply, ms, attempt = 1, "delivered"),
-        _ => tracing::warn!(event = "message.refused", %id, %app, %mailbox, %link, %client, from, to, bytes, code, enhanced, reply,
-            advice = judgement.advice.as_deref(), ms, attempt = 1, "refused by the provider"),
+        Outcome::Delivered => {
+            tracing::info!(event = "message.delivered", %id, %app, %mailbox, %link, %client, from, to, bytes, code,
+            enhanced, reply, ms, attempt = 1, "delivered")
+        }
+        _ => {
+            tracing::warn!(event = "message.refused", %id, %app, %mailbox, %link, %client, from, to, bytes, code, enhanced, reply,
+            advice = judgement.advice.as_deref(), ms, attempt = 1, "refused by the provider")
+        }
     }
 }
-

@@ -114,7 +114,9 @@ impl Work {
             true => self.finish(&tried.reports, body, dsn, now).await,
             false => self.go_on(tried.next(message, plan), (body, clock, now)).await,
         };
-        let event = self.event(&next, loudest.as_ref(), &tried, result.took, now);
+        let (word, detail) =
+            (word(&next, &tried), loudest.as_ref().map_or_else(String::new, |judgement| judgement.reason.clone()));
+        let event = Event { at: now, event: word.to_owned(), detail, took: Some(result.took) };
         if let Some(judgement) = &loudest {
             let entry = Entry { message, mailbox: &self.mailbox, next: &next, took: result.took };
             entry.write(judgement, &tried);
@@ -146,7 +148,7 @@ impl Work {
         }
         match &tried.trouble {
             Some(judgement) => relay.note_trouble(&self.mailbox, judgement, now),
-            None if says_nothing => relay.board().given_up(name, now),
+            None if says_nothing => relay.note_nothing(&self.mailbox, now),
             None => relay.note_works(&self.mailbox, now),
         }
         if let Some(judgement) = &tried.sender {
@@ -188,9 +190,12 @@ impl Work {
         if message.settled > 0 {
             // Those that were settled by earlier attempts belong into the same bounce.
             match self.relay.queue.standings(message.number).await {
-                Ok(standings) => all.extend(standings.into_iter().map(Fate::from).filter(|fate| {
-                    matches!(fate.state, RecipientState::Refused | RecipientState::Expired)
-                })),
+                Ok(standings) => all.extend(
+                    standings
+                        .into_iter()
+                        .map(Fate::from)
+                        .filter(|fate| matches!(fate.state, RecipientState::Refused | RecipientState::Expired)),
+                ),
                 Err(error) => tracing::warn!(id = %message.id, %error, "earlier refusals are missing in the bounce"),
             }
         }
@@ -216,8 +221,7 @@ impl Work {
             return (Next::Waits { due_at, attempts, reason, warn_at: Some(warn_at) }, Vec::new());
         }
         let until = now + message.expires_at.duration_since(clock).unwrap_or_default();
-        let waiting: Vec<Fate> =
-            message.envelope.recipients.iter().map(|recipient| Fate::waiting(recipient, &reason)).collect();
+        let waiting: Vec<Fate> = message.envelope.recipients.iter().map(|recipient| Fate::waiting(recipient, &reason)).collect();
         let subject = Subject { mailbox: &self.mailbox, message, body, now };
         let notice = self.relay.notice(subject, bounce::Kind::Delayed { until }, &waiting).await;
         (Next::Waits { due_at, attempts, reason, warn_at: None }, notice.into_iter().collect())
@@ -267,18 +271,6 @@ impl Work {
         let event = Event { at: now, event: "deferred".to_owned(), detail: reason.clone(), took: None };
         let next = Next::Waits { due_at, attempts, reason, warn_at: message.warn_at };
         self.settle(Vec::new(), next, event, Vec::new()).await;
-    }
-
-    fn event(&self, next: &Next, loudest: Option<&Judgement>, tried: &Tried, took: Duration, now: SystemTime) -> Event {
-        let word = match next {
-            Next::Delivered => "delivered",
-            Next::Held { .. } => "held",
-            Next::Failed { .. } => "refused",
-            Next::Waits { .. } if tried.reports.is_empty() => "deferred",
-            Next::Waits { .. } => "in part",
-        };
-        let detail = loudest.map_or_else(String::new, |judgement| judgement.reason.clone());
-        Event { at: now, event: word.to_owned(), detail, took: Some(took) }
     }
 
     /// Makes it durable. Should the store fail now, the provider has the message and the store does not know: so it is tried again, for
@@ -331,12 +323,21 @@ impl Work {
     }
 }
 
+/// What happened, in one word of the message's story.
+fn word(next: &Next, tried: &Tried) -> &'static str {
+    match next {
+        Next::Delivered => "delivered",
+        Next::Held { .. } => "held",
+        Next::Failed { .. } => "refused",
+        Next::Waits { .. } if tried.reports.is_empty() => "deferred",
+        Next::Waits { .. } => "in part",
+    }
+}
+
 impl Relay {
     /// Tells the board of trouble, and the log when that is news.
     pub(super) fn note_trouble(&self, mailbox: &Mailbox, judgement: &Judgement, now: SystemTime) {
-        let Some(trouble) = judgement.trouble() else {
-            return self.board().given_up(&mailbox.name, now);
-        };
+        let Some(trouble) = judgement.trouble() else { return self.note_nothing(mailbox, now) };
         if judgement.wants_fewer_connections() {
             self.gates.of(mailbox).shrink(now);
         }
@@ -347,12 +348,20 @@ impl Relay {
                 advice = judgement.advice.as_deref().unwrap_or("none: it is tried again by itself"),
                 "the mailbox is in trouble: queued messages wait until it works, apps under the contract direct hear 451");
         }
+        self.health_changed.notify_waiters();
         self.keeper.notify_one();
+    }
+
+    /// Tells the board that an attempt found out nothing about the mailbox.
+    pub(super) fn note_nothing(&self, mailbox: &Mailbox, now: SystemTime) {
+        self.board().given_up(&mailbox.name, now);
+        self.health_changed.notify_waiters();
     }
 
     /// Tells the board that messages go through, and the log when that is news.
     pub(super) fn note_works(&self, mailbox: &Mailbox, now: SystemTime) {
         let since = self.board().worked(&mailbox.name, now);
+        self.health_changed.notify_waiters();
         if let Some(since) = since {
             let seconds = now.duration_since(since).unwrap_or_default().as_secs();
             tracing::info!(event = "mailbox.changed", mailbox = %mailbox.name, link = %mailbox.link, state = "ready", seconds,

@@ -3,8 +3,9 @@
 use rusqlite::{Connection, named_params, params};
 
 use super::{
-    Error, Kept, Store, id_octets, millis,
+    Error, Kept, Store, id_octets,
     message::{Event, NewMessage, Number, Report, State, parameters},
+    millis,
 };
 
 /// The proof that a message is kept durably: made here alone, after the commit.
@@ -114,4 +115,3 @@ pub(super) fn tell(connection: &Connection, number: Number, event: &Event) -> ru
         .execute(params![number.0, millis(event.at), event.event, event.detail, took])
         .map(drop)
 }
-

@@ -28,11 +28,10 @@ impl Store {
         };
         copy_database(&source, &target).map_err(database("copy the database", &target))?;
         std::fs::set_permissions(&target, Permissions::from_mode(0o600)).map_err(fault)?;
-        let messages = copy_bodies(&target, &bodies, &directory.join(super::BODIES))
-            .map_err(|why| match why {
-                Why::Database(why) => database("check the copy", &target)(why),
-                Why::File(file, why) => Error::File { file, why },
-            })?;
+        let messages = copy_bodies(&target, &bodies, &directory.join(super::BODIES)).map_err(|why| match why {
+            Why::Database(why) => database("check the copy", &target)(why),
+            Why::File(file, why) => Error::File { file, why },
+        })?;
         std::fs::File::open(&target).and_then(|file| file.sync_all()).map_err(fault)?;
         sync(&directory.join(super::BODIES)).and_then(|()| sync(directory)).map_err(fault)?;
         Ok(messages)
@@ -66,10 +65,8 @@ fn copy_bodies(database: &Path, from: &Path, to: &Path) -> Result<u64, Why> {
     let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     let sql = "SELECT number, id FROM messages JOIN bodies ON message = number WHERE octets IS NULL";
-    let named: Vec<(i64, Id)> = connection
-        .prepare(sql)?
-        .query_map([], |row| Ok((row.get(0)?, id_of(row.get(1)?))))?
-        .collect::<rusqlite::Result<_>>()?;
+    let named: Vec<(i64, Id)> =
+        connection.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, id_of(row.get(1)?))))?.collect::<rusqlite::Result<_>>()?;
     for (number, id) in named {
         let target = to.join(id.to_string());
         match std::fs::copy(from.join(id.to_string()), &target) {

@@ -4,9 +4,9 @@ use rusqlite::{Connection, Row, named_params, params};
 use std::time::SystemTime;
 
 use super::{
-    Error, Store, id_of, millis, optional_id,
+    Error, Store, id_of,
     message::{Claim, Message, Number, read_parameters},
-    time,
+    millis, optional_id, time,
 };
 use crate::mail::{Address, Envelope, Name, Notify, Recipient, Xtext};
 
@@ -99,17 +99,19 @@ impl Store {
 
     /// The mailboxes through which mail waits or is held.
     pub async fn mailboxes_with_mail(&self) -> Result<Vec<Name>, Error> {
-        self.0.reader.read("look for waiting messages", |connection| Ok(names(connection, NEXT_MAILBOX)?)).await
+        self.0.reader.read("look for waiting messages", |connection| names(connection, NEXT_MAILBOX)).await
     }
 
     /// The apps whose mail waits or is held.
     pub async fn apps_with_mail(&self) -> Result<Vec<Name>, Error> {
-        self.0.reader.read("look for waiting messages", |connection| {
-            let mut statement = connection.prepare_cached("SELECT DISTINCT app FROM messages WHERE state IN (0, 1)")?;
-            let all = statement.query_map([], |row| name(row.get(0)?))?;
-            all.collect()
-        })
-        .await
+        self.0
+            .reader
+            .read("look for waiting messages", |connection| {
+                let mut statement = connection.prepare_cached("SELECT DISTINCT app FROM messages WHERE state IN (0, 1)")?;
+                let all = statement.query_map([], |row| name(row.get(0)?))?;
+                all.collect()
+            })
+            .await
     }
 }
 
@@ -165,8 +167,9 @@ fn take(
 
 fn read(connection: &Connection, sql: &str, values: &[(&str, &dyn rusqlite::ToSql)]) -> rusqlite::Result<Vec<Message>> {
     let mut statement = connection.prepare_cached(sql)?;
-    let mut messages =
-        statement.query_map(values, |row| Ok((row.get("due_at")?, message(row)?)))?.collect::<rusqlite::Result<Vec<(i64, Message)>>>()?;
+    let mut messages = statement
+        .query_map(values, |row| Ok((row.get("due_at")?, message(row)?)))?
+        .collect::<rusqlite::Result<Vec<(i64, Message)>>>()?;
     // SQLite returns changed rows in any order.
     messages.sort_by_key(|(due, message)| (*due, message.number));
     messages

@@ -30,16 +30,22 @@ const WAIT: Duration = Duration::from_secs(20);
 /// How often a database that was closed for a fault of its disk is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
 
+/// One reason for all that it concerns.
+type Why = Arc<rusqlite::Error>;
+
+/// Those that stand or fall with a transaction, in the order of asking.
+type Batch = Vec<Box<dyn Job>>;
+
 /// What is asked of the thread.
 trait Job: Send {
     /// Whether nobody waits any more for what may then be left undone.
     fn is_abandoned(&self) -> bool;
 
     /// Works within the transaction; gives SQLite's reason when it failed.
-    fn work(&mut self, connection: &Connection) -> Result<(), Arc<rusqlite::Error>>;
+    fn work(&mut self, connection: &Connection) -> Result<(), Why>;
 
     /// Tells who asked; an error speaks of the whole transaction.
-    fn tell(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>);
+    fn tell(self: Box<Self>, committed: Result<(), Why>);
 }
 
 /// The way to the thread.
@@ -54,7 +60,7 @@ impl Committer {
     /// Starts the thread. It keeps `lock` until the connection is closed.
     pub(super) fn start(file: PathBuf, connection: Connection, reader: Arc<Reader>, lock: File) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel(CHANNEL);
-        let mut thread = Thread { file: file.clone(), connection: Some(connection), reader, tried: Instant::now() };
+        let mut thread = Thread { file: file.clone(), connection: Some(connection), reader, tried: None };
         let thread = std::thread::Builder::new().name("store".into()).spawn(move || {
             thread.run(queue);
             drop(thread);
@@ -121,7 +127,7 @@ impl Drop for Committer {
 struct Asked<T, W> {
     work: Option<W>,
     done: Option<rusqlite::Result<T>>,
-    tell: oneshot::Sender<Result<T, Arc<rusqlite::Error>>>,
+    tell: oneshot::Sender<Result<T, Why>>,
     may_abandon: bool,
 }
 
@@ -134,7 +140,7 @@ where
         self.may_abandon && self.tell.is_closed()
     }
 
-    fn work(&mut self, connection: &Connection) -> Result<(), Arc<rusqlite::Error>> {
+    fn work(&mut self, connection: &Connection) -> Result<(), Why> {
         let Some(work) = self.work.take() else { return Ok(()) };
         match work(connection) {
             Ok(value) => self.done = Some(Ok(value)),
@@ -147,7 +153,7 @@ where
         Ok(())
     }
 
-    fn tell(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>) {
+    fn tell(self: Box<Self>, committed: Result<(), Why>) {
         let result = match (committed, self.done) {
             (Err(why), _) => Err(why),
             (Ok(()), Some(Ok(value))) => Ok(value),
@@ -165,8 +171,8 @@ struct Thread {
     /// `None` after a fault of the disk.
     connection: Option<Connection>,
     reader: Arc<Reader>,
-    /// When it was last tried to open it again.
-    tried: Instant,
+    /// When it was last tried in vain to open it again.
+    tried: Option<Instant>,
 }
 
 impl Thread {
@@ -188,7 +194,7 @@ impl Thread {
     }
 
     /// Does all of `batch` in one transaction. The error is that of the transaction, told to everyone already.
-    fn commit(&mut self, batch: Vec<Box<dyn Job>>) -> Result<(), Arc<rusqlite::Error>> {
+    fn commit(&mut self, batch: Batch) -> Result<(), Why> {
         if let Err(why) = self.reopen() {
             batch.into_iter().for_each(|job| job.tell(Err(why.clone())));
             return Ok(());
@@ -215,17 +221,17 @@ impl Thread {
              by itself; see the system's log for errors of the disk");
         self.reader.close();
         self.connection = None;
-        self.tried = Instant::now();
+        self.tried = None;
     }
 
-    fn reopen(&mut self) -> Result<(), Arc<rusqlite::Error>> {
+    fn reopen(&mut self) -> Result<(), Why> {
         if self.connection.is_some() {
             return Ok(());
         }
-        if self.tried.elapsed() < REOPEN {
+        if self.tried.is_some_and(|tried| tried.elapsed() < REOPEN) {
             return Err(Arc::new(schema::closed()));
         }
-        self.tried = Instant::now();
+        self.tried = Some(Instant::now());
         let connection = schema::reopen(&self.file).map_err(Arc::new)?;
         self.connection = Some(connection);
         self.reader.open();
@@ -236,7 +242,7 @@ impl Thread {
 
 /// Runs the jobs and commits. One that fails is undone and told alone, unless its failure ended the transaction for all. Gives
 /// those that stand or fall with the commit.
-fn transact(connection: &Connection, batch: Vec<Box<dyn Job>>) -> (Vec<Box<dyn Job>>, Result<(), Arc<rusqlite::Error>>) {
+fn transact(connection: &Connection, batch: Batch) -> (Batch, Result<(), Why>) {
     let mut open = Vec::with_capacity(batch.len());
     let mut batch = batch.into_iter();
     if let Err(why) = execute(connection, "BEGIN IMMEDIATE") {
@@ -269,7 +275,7 @@ fn transact(connection: &Connection, batch: Vec<Box<dyn Job>>) -> (Vec<Box<dyn J
     (open, committed)
 }
 
-fn execute(connection: &Connection, sql: &str) -> Result<(), Arc<rusqlite::Error>> {
+fn execute(connection: &Connection, sql: &str) -> Result<(), Why> {
     let mut statement = connection.prepare_cached(sql).map_err(Arc::new)?;
     statement.execute([]).map(drop).map_err(Arc::new)
 }

@@ -101,12 +101,14 @@ impl Store {
 
     /// All holds.
     pub async fn holds(&self) -> Result<Vec<Hold>, Error> {
-        self.0.reader.read("read the holds", |connection| {
-            let mut statement = connection.prepare_cached("SELECT * FROM holds ORDER BY scope, name, author")?;
-            let all = statement.query_map([], read)?;
-            all.collect()
-        })
-        .await
+        self.0
+            .reader
+            .read("read the holds", |connection| {
+                let mut statement = connection.prepare_cached("SELECT * FROM holds ORDER BY scope, name, author")?;
+                let all = statement.query_map([], read)?;
+                all.collect()
+            })
+            .await
     }
 
     /// Keeps a mailbox's clock.
@@ -121,15 +123,17 @@ impl Store {
 
     /// All clocks that ever stood still.
     pub async fn clocks(&self) -> Result<BTreeMap<Name, MailboxClock>, Error> {
-        self.0.reader.read("read the mailboxes' clocks", |connection| {
-            let mut statement = connection.prepare_cached("SELECT mailbox, stood, since FROM clocks")?;
-            let all = statement.query_map([], |row| {
-                let stood = Duration::from_millis(row.get::<_, i64>(1)?.cast_unsigned());
-                Ok((name(row.get(0)?)?, MailboxClock { stood, since: row.get::<_, Option<i64>>(2)?.map(time) }))
-            })?;
-            all.collect()
-        })
-        .await
+        self.0
+            .reader
+            .read("read the mailboxes' clocks", |connection| {
+                let mut statement = connection.prepare_cached("SELECT mailbox, stood, since FROM clocks")?;
+                let all = statement.query_map([], |row| {
+                    let stood = Duration::from_millis(row.get::<_, i64>(1)?.cast_unsigned());
+                    Ok((name(row.get(0)?)?, MailboxClock { stood, since: row.get::<_, Option<i64>>(2)?.map(time) }))
+                })?;
+                all.collect()
+            })
+            .await
     }
 }
 
@@ -169,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_clock_does_not_count_the_time_in_which_it_stood_still() {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
         let mut clock = MailboxClock::default();
         assert_eq!(clock.read(at(0)), at(0));
         clock.stop(at(10));

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use super::{
     Body, Error, Store,
     claims::{add_recipients, message, name, recipient},
-    id_of, id_octets, millis,
+    id_octets, id_of,
     message::{Event, HeldBy, Message, Number, RecipientState, State},
-    optional_id, time,
+    millis, optional_id, time,
 };
 use crate::mail::{Id, Name, Recipient};
 
@@ -225,7 +225,8 @@ fn fits(filter: &Filter, line: &Line) -> bool {
 }
 
 /// What a line is made of.
-const LINES: &str = "SELECT number, id, app, mailbox, client, sender, size, subject, message_id, bounce_of, accepted_at, state, hold,
+const LINES: &str =
+    "SELECT number, id, app, mailbox, client, sender, size, subject, message_id, bounce_of, accepted_at, state, hold,
     attempts, due_at, claim IS NOT NULL AS is_claimed, reason,
     (SELECT address FROM recipients WHERE message = number ORDER BY position LIMIT 1) AS first,
     (SELECT count(*) FROM recipients WHERE message = number) AS recipients,
@@ -307,4 +308,3 @@ fn count(connection: &Connection, after: i64) -> rusqlite::Result<(Vec<Count>, O
     }
     Ok((counts, last.filter(|_| seen >= COUNTED as u64)))
 }
-

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::{
     Error, Store,
     accept::tell,
-    millis,
     message::{Event, HeldBy, Number, State},
+    millis,
     settle::{Left, drop_body, number_of},
 };
 use crate::mail::{Id, Name};
@@ -91,12 +91,7 @@ impl Store {
     }
 
     /// Holds what waits in `mailbox`, of `app` or `author` where one is named; how many those were.
-    pub async fn hold(
-        &self,
-        which: Released,
-        reason: &'static str,
-        clock: SystemTime,
-    ) -> Result<usize, Error> {
+    pub async fn hold(&self, which: Released, reason: &'static str, clock: SystemTime) -> Result<usize, Error> {
         let mut all = 0;
         loop {
             let which = which.clone();

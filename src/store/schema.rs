@@ -128,8 +128,16 @@ pub(super) fn open(file: &Path) -> Result<Connection, Error> {
 }
 
 /// Opens the database again after a fault of its disk, and checks it.
+///
+/// What the write-ahead log holds may be in the system's memory alone, for good: a sync that failed is not done by the next one. So all
+/// of it is written once more, to the database, and the log begins anew. A transaction that failed with the sync may come back to
+/// life by this; its message was answered `451`, and is then sent twice rather than not at all.
 pub(super) fn reopen(file: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(file)?;
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy != 0 {
+        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None));
+    }
     let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     match said.as_str() {
         "ok" => Ok(connection),

@@ -8,8 +8,9 @@ use std::time::SystemTime;
 use super::{
     Error, Kept, Store,
     accept::{insert, note, tell},
-    id_octets, millis,
+    id_octets,
     message::{Claim, Event, HeldBy, NewMessage, Number, Report, State},
+    millis,
 };
 use crate::mail::Id;
 
@@ -137,11 +138,15 @@ fn advance(connection: &Connection, number: Number, claim: Claim, next: &Next, a
             connection.prepare_cached(&sql)?.execute(values)?
         }
         Next::Delivered => {
-            let sql = format!("UPDATE messages SET state = 2, hold = NULL, attempts = attempts + 1, reason = NULL, settled_at = ?3, {FREE}");
+            let sql = format!(
+                "UPDATE messages SET state = 2, hold = NULL, attempts = attempts + 1, reason = NULL, settled_at = ?3, {FREE}"
+            );
             connection.prepare_cached(&sql)?.execute(params![number.0, claim.0, at])?
         }
         Next::Failed { reason } => {
-            let sql = format!("UPDATE messages SET state = 3, hold = NULL, attempts = attempts + 1, reason = ?4, settled_at = ?3, {FREE}");
+            let sql = format!(
+                "UPDATE messages SET state = 3, hold = NULL, attempts = attempts + 1, reason = ?4, settled_at = ?3, {FREE}"
+            );
             connection.prepare_cached(&sql)?.execute(params![number.0, claim.0, at, reason])?
         }
     };

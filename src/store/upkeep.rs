@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
-    Bodies, Error, Store, id_of, id_octets, millis,
+    Bodies, Error, Store, id_octets, id_of,
     message::{Number, State},
+    millis,
     settle::{Left, drop_body, fail},
 };
 use crate::mail::{Id, Name};
@@ -134,12 +135,14 @@ impl Store {
 
     /// Octets of the database that are free for new messages.
     pub async fn octets_free_inside(&self) -> Result<u64, Error> {
-        self.0.reader.read("look for free space", |connection| {
-            let pages: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
-            let size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-            Ok((pages * size).cast_unsigned())
-        })
-        .await
+        self.0
+            .reader
+            .read("look for free space", |connection| {
+                let pages: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+                let size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+                Ok((pages * size).cast_unsigned())
+            })
+            .await
     }
 
     fn left(&self, left: Vec<(Id, Left)>) {
