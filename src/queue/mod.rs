@@ -138,6 +138,11 @@ impl Queue {
         self.store.unclaim_all(claim).await
     }
 
+    /// The mailboxes through which mail waits or is held.
+    pub async fn mailboxes_with_mail(&self) -> Result<Vec<Name>, store::Error> {
+        self.store.mailboxes_with_mail().await
+    }
+
     /// When the next message of each app is due.
     pub async fn due(&self, mailbox: &Name) -> Result<Vec<Due>, store::Error> {
         self.store.due(mailbox).await

@@ -10,6 +10,8 @@ use super::{
     health::{Kind, May, Probe, Trouble},
     judge::{Case, Judgement, bland, unknown},
     log,
+    queued::author_of,
+    work::was_seen,
 };
 use crate::{
     config::{Link, Mailbox},
@@ -144,7 +146,7 @@ impl Story {
         let (envelope, body) = (&self.submission.envelope, &self.submission.body);
         let errand = Errand { envelope, body, policy: Policy::AllOrNone, progress: &progress, until: self.until };
         let result = attempt(&self.relay, &self.mailbox, errand).await;
-        drop(pass);
+        pass.leave(was_seen(&result));
         let case = Case {
             id: self.submission.id,
             mailbox: &self.mailbox,
@@ -159,6 +161,9 @@ impl Story {
         };
         let is_late = tell.is_closed();
         self.note(&judgement);
+        if judgement.outcome == Outcome::Delivered {
+            self.relay.free_sender(&self.mailbox.name, &author_of(&self.submission), SystemTime::now()).await;
+        }
         self.log(&judgement, is_late);
         // An app that no longer waits has had its answer.
         let _ = tell.send(judgement.reply);

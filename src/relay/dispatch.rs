@@ -380,16 +380,21 @@ impl Relay {
 
     async fn fail_held(&self) {
         let now = SystemTime::now();
-        for handle in self.lanes.all() {
+        // Those of mailboxes that are no longer configured, too.
+        let mailboxes = self.queue.mailboxes_with_mail().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look for messages held too long");
+            Vec::new()
+        });
+        for mailbox in mailboxes {
             let (since, clock) = {
                 let board = self.board();
-                (board.held(&handle.name).map(|held| held.since), board.clock(&handle.name, now))
+                (board.held(&mailbox).map(|held| held.since), board.clock(&mailbox, now))
             };
-            match self.queue.fail_held(&handle.name, since, (now, clock)).await {
+            match self.queue.fail_held(&mailbox, since, (now, clock)).await {
                 Ok(0) => {}
-                Ok(messages) => tracing::warn!(event = "message.failed", mailbox = %handle.name, messages,
+                Ok(messages) => tracing::warn!(event = "message.failed", %mailbox, messages,
                     "messages were held for longer than queue.keep-held and are kept as failed; `outlink queue retry` tries them again"),
-                Err(error) => tracing::warn!(mailbox = %handle.name, %error, "cannot look for messages held too long"),
+                Err(error) => tracing::warn!(%mailbox, %error, "cannot look for messages held too long"),
             }
         }
     }

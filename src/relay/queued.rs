@@ -8,7 +8,7 @@ use super::{
     health::May,
     judge::{Case, Judgement},
     log,
-    work::{Result as Attempted, Work},
+    work::{Attempted, Work, was_seen},
 };
 use crate::{
     config::{Link, Mailbox},
@@ -36,7 +36,7 @@ pub(super) async fn keep(relay: &Arc<Relay>, submission: &Submission, mailbox: &
     let reservation = Reservation { relay, mailbox, app: &submission.app.name, claim };
     match relay.queue.accept(new.clone(), submission.body.clone()).await {
         Ok(stored) => {
-            accepted(submission, mailbox);
+            accepted(submission, mailbox, "message queued");
             match claim {
                 Some(claim) => {
                     reservation.keep();
@@ -90,11 +90,11 @@ fn promise(_: &Stored, submission: &Submission) -> Reply {
     Reply::new(250, Some((0, 0)), format!("OK queued as {}", submission.id))
 }
 
-fn accepted(submission: &Submission, mailbox: &Mailbox) {
+fn accepted(submission: &Submission, mailbox: &Mailbox, text: &'static str) {
     tracing::info!(event = "message.accepted", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,
         link = %mailbox.link, client = %submission.client, from = log::sender(&submission.envelope),
         to = log::recipients(&submission.envelope), bytes = submission.body.len(),
-        message_id = submission.findings.message_id, "message queued");
+        message_id = submission.findings.message_id, "{text}");
 }
 
 /// What the app hears when the message could not be kept.
@@ -119,9 +119,7 @@ impl Relay {
         let clock = self.board().clock(&mailbox.name, now);
         let life = app.expire_after.unwrap_or(queue.expire_after);
         let warn_after = app.warn_after.or(queue.warn_after).filter(|warn_after| *warn_after < life);
-        let sender = submission.envelope.sender.as_ref();
-        let from = submission.findings.from.as_deref().and_then(author);
-        let author = from.as_ref().or(sender).map_or(String::new(), |address| address.as_str().to_ascii_lowercase());
+        let author = author_of(submission);
         let held = self.board().sender_held(&mailbox.name, &author).map(|reason| (HeldBy::Sender, reason, clock));
         NewMessage {
             id: submission.id,
@@ -144,6 +142,13 @@ impl Relay {
             events: Vec::new(),
         }
     }
+}
+
+/// Whom a provider may deny: the address in From, else the sender.
+pub(super) fn author_of(submission: &Submission) -> String {
+    let from = submission.findings.from.as_deref().and_then(author);
+    let address = from.as_ref().or(submission.envelope.sender.as_ref());
+    address.map_or(String::new(), |address| address.as_str().to_ascii_lowercase())
 }
 
 /// Delivers under `direct-then-queue`: the provider's verdict where it is final and there in time; else the message is kept.
@@ -192,7 +197,7 @@ async fn send(
     let (envelope, body) = (&submission.envelope, &submission.body);
     let errand = Errand { envelope, body, policy: Policy::Each, progress: &progress, until };
     let sent = attempt(&relay, &mailbox, errand).await;
-    drop(pass);
+    pass.leave(was_seen(&sent));
     Attempted { sent, recipients: envelope.recipients.len(), took: begun.elapsed() }
 }
 
@@ -270,7 +275,7 @@ impl Submitted<'_> {
         (new.claim, new.held) = (Some((claim, now + LEASE)), None);
         match relay.queue.accept(new.clone(), submission.body.clone()).await {
             Ok(stored) => {
-                accepted(submission, mailbox);
+                accepted(submission, mailbox, "message queued");
                 relay.lanes.of(&mailbox.name).lane().begun();
                 let message = Message::of(&new, stored.number(), submission.body.len());
                 Ok((Claimed { message, claim, body: None }, promise(&stored, submission)))
@@ -294,6 +299,7 @@ impl Submitted<'_> {
 /// The log of a message that the provider took or refused while its app waited.
 fn accepted_directly(submission: &Submission, mailbox: &Mailbox, judgements: &[Judgement], took: Duration) {
     let Some(judgement) = log::loudest(judgements) else { return };
+    accepted(submission, mailbox, "message received");
     let (id, app, client) = (submission.id, &submission.app.name, submission.client);
     let (from, to, bytes) = (log::sender(&submission.envelope), log::recipients(&submission.envelope), submission.body.len());
     let (code, enhanced) = (judgement.reply.code, judgement.reply.enhanced.map(tracing::field::display));

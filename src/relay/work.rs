@@ -45,8 +45,8 @@ pub(super) struct Work {
 }
 
 /// What an attempt brought: the dialogue's end, for the first recipients of the message.
-pub(super) struct Result {
-    pub(super) sent: std::result::Result<Sent, Unsent>,
+pub(super) struct Attempted {
+    pub(super) sent: Result<Sent, Unsent>,
     pub(super) recipients: usize,
     pub(super) took: Duration,
 }
@@ -56,7 +56,8 @@ impl Work {
     pub(super) async fn run(self, pass: Pass) {
         let now = SystemTime::now();
         let message = &self.claimed.message;
-        if self.relay.board().clock(&self.mailbox.name, now) >= message.expires_at {
+        // The time of a held one stands still: it is put off when it is released.
+        if !self.probes_sender && self.relay.board().clock(&self.mailbox.name, now) >= message.expires_at {
             drop(pass);
             return self.expire(now).await;
         }
@@ -80,13 +81,13 @@ impl Work {
         let errand = Errand { envelope: &envelope, body: &body, policy: Policy::Each, progress: &progress, until };
         let sent = attempt(&self.relay, &self.mailbox, errand).await;
         // The connection is free for the next one; settling needs none.
-        drop(pass);
+        pass.leave(was_seen(&sent));
         crate::crash::point("answered");
-        let result = Result { sent, recipients, took: begun.elapsed() };
+        let result = Attempted { sent, recipients, took: begun.elapsed() };
         self.conclude(result, Some(&body)).await;
     }
 
-    async fn body(&self) -> std::result::Result<Body, String> {
+    async fn body(&self) -> Result<Body, String> {
         if let Some(share) = &self.claimed.body {
             return Ok(share.body().clone());
         }
@@ -98,7 +99,7 @@ impl Work {
     }
 
     /// Draws the conclusions from an attempt.
-    pub(super) async fn conclude(self, result: Result, body: Option<&Body>) {
+    pub(super) async fn conclude(self, result: Attempted, body: Option<&Body>) {
         let (message, now) = (&self.claimed.message, SystemTime::now());
         let judgements = self.judge(&result);
         let dsn = result.sent.as_ref().is_ok_and(|sent| sent.dsn);
@@ -124,7 +125,7 @@ impl Work {
         self.settle(tried.reports, next, event, notices).await;
     }
 
-    fn judge(&self, result: &Result) -> Vec<Judgement> {
+    fn judge(&self, result: &Attempted) -> Vec<Judgement> {
         let message = &self.claimed.message;
         let case = Case {
             id: message.id,
@@ -183,21 +184,19 @@ impl Work {
         let message = &self.claimed.message;
         let mut all = fates(message, reports);
         let subject = Subject { mailbox: &self.mailbox, message, body, now };
+        if message.settled > 0 {
+            // Those that were settled by earlier attempts belong into the same notice.
+            match self.relay.queue.standings(message.number).await {
+                Ok(standings) => {
+                    let settled = standings.into_iter().filter(|standing| standing.state != RecipientState::Waiting);
+                    all.extend(settled.map(Fate::from));
+                }
+                Err(error) => tracing::warn!(id = %message.id, %error, "earlier refusals are missing in the bounce"),
+            }
+        }
         let mut notices = Vec::new();
         if !dsn {
             notices.extend(self.relay.notice(subject, bounce::Kind::Relayed, &all).await);
-        }
-        if message.settled > 0 {
-            // Those that were settled by earlier attempts belong into the same bounce.
-            match self.relay.queue.standings(message.number).await {
-                Ok(standings) => all.extend(
-                    standings
-                        .into_iter()
-                        .map(Fate::from)
-                        .filter(|fate| matches!(fate.state, RecipientState::Refused | RecipientState::Expired)),
-                ),
-                Err(error) => tracing::warn!(id = %message.id, %error, "earlier refusals are missing in the bounce"),
-            }
         }
         let failed = all.iter().filter(|fate| fate.state != RecipientState::Delivered).count();
         if failed == 0 {
@@ -320,6 +319,15 @@ impl Work {
         if has_notices {
             self.handle.look();
         }
+    }
+}
+
+/// Whether the provider saw the message, although the dialogue broke: then it counts.
+pub(super) fn was_seen(sent: &Result<Sent, Unsent>) -> bool {
+    match sent {
+        Ok(sent) => sent.mail.is_positive(),
+        Err(Unsent::Failed(failure)) => !failure.step.is_before_mail(),
+        Err(Unsent::NoToken(_)) => false,
     }
 }
 
