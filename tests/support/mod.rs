@@ -225,10 +225,11 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts it and waits until it is ready.
+    /// Starts it, with the contract `direct` so that apps hear the provider, and waits until it is ready.
     pub(crate) fn start(more: &[&str]) -> Self {
         let mut command = outlink();
-        command.args(["sandbox", "--json", "--port-relay", "0", "--port-smtp", "0", "--port-http", "0"]).args(more);
+        command.args(["sandbox", "--json", "--port-relay", "0", "--port-smtp", "0", "--port-http", "0"]);
+        command.args(["--delivery", "direct"]).args(more);
         let mut program = Program::start(command);
         let ready = program.event("ready", SOON);
         let text = |key: &str| ready[key].as_str().unwrap_or_else(|| panic!("`{key}` is missing in {ready}")).to_owned();

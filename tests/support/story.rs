@@ -31,7 +31,9 @@ impl Story {
         let port = free_port();
         let mut command = outlink();
         command.args(["sandbox", "--json", "--provider", personality, "--port-smtp", "0", "--port-http", "0"]);
-        command.args(["--port-relay", &port.to_string(), "--provider-only", "--write-config"]).arg(directory.path());
+        command
+            .args(["--port-relay", &port.to_string(), "--delivery", "direct", "--provider-only", "--write-config"])
+            .arg(directory.path());
         command.args(options);
         let mut provider = Program::start(command);
         let ready = provider.event("ready", SOON);
