@@ -3,6 +3,7 @@
 use super::{
     Daemon,
     hostname::{Found, find},
+    tasks::Tasks,
 };
 use crate::{
     admin::{self, Control, ListenerStatus, Socket},
@@ -20,7 +21,6 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
-    task::JoinSet,
 };
 
 /// Requests over the control socket that wait for the daemon's attention.
@@ -76,14 +76,14 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
 
     let (stop, stopped) = watch::channel(false);
     let (end, ended) = watch::channel(false);
-    let (mut accepting, mut serving) = (JoinSet::new(), JoinSet::new());
+    let (mut accepting, mut serving) = (Tasks::default(), Tasks::default());
     let mut listeners = Vec::new();
     for (listener, socket) in sockets {
         let address = socket.local_addr().map_err(|error| StartError::System(error.to_string()))?;
         tracing::info!(listener = %listener.name, %address, "listening");
         listeners.push(ListenerStatus { name: listener.name.to_string(), address: address.to_string() });
         let sessions = listener::serve(socket, listener, relay.clone(), spool.clone(), hostname.clone(), stopped.clone());
-        accepting.spawn(named("listener", sessions));
+        accepting.spawn("listener", sessions);
     }
     let (ask, requests) = mpsc::channel(MOST_REQUESTS);
     let path = admin::socket_path(&settings.state_directory, std::env::var("RUNTIME_DIRECTORY").ok().as_deref());
@@ -92,24 +92,18 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
         Ok(socket) => {
             let listeners = listeners.clone();
             let control = Control { relay: relay.clone(), tokens: tokens.clone(), hostname, listeners, requests: ask };
-            serving.spawn(named("control socket", socket.serve(Arc::new(control), ended.clone())));
+            serving.spawn("control socket", socket.serve(Arc::new(control), ended.clone()));
         }
         Err(error) => {
             tracing::error!(%error, socket = %path.display(), "no control socket: mail flows, but commands cannot reach this daemon");
         }
     }
-    serving.spawn(named("renewals", tokens.clone().run(ended.clone())));
-    serving.spawn(named("connections", upstream.run(ended.clone())));
-    serving.spawn(named("queue", queue.run(ended.clone())));
-    serving.spawn(named("holds and counters", relay.clone().keep(ended)));
-    serving.spawn(named("dispatcher", relay.clone().dispatch(stopped)));
+    serving.spawn("renewals", tokens.clone().run(ended.clone()));
+    serving.spawn("connections", upstream.run(ended.clone()));
+    serving.spawn("queue", queue.run(ended.clone()));
+    serving.spawn("holds and counters", relay.clone().keep(ended));
+    serving.spawn("dispatcher", relay.clone().dispatch(stopped));
     Ok(Daemon { file, settings, tokens, relay, listeners, requests, stop, end, accepting, serving })
-}
-
-/// A task by its name, so that a stop can say what it waits for.
-async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
-    task.await;
-    name
 }
 
 /// What belongs together in a process, whether it runs as the daemon or was opened for one command.
