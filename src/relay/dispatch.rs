@@ -107,6 +107,10 @@ impl Handle {
         *look_at = Some(look_at.map_or(at, |before| before.min(at)));
     }
 
+    fn next_look(&self) -> Option<SystemTime> {
+        *self.look_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether it is time to look; then the next time is not known any more.
     fn is_time_to_look(&self, now: SystemTime) -> Result<(), Option<SystemTime>> {
         let mut look_at = self.look_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,7 +180,7 @@ impl Relay {
         let looks = match handle.is_time_to_look(now) {
             Ok(()) => {
                 self.look(handle).await;
-                None
+                handle.next_look()
             }
             Err(later) => later,
         };
