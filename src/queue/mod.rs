@@ -179,6 +179,11 @@ impl Queue {
         self.store.release(which, now, clock).await
     }
 
+    /// The senders whose messages are held for them, each with its mailbox.
+    pub async fn held_senders(&self) -> Result<Vec<(Name, String)>, store::Error> {
+        self.store.held_senders().await
+    }
+
     /// Holds the waiting messages of what is not configured, and releases those of what is again. `clock` reads a mailbox's clock.
     pub async fn fit_to(
         &self,

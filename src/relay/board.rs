@@ -219,6 +219,14 @@ impl Board {
         }
     }
 
+    /// A probe of a sender could not begin.
+    pub(super) fn sender_put_off(&mut self, mailbox: &Name, author: &str, now: SystemTime) {
+        let health = self.mailboxes.get_mut(mailbox).and_then(|entry| entry.senders.get_mut(author));
+        if let Some(health) = health {
+            health.put_off(now);
+        }
+    }
+
     /// When the next probe of a sender is due.
     pub(super) fn next_sender(&self, mailbox: &Name) -> Option<SystemTime> {
         let senders = &self.mailboxes.get(mailbox)?.senders;

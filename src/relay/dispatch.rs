@@ -107,6 +107,10 @@ impl Handle {
         *look_at = Some(look_at.map_or(at, |before| before.min(at)));
     }
 
+    fn next_look(&self) -> Option<SystemTime> {
+        *self.look_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether it is time to look; then the next time is not known any more.
     fn is_time_to_look(&self, now: SystemTime) -> Result<(), Option<SystemTime>> {
         let mut look_at = self.look_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,7 +180,7 @@ impl Relay {
         let looks = match handle.is_time_to_look(now) {
             Ok(()) => {
                 self.look(handle).await;
-                None
+                handle.next_look()
             }
             Err(later) => later,
         };
@@ -336,7 +340,7 @@ impl Relay {
                 self.send(handle, route, (claimed, pass), true);
             }
             Err(_) => {
-                self.board().sender_given_up(&mailbox.name, &author, now);
+                self.board().sender_put_off(&mailbox.name, &author, now);
                 let _ = self.queue.unclaim(vec![(claimed.message.number, claimed.claim)]).await;
             }
         }
@@ -362,6 +366,19 @@ impl Relay {
         self.lanes.of(mailbox).look();
     }
 
+    /// Frees messages that are held for a sender who is not held, or no longer: the hold ended while a message was being held for it,
+    /// or was not written when the process was killed. Nobody else would ever look at them.
+    pub(super) async fn free_stray(&self, mailbox: &Name, author: &str, now: SystemTime) {
+        if self.board().sender_held(mailbox, author).is_some() {
+            return;
+        }
+        let clock = self.board().clock(mailbox, now);
+        if let Err(error) = self.queue.release_sender(mailbox, author, (now, clock)).await {
+            tracing::warn!(%mailbox, from = author, %error, "messages of a sender stay held; `outlink queue release` frees them");
+        }
+        self.lanes.of(mailbox).look();
+    }
+
     /// Holds what is not configured any more, frees what is again, and wakes all lanes.
     pub async fn fit_to_settings(&self) {
         for handle in self.lanes.all() {
@@ -374,6 +391,14 @@ impl Relay {
         let clock = |mailbox: &Name| self.board().clock(mailbox, now);
         if let Err(error) = self.queue.fit_to(&mailboxes, &apps, now, clock).await {
             tracing::error!(%error, "messages of apps and mailboxes that are not configured cannot be held; reload to try again");
+        }
+        match self.queue.held_senders().await {
+            Ok(senders) => {
+                for (mailbox, author) in senders {
+                    self.free_stray(&mailbox, &author, now).await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot look for messages of held senders; reload to try again"),
         }
         self.lanes.all().iter().for_each(|handle| handle.look());
     }

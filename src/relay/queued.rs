@@ -45,7 +45,7 @@ pub(super) async fn keep(relay: &Arc<Relay>, submission: &Submission, mailbox: &
                     handle.lane().push(Claimed { message, claim, body });
                 }
                 None if new.held.is_none() => handle.lane().stored(&submission.app.name),
-                None => {}
+                None => relay.free_stray(&mailbox.name, &new.author, SystemTime::now()).await,
             }
             handle.wake();
             promise(&stored, submission)

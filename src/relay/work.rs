@@ -56,7 +56,7 @@ impl Work {
     pub(super) async fn run(self, pass: Pass) {
         let now = SystemTime::now();
         let message = &self.claimed.message;
-        // The time of a held one stands still: it is put off when it is released.
+        // A sender's hold does not count as the message's time; its end is moved when the hold is lifted.
         if !self.probes_sender && self.relay.board().clock(&self.mailbox.name, now) >= message.expires_at {
             drop(pass);
             return self.expire(now).await;
@@ -105,8 +105,8 @@ impl Work {
         let dsn = result.sent.as_ref().is_ok_and(|sent| sent.dsn);
         let loudest = log::loudest(&judgements).cloned();
         let says_nothing = judgements.iter().all(Judgement::says_nothing);
-        let tried = Tried::sum_up(message, judgements);
-        self.note(&tried, says_nothing, now).await;
+        let mut tried = Tried::sum_up(message, judgements);
+        self.note(&mut tried, says_nothing, now).await;
         let clock = self.relay.board().clock(&self.mailbox.name, now);
         let settings = self.relay.queue.settings();
         let plan = Plan { retry: &settings.retry, now, clock, chance: super::chance() };
@@ -122,7 +122,11 @@ impl Work {
             let entry = Entry { message, mailbox: &self.mailbox, next: &next, took: result.took };
             entry.write(judgement, &tried);
         }
+        let stray = matches!(next, Next::Held { .. }).then(|| (self.relay.clone(), self.mailbox.name.clone(), message.author.clone()));
         self.settle(tried.reports, next, event, notices).await;
+        if let Some((relay, mailbox, author)) = stray {
+            relay.free_stray(&mailbox, &author, now).await;
+        }
     }
 
     fn judge(&self, result: &Attempted) -> Vec<Judgement> {
@@ -142,7 +146,7 @@ impl Work {
     }
 
     /// Tells board and gate what the attempt says of the mailbox and the sender.
-    async fn note(&self, tried: &Tried, says_nothing: bool, now: SystemTime) {
+    async fn note(&self, tried: &mut Tried, says_nothing: bool, now: SystemTime) {
         let (relay, name, message) = (&self.relay, &self.mailbox.name, &self.claimed.message);
         if let Some(taken) = tried.too_many {
             self.handle.gate(relay, &self.mailbox).learn(taken, now);
@@ -159,11 +163,14 @@ impl Work {
                 reason: judgement.reason.clone(),
                 advice: judgement.advice.clone(),
             };
-            let (_, is_news) = relay.board().sender_failed(name, &message.author, trouble, now);
+            let (is_held, is_news) = relay.board().sender_failed(name, &message.author, trouble, now);
             if is_news {
                 tracing::warn!(event = "mailbox.changed", mailbox = %name, link = %self.mailbox.link, state = "sender-held",
                     from = message.author, reason = judgement.reason, advice = judgement.advice.as_deref(),
                     "the provider does not let this mailbox send as this sender: its messages wait, others go on");
+            }
+            if !is_held {
+                tried.hold_nobody();
             }
             relay.keeper.notify_one();
         } else if tried.reports.iter().any(|report| report.state == RecipientState::Delivered) {
@@ -257,6 +264,7 @@ impl Work {
         if let Err(error) = self.relay.queue.hold_claimed((message.number, claim), reason, clock).await {
             tracing::warn!(id = %message.id, %error, "a message of a held sender stays claimed until its lease ends");
         }
+        self.relay.free_stray(&self.mailbox.name, &message.author, now).await;
         self.handle.settled(None);
     }
 
