@@ -153,6 +153,15 @@ impl Lane {
         Some(claimed)
     }
 
+    /// Gives a message back that was taken a moment ago.
+    pub fn put_back(&mut self, claimed: Claimed) {
+        let app = claimed.message.app.clone();
+        self.settled();
+        self.turns.retain(|turn| *turn != app);
+        self.turns.push_front(app.clone());
+        self.apps.entry(app).or_default().messages.push_front(claimed);
+    }
+
     /// A message not taken from here is under way, too: a probe.
     pub fn begun(&mut self) {
         self.unsettled += 1;

@@ -192,7 +192,9 @@ impl Relay {
             }
             May::Probe(Probe::Login) => {
                 self.give_back(handle).await;
-                self.board().probe(&mailbox.name, now, PATIENCE);
+                if !self.board().probe(&mailbox.name, now, PATIENCE) {
+                    return Some(now);
+                }
                 self.attempts.spawn(self.clone().probe_login(handle.clone(), mailbox, link));
                 return None;
             }
@@ -223,8 +225,10 @@ impl Relay {
                 Err(closed) => return Some(closed),
             };
             let claimed = handle.lane().take()?;
-            if !all {
-                self.board().probe(&mailbox.name, now, PATIENCE);
+            if !all && !self.board().probe(&mailbox.name, now, PATIENCE) {
+                // An app's message under `direct` probes already; this one waits for what it finds.
+                handle.lane().put_back(claimed);
+                return None;
             }
             self.send(handle, (mailbox, link), (claimed, pass), false);
             if !all {
