@@ -132,13 +132,13 @@ impl Lane {
         ready.messages.push_back(claimed);
     }
 
-    /// The recipients of the message whose turn it is; `None` when there is none, or too many are unsettled.
-    pub fn peek(&self) -> Option<usize> {
+    /// The message whose turn it is; `None` when there is none, or too many are unsettled.
+    pub fn peek(&self) -> Option<&Message> {
         if self.unsettled >= MOST_UNSETTLED {
             return None;
         }
         let ready = self.apps.get(self.turns.front()?)?;
-        ready.messages.front().map(|claimed| claimed.message.envelope.recipients.len())
+        ready.messages.front().map(|claimed| &claimed.message)
     }
 
     /// Takes the message whose turn it is; it counts as unsettled until [`Lane::settled`].
