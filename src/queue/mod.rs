@@ -40,6 +40,9 @@ use std::{
 /// How long a claim lasts unless it is renewed. Longer than a stall of the machine, short enough for another node to take over.
 pub const LEASE: Duration = Duration::from_secs(10 * 60);
 
+/// Why the messages of a removed app are held.
+pub const NO_APP: &str = "its app is no longer configured";
+
 /// Why a message was not accepted. Nothing of it is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -163,9 +166,14 @@ impl Queue {
         self.store.story(number).await.map(|(standings, _)| standings)
     }
 
-    /// Holds a claimed message whose sender turned out to be held.
-    pub async fn hold_claimed(&self, claimed: (Number, Claim), reason: String, clock: SystemTime) -> Result<(), store::Error> {
-        self.store.hold_claimed(claimed, HeldBy::Sender, reason, clock).await
+    /// Holds a claimed message of which it turned out that it has to wait.
+    pub async fn hold_claimed(
+        &self,
+        claimed: (Number, Claim),
+        (by, reason): (HeldBy, String),
+        clock: SystemTime,
+    ) -> Result<(), store::Error> {
+        self.store.hold_claimed(claimed, by, reason, clock).await
     }
 
     /// Lifts what holds the messages of a sender; how many those were.
@@ -207,7 +215,7 @@ impl Queue {
                 if apps.contains(app) {
                     self.store.release(which(HeldBy::App, Some(app)), now, at).await?;
                 } else {
-                    self.store.hold(which(HeldBy::App, Some(app)), "its app is no longer configured", at).await?;
+                    self.store.hold(which(HeldBy::App, Some(app)), NO_APP, at).await?;
                 }
             }
         }

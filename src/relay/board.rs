@@ -102,13 +102,17 @@ impl Board {
         }
     }
 
-    /// A probe begins, if one is due.
-    pub(super) fn probe(&mut self, mailbox: &Name, now: SystemTime, patience: Duration) {
+    /// A probe begins, if one is due; whether it was. Of several who ask at the same time one probes.
+    pub(super) fn probe(&mut self, mailbox: &Name, now: SystemTime, patience: Duration) -> bool {
+        if !matches!(self.may(mailbox, now), May::Probe(_)) {
+            return false;
+        }
         self.both(mailbox, |health| {
             if matches!(health.may(now), May::Probe(_)) {
                 health.probe(now, patience);
             }
         });
+        true
     }
 
     /// Notes a failure; whether this is news.

@@ -87,13 +87,14 @@ async fn enter(
         // From here on a change is not missed.
         changed.as_mut().enable();
         let now = SystemTime::now();
-        let may = relay.board().may(&mailbox.name, now);
+        let (may, probes) = {
+            let mut board = relay.board();
+            (board.may(&mailbox.name, now), board.probe(&mailbox.name, now, wait + PROBE))
+        };
         match may {
             May::Go => break,
-            May::Probe(_) => {
-                relay.board().probe(&mailbox.name, now, wait + PROBE);
-                break;
-            }
+            May::Probe(_) if probes => break,
+            May::Probe(_) => {}
             // A moment, and the probe says whether this one may go.
             May::Probing(_) if tokio::time::timeout_at(until, changed).await.is_ok() => {}
             May::Probing(_) | May::Wait(_) => {
@@ -115,7 +116,7 @@ async fn enter(
 impl Relay {
     /// Notes that the provider said nothing for as long as an app waits. Unnoted, a server that takes connections and is silent would
     /// cost every app its whole wait.
-    fn note_silence(&self, mailbox: &Mailbox) {
+    pub(super) fn note_silence(&self, mailbox: &Mailbox) {
         let now = SystemTime::now();
         let mut board = self.board();
         if board.held(&mailbox.name).is_some() {

@@ -192,7 +192,9 @@ impl Relay {
             }
             May::Probe(Probe::Login) => {
                 self.give_back(handle).await;
-                self.board().probe(&mailbox.name, now, PATIENCE);
+                if !self.board().probe(&mailbox.name, now, PATIENCE) {
+                    return Some(now);
+                }
                 self.attempts.spawn(self.clone().probe_login(handle.clone(), mailbox, link));
                 return None;
             }
@@ -217,14 +219,26 @@ impl Relay {
         let gate = handle.gate(self, mailbox);
         loop {
             self.refill(handle);
-            let recipients = handle.lane().peek()?;
+            let (recipients, end) = {
+                let lane = handle.lane();
+                let message = lane.peek()?;
+                (message.envelope.recipients.len(), self.end_of(&mailbox.name, message, false, now))
+            };
+            if let Some(end) = end {
+                // What does not go out takes nobody's place.
+                let claimed = handle.lane().take()?;
+                self.attempts.spawn(self.work(handle, (mailbox, link), claimed).end(end, now));
+                continue;
+            }
             let pass = match gate.try_enter(recipients.min(gate.recipients(now)), now) {
                 Ok(pass) => pass,
                 Err(closed) => return Some(closed),
             };
             let claimed = handle.lane().take()?;
-            if !all {
-                self.board().probe(&mailbox.name, now, PATIENCE);
+            if !all && !self.board().probe(&mailbox.name, now, PATIENCE) {
+                // An app's message under `direct` probes already; this one waits for what it finds.
+                handle.lane().put_back(claimed);
+                return None;
             }
             self.send(handle, (mailbox, link), (claimed, pass), false);
             if !all {
@@ -240,9 +254,13 @@ impl Relay {
         (claimed, pass): (Claimed, Pass),
         probes_sender: bool,
     ) {
-        let (relay, handle, mailbox, link) = (self.clone(), handle.clone(), mailbox.clone(), link.clone());
-        let work = Work { relay, handle, mailbox, link, claimed, probes_sender };
+        let work = Work { probes_sender, ..self.work(handle, (mailbox, link), claimed) };
         self.attempts.spawn(work.run(pass));
+    }
+
+    fn work(self: &Arc<Self>, handle: &Arc<Handle>, (mailbox, link): (&Arc<Mailbox>, &Arc<Link>), claimed: Claimed) -> Work {
+        let (relay, handle, mailbox, link) = (self.clone(), handle.clone(), mailbox.clone(), link.clone());
+        Work { relay, handle, mailbox, link, claimed, probes_sender: false }
     }
 
     /// Fetches more messages of an app beside what is being sent.

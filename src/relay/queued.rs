@@ -156,34 +156,22 @@ pub(super) async fn deliver_or_keep(relay: &Arc<Relay>, submission: Submission, 
     let now = SystemTime::now();
     let wait = submission.app.direct_wait.unwrap_or(submission.listener.direct_wait);
     let until = Instant::now() + wait;
-    let handle = relay.lanes.of(&mailbox.name);
-    let gate = handle.gate(relay, &mailbox);
+    let gate = relay.lanes.of(&mailbox.name).gate(relay, &mailbox);
     let recipients = submission.envelope.recipients.len();
-    let may_go = matches!(relay.board().may(&mailbox.name, now), May::Go);
+    let may_go = {
+        let board = relay.board();
+        board.may(&mailbox.name, now) == May::Go && board.sender_held(&mailbox.name, &author_of(&submission)).is_none()
+    };
     if !may_go || recipients > gate.recipients(now) {
         return keep(relay, &submission, &mailbox).await;
     }
     let Ok(pass) = gate.enter(recipients, until).await else { return keep(relay, &submission, &mailbox).await };
-    let submission = Arc::new(submission);
-    let (progress, (tell, mut told)) = (Progress::new(), oneshot::channel());
-    let sending = send(relay.clone(), submission.clone(), (mailbox.clone(), pass), progress.clone(), until);
-    relay.attempts.spawn(async move {
-        // Whoever waited has gone only when the process ends.
-        let _ = tell.send(sending.await);
-    });
-    let verdict = match tokio::time::timeout_at(until, &mut told).await {
-        Ok(verdict) => verdict.ok(),
-        Err(_) => told.try_recv().ok(),
-    };
-    let submitted = Submitted { relay, submission: &submission, mailbox: &mailbox, link: &link };
-    match verdict {
-        Some(result) => submitted.conclude(result).await,
-        None if progress.try_abort() => {
-            tracing::info!(id = %submission.id, seconds = wait.as_secs(), "no verdict within direct-wait: the message is queued");
-            keep(relay, &submission, &mailbox).await
-        }
-        None => submitted.keep_open(told).await,
-    }
+    let submitted = Submitted { relay: relay.clone(), submission: Arc::new(submission), mailbox, link };
+    let id = submitted.submission.id;
+    // In a task of its own: what began is brought to its end, though the app's connection may end before. Its message may be in the
+    // store by then, under a claim that nobody else would settle.
+    let story = relay.attempts.spawn(submitted.run(pass, (wait, until)));
+    story.await.unwrap_or_else(|_| super::judge::bland(Some(id)))
 }
 
 async fn send(
@@ -202,14 +190,40 @@ async fn send(
 }
 
 /// A message under `direct-then-queue` whose attempt has begun.
-struct Submitted<'a> {
-    relay: &'a Arc<Relay>,
-    submission: &'a Arc<Submission>,
-    mailbox: &'a Arc<Mailbox>,
-    link: &'a Arc<Link>,
+struct Submitted {
+    relay: Arc<Relay>,
+    submission: Arc<Submission>,
+    mailbox: Arc<Mailbox>,
+    link: Arc<Link>,
 }
 
-impl Submitted<'_> {
+impl Submitted {
+    /// Attempts, and says what the app hears.
+    async fn run(self, pass: Pass, (wait, until): (Duration, Instant)) -> Reply {
+        let Self { relay, submission, mailbox, .. } = &self;
+        let (progress, (tell, mut told)) = (Progress::new(), oneshot::channel());
+        let sending = send(relay.clone(), submission.clone(), (mailbox.clone(), pass), progress.clone(), until);
+        let task = relay.attempts.spawn(async move {
+            // Whoever waited has gone only when the process ends.
+            let _ = tell.send(sending.await);
+        });
+        let verdict = match tokio::time::timeout_at(until, &mut told).await {
+            Ok(verdict) => verdict.ok(),
+            Err(_) => told.try_recv().ok(),
+        };
+        match verdict {
+            Some(result) => self.conclude(result).await,
+            None if progress.try_abort() => {
+                // Its connection is of no use any more, and the place is for others.
+                task.abort();
+                relay.note_silence(mailbox);
+                tracing::info!(id = %submission.id, seconds = wait.as_secs(), "no verdict within direct-wait: the message is queued");
+                keep(relay, submission, mailbox).await
+            }
+            None => self.keep_open(told).await,
+        }
+    }
+
     /// The verdict is there: final for all, or the message is kept with what became of each recipient.
     async fn conclude(&self, result: Attempted) -> Reply {
         let Self { relay, submission, mailbox, link } = self;

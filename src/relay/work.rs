@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     config::{Link, Mailbox},
-    mail::{Hold, Outcome, bounce},
-    queue::{Claimed, Event, Message, Next, RecipientState, Report, Settled, Settlement},
+    mail::{Hold, Name, Outcome, bounce},
+    queue::{Claimed, Event, HeldBy, Message, NO_APP, Next, RecipientState, Report, Settled, Settlement},
     store::Body,
     upstream::{Policy, Progress, Sent},
 };
@@ -44,6 +44,14 @@ pub(super) struct Work {
     pub(super) probes_sender: bool,
 }
 
+/// What becomes of a message without asking the provider.
+pub(super) enum End {
+    /// Its time is over.
+    Expired,
+    /// It waits for somebody.
+    Held(HeldBy, String),
+}
+
 /// What an attempt brought: the dialogue's end, for the first recipients of the message.
 pub(super) struct Attempted {
     pub(super) sent: Result<Sent, Unsent>,
@@ -55,17 +63,12 @@ impl Work {
     /// Attempts and settles; whatever happens, the message is given back.
     pub(super) async fn run(self, pass: Pass) {
         let now = SystemTime::now();
+        // It may have changed since it was taken.
+        if let Some(end) = self.relay.end_of(&self.mailbox.name, &self.claimed.message, self.probes_sender, now) {
+            drop(pass);
+            return self.end(end, now).await;
+        }
         let message = &self.claimed.message;
-        // A sender's hold does not count as the message's time; its end is moved when the hold is lifted.
-        if !self.probes_sender && self.relay.board().clock(&self.mailbox.name, now) >= message.expires_at {
-            drop(pass);
-            return self.expire(now).await;
-        }
-        let held = self.relay.board().sender_held(&self.mailbox.name, &message.author).filter(|_| !self.probes_sender);
-        if let Some(reason) = held {
-            drop(pass);
-            return self.hold_for_sender(reason, now).await;
-        }
         let body = match self.body().await {
             Ok(body) => body,
             Err(reason) => {
@@ -122,7 +125,8 @@ impl Work {
             let entry = Entry { message, mailbox: &self.mailbox, next: &next, took: result.took };
             entry.write(judgement, &tried);
         }
-        let stray = matches!(next, Next::Held { .. }).then(|| (self.relay.clone(), self.mailbox.name.clone(), message.author.clone()));
+        let stray =
+            matches!(next, Next::Held { .. }).then(|| (self.relay.clone(), self.mailbox.name.clone(), message.author.clone()));
         self.settle(tried.reports, next, event, notices).await;
         if let Some((relay, mailbox, author)) = stray {
             relay.free_stray(&mailbox, &author, now).await;
@@ -190,6 +194,15 @@ impl Work {
     ) -> (Next, Vec<(crate::queue::NewMessage, crate::queue::Kept)>) {
         let message = &self.claimed.message;
         let mut all = fates(message, reports);
+        if message.settled > 0 {
+            // Those that were settled by earlier attempts belong into the same notices.
+            match self.relay.queue.standings(message.number).await {
+                Ok(standings) => {
+                    all.extend(standings.into_iter().map(Fate::from).filter(|fate| fate.state != RecipientState::Waiting));
+                }
+                Err(error) => tracing::warn!(id = %message.id, %error, "earlier recipients are missing in the bounce"),
+            }
+        }
         let subject = Subject { mailbox: &self.mailbox, message, body, now };
         if message.settled > 0 {
             // Those that were settled by earlier attempts belong into the same notice.
@@ -257,14 +270,24 @@ impl Work {
         found.ok().flatten().and_then(|line| line.reason).unwrap_or_else(|| "it was never tried".to_owned())
     }
 
-    /// Its sender was denied while it waited at hand.
-    async fn hold_for_sender(self, reason: String, now: SystemTime) {
+    /// Does what is to be done without the provider.
+    pub(super) async fn end(self, end: End, now: SystemTime) {
+        match end {
+            End::Expired => self.expire(now).await,
+            End::Held(by, reason) => self.hold((by, reason), now).await,
+        }
+    }
+
+    /// Its sender was denied, or its app removed, while it waited at hand.
+    async fn hold(self, (by, reason): (HeldBy, String), now: SystemTime) {
         let (message, claim) = (&self.claimed.message, self.claimed.claim);
         let clock = self.relay.board().clock(&self.mailbox.name, now);
-        if let Err(error) = self.relay.queue.hold_claimed((message.number, claim), reason, clock).await {
-            tracing::warn!(id = %message.id, %error, "a message of a held sender stays claimed until its lease ends");
+        if let Err(error) = self.relay.queue.hold_claimed((message.number, claim), (by, reason), clock).await {
+            tracing::warn!(id = %message.id, %error, "a message that is to be held stays claimed until its lease ends");
         }
-        self.relay.free_stray(&self.mailbox.name, &message.author, now).await;
+        if by == HeldBy::Sender {
+            self.relay.free_stray(&self.mailbox.name, &message.author, now).await;
+        }
         self.handle.settled(None);
     }
 
@@ -351,6 +374,22 @@ fn word(next: &Next, tried: &Tried) -> &'static str {
 }
 
 impl Relay {
+    /// Whether this message is not to be tried at all.
+    pub(super) fn end_of(&self, mailbox: &Name, message: &Message, probes_sender: bool, now: SystemTime) -> Option<End> {
+        if !self.settings().apps.contains_key(&message.app) {
+            return Some(End::Held(HeldBy::App, NO_APP.to_owned()));
+        }
+        // A sender's hold does not count as the message's time; its end is moved when the hold is lifted.
+        if probes_sender {
+            return None;
+        }
+        let board = self.board();
+        if board.clock(mailbox, now) >= message.expires_at {
+            return Some(End::Expired);
+        }
+        board.sender_held(mailbox, &message.author).map(|reason| End::Held(HeldBy::Sender, reason))
+    }
+
     /// Tells the board of trouble, and the log when that is news.
     pub(super) fn note_trouble(&self, mailbox: &Mailbox, judgement: &Judgement, now: SystemTime) {
         let Some(trouble) = judgement.trouble() else { return self.note_nothing(mailbox, now) };
