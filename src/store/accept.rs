@@ -26,12 +26,9 @@ impl Store {
     /// more when its turn comes.
     pub async fn accept(&self, message: NewMessage, body: Kept) -> Result<Stored, Error> {
         let (size, id) = (body.len(), message.id);
-        let work = move |connection: &Connection| insert(connection, &message, &body);
-        match self.0.committer.run_while_awaited("keep the message", work).await {
-            Ok(number) => {
-                self.0.totals.add(1, size);
-                Ok(Stored { number })
-            }
+        let (work, totals) = (move |connection: &Connection| insert(connection, &message, &body), self.0.totals.clone());
+        match self.0.committer.run_while_awaited("keep the message", work, move |_| totals.add(size)).await {
+            Ok(number) => Ok(Stored { number }),
             Err(error) => {
                 tracing::debug!(%id, %error, "a message was not kept");
                 Err(error)

@@ -81,26 +81,38 @@ impl Committer {
         T: Send + 'static,
         W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.ask(what, false, work).await
+        self.run_then(what, work, |_| ()).await
     }
 
-    /// As [`Committer::run`], for work that is left undone when nobody waits for it any more.
-    pub(super) async fn run_while_awaited<T, W>(&self, what: &'static str, work: W) -> Result<T, Error>
+    /// As [`Committer::run`]; `then` is done as soon as `work` is committed, whether or not anybody still waits.
+    pub(super) async fn run_then<T, W, A>(&self, what: &'static str, work: W, then: A) -> Result<T, Error>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        A: FnOnce(&T) + Send + 'static,
     {
-        self.ask(what, true, work).await
+        self.ask(what, false, work, then).await
     }
 
-    async fn ask<T, W>(&self, what: &'static str, may_abandon: bool, work: W) -> Result<T, Error>
+    /// As [`Committer::run_then`], for work that is left undone when nobody waits for it any more as its turn comes.
+    pub(super) async fn run_while_awaited<T, W, A>(&self, what: &'static str, work: W, then: A) -> Result<T, Error>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        A: FnOnce(&T) + Send + 'static,
+    {
+        self.ask(what, true, work, then).await
+    }
+
+    async fn ask<T, W, A>(&self, what: &'static str, may_abandon: bool, work: W, then: A) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        A: FnOnce(&T) + Send + 'static,
     {
         let closed = || Error::Closed { what, file: self.file.clone() };
         let (tell, told) = oneshot::channel();
-        let job = Box::new(Asked { work: Some(work), done: None, tell, may_abandon });
+        let job = Box::new(Asked { work: Some(work), done: None, then, tell, may_abandon });
         let exchange = async {
             self.jobs.as_ref().ok_or_else(closed)?.send(job).await.map_err(|_| closed())?;
             told.await.map_err(|_| closed())
@@ -124,17 +136,19 @@ impl Drop for Committer {
 }
 
 /// One piece of work with the one who waits for it.
-struct Asked<T, W> {
+struct Asked<T, W, A> {
     work: Option<W>,
-    done: Option<rusqlite::Result<T>>,
+    done: Option<T>,
+    then: A,
     tell: oneshot::Sender<Result<T, Why>>,
     may_abandon: bool,
 }
 
-impl<T, W> Job for Asked<T, W>
+impl<T, W, A> Job for Asked<T, W, A>
 where
     T: Send,
     W: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    A: FnOnce(&T) + Send,
 {
     fn is_abandoned(&self) -> bool {
         self.may_abandon && self.tell.is_closed()
@@ -142,22 +156,17 @@ where
 
     fn work(&mut self, connection: &Connection) -> Result<(), Why> {
         let Some(work) = self.work.take() else { return Ok(()) };
-        match work(connection) {
-            Ok(value) => self.done = Some(Ok(value)),
-            Err(why) => {
-                let why = Arc::new(why);
-                self.done = None;
-                return Err(why);
-            }
-        }
+        self.done = Some(work(connection).map_err(Arc::new)?);
         Ok(())
     }
 
     fn tell(self: Box<Self>, committed: Result<(), Why>) {
         let result = match (committed, self.done) {
             (Err(why), _) => Err(why),
-            (Ok(()), Some(Ok(value))) => Ok(value),
-            (Ok(()), Some(Err(why))) => Err(Arc::new(why)),
+            (Ok(()), Some(value)) => {
+                (self.then)(&value);
+                Ok(value)
+            }
             (Ok(()), None) => return,
         };
         // Nobody waits any more when the wait ended; the work stands all the same.

@@ -22,7 +22,7 @@ mod reader;
 mod schema;
 mod settle;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upkeep;
 
 pub use accept::Stored;

@@ -66,13 +66,10 @@ impl Store {
     /// Does `verb` to the message `id`; `clock` is what its mailbox's clock shows now.
     pub async fn operate(&self, id: Id, verb: Verb, now: SystemTime, clock: SystemTime) -> Result<Done, Error> {
         let work = move |connection: &Connection| operate(connection, id, &verb, (now, clock));
-        let (done, left) = self.0.committer.run("change the message", work).await?;
-        if let Some(Left { octets, in_file }) = left {
-            self.0.totals.remove(1, octets);
-            if in_file {
-                self.0.bodies.remove(id);
-            }
-        }
+        let totals = self.0.totals.clone();
+        let then = move |(_, left): &(Done, Option<Left>)| left.iter().for_each(|left| totals.remove(left.octets));
+        let (done, left) = self.0.committer.run_then("change the message", work, then).await?;
+        self.remove_file(id, left);
         Ok(done)
     }
 

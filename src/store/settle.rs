@@ -81,19 +81,23 @@ impl Store {
     pub async fn settle(&self, settlement: Settlement) -> Result<Settled, Error> {
         let id = settlement.id;
         let notices: u64 = settlement.notices.iter().map(|(_, body)| body.len()).sum();
-        let count = settlement.notices.len() as u64;
-        let work = move |connection: &Connection| settle(connection, &settlement);
-        let (settled, left) = self.0.committer.run("settle the message", work).await?;
-        if settled == Settled::Done {
-            self.0.totals.add(count, notices);
-        }
-        if let Some(Left { octets, in_file }) = left {
-            self.0.totals.remove(1, octets);
-            if in_file {
-                self.0.bodies.remove(id);
+        let (work, totals) = (move |connection: &Connection| settle(connection, &settlement), self.0.totals.clone());
+        let then = move |(settled, left): &(Settled, Option<Left>)| {
+            if *settled == Settled::Done {
+                totals.add(notices);
             }
-        }
+            left.iter().for_each(|left| totals.remove(left.octets));
+        };
+        let (settled, left) = self.0.committer.run_then("settle the message", work, then).await?;
+        self.remove_file(id, left);
         Ok(settled)
+    }
+
+    /// Removes the file of a body whose row is gone. Where nobody waited for the row's end, the next start does.
+    pub(super) fn remove_file(&self, id: Id, left: Option<Left>) {
+        if left.is_some_and(|left| left.in_file) {
+            self.0.bodies.remove(id);
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, params};
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -23,33 +26,29 @@ const SPARE_PAGES: i64 = 4096;
 /// Free pages given back in one transaction: 1 MiB.
 const PAGES: i64 = 256;
 
-/// Messages whose bodies are kept, and their octets.
-#[derive(Debug, Default)]
-pub(super) struct Totals {
-    messages: AtomicU64,
-    octets: AtomicU64,
-}
+/// Octets of the bodies that are kept. Changed by the thread that commits, as it commits, so that it is true whoever waited for it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Totals(Arc<AtomicU64>);
 
 impl Totals {
-    pub(super) fn add(&self, messages: u64, octets: u64) {
-        self.messages.fetch_add(messages, Ordering::Relaxed);
-        self.octets.fetch_add(octets, Ordering::Relaxed);
+    pub(super) fn add(&self, octets: u64) {
+        self.0.fetch_add(octets, Ordering::Relaxed);
     }
 
-    pub(super) fn remove(&self, messages: u64, octets: u64) {
-        self.messages.fetch_sub(messages, Ordering::Relaxed);
-        self.octets.fetch_sub(octets, Ordering::Relaxed);
+    pub(super) fn remove(&self, octets: u64) {
+        self.0.fetch_sub(octets, Ordering::Relaxed);
     }
 
-    /// Counts what is there, before anybody else uses the database.
+    /// Counts what is there, before anybody else uses the database. A failed message that was discarded has no body.
     pub(super) fn count(connection: &Connection) -> rusqlite::Result<Self> {
-        let sql = "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE state != 2";
-        let (messages, octets): (i64, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Self { messages: messages.cast_unsigned().into(), octets: octets.cast_unsigned().into() })
+        let sql = "SELECT coalesce(sum(size), 0) FROM messages
+                   WHERE state IN (0, 1) OR state = 3 AND EXISTS (SELECT 1 FROM bodies WHERE message = number)";
+        let octets: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+        Ok(Self(Arc::new(octets.cast_unsigned().into())))
     }
 
     pub(super) fn octets(&self) -> u64 {
-        self.octets.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -69,9 +68,11 @@ impl Store {
         for (state, before) in [(State::Delivered, before.delivered), (State::Failed, before.failed)] {
             loop {
                 let work = move |connection: &Connection| forget(connection, state, before);
-                let (count, left) = self.0.committer.run("forget old messages", work).await?;
+                let totals = self.0.totals.clone();
+                let then = move |(_, left): &Forgotten| left.iter().for_each(|(_, left)| totals.remove(left.octets));
+                let (count, left) = self.0.committer.run_then("forget old messages", work, then).await?;
                 all += count;
-                self.left(left);
+                left.into_iter().for_each(|(id, left)| self.remove_file(id, Some(left)));
                 if count < STEP {
                     break;
                 }
@@ -144,15 +145,6 @@ impl Store {
             })
             .await
     }
-
-    fn left(&self, left: Vec<(Id, Left)>) {
-        for (id, Left { octets, in_file }) in left {
-            self.0.totals.remove(1, octets);
-            if in_file {
-                self.0.bodies.remove(id);
-            }
-        }
-    }
 }
 
 fn numbers(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<Vec<Number>> {
@@ -161,7 +153,10 @@ fn numbers(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) 
     all.collect()
 }
 
-fn forget(connection: &Connection, state: State, before: SystemTime) -> rusqlite::Result<(usize, Vec<(Id, Left)>)> {
+/// How many messages, and the bodies that they left.
+type Forgotten = (usize, Vec<(Id, Left)>);
+
+fn forget(connection: &Connection, state: State, before: SystemTime) -> rusqlite::Result<Forgotten> {
     let sql = "SELECT number, id FROM messages WHERE state = ?1 AND settled_at < ?2 LIMIT ?3";
     let found: Vec<(Number, Id)> = connection
         .prepare_cached(sql)?
