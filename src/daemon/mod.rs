@@ -6,7 +6,7 @@
 mod hostname;
 mod start;
 
-pub use start::{StartError, start};
+pub use start::{StartError, open, start};
 
 use crate::{
     admin::{ListenerStatus, Request},
