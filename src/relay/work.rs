@@ -326,7 +326,10 @@ impl Work {
                 notices: notices.clone(),
             };
             match self.relay.queue.settle(settlement).await {
-                Ok(Settled::Done) => break,
+                Ok(Settled::Done) => {
+                    crate::crash::point("settled");
+                    break;
+                }
                 Ok(Settled::TooLate) => {
                     tracing::warn!(%id, "a verdict came too late: the message was taken over or removed meanwhile");
                     break;
