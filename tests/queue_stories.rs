@@ -24,19 +24,19 @@ const A_WHILE: Duration = Duration::from_secs(2);
 
 /// Who ends the trouble.
 #[derive(Clone, Copy, PartialEq)]
-enum Mended {
+enum MendedBy {
     /// Nobody: it is found out.
-    ByItself,
-    ByReload,
-    ByImport,
+    Itself,
+    Reload,
+    Import,
 }
-use Mended::*;
+use MendedBy::*;
 
 struct Row {
     fault: &'static str,
     setting: &'static str,
     personality: &'static str,
-    mended: Mended,
+    mended: MendedBy,
     /// The state that is told of, once, and words of its advice; empty: none.
     told: [&'static str; 2],
     /// Most AUTH, MAIL and token requests while the fault is on.
@@ -51,7 +51,7 @@ const ROW: Row = Row {
     fault: "",
     setting: "{}",
     personality: "microsoft",
-    mended: ByItself,
+    mended: Itself,
     told: ["", ""],
     most: [20, 40, 1],
     warm: false,
@@ -61,21 +61,28 @@ const ROW: Row = Row {
 /// Three connections may log in, or send, before the first failure is heard of.
 const ROWS: &[Row] = &[
     Row { fault: "expired-token", warm: true, most: [30, 40, 2], ..ROW },
-    Row { fault: "invalid-grant", personality: "google", mended: ByImport, told: ["held", "outlink grant import"], most: [0, 0, 2], ..ROW },
-    Row { fault: "client-secret-expired", mended: ByReload, told: ["held", "secret"], most: [0, 0, 2], ..ROW },
+    Row {
+        fault: "invalid-grant",
+        personality: "google",
+        mended: Import,
+        told: ["held", "outlink grant import"],
+        most: [0, 0, 2],
+        ..ROW
+    },
+    Row { fault: "client-secret-expired", mended: Reload, told: ["held", "secret"], most: [0, 0, 2], ..ROW },
     Row { fault: "token-server-down", told: ["held", ""], most: [0, 0, 4], ..ROW },
     Row { fault: "token-server-slow", setting: r#"{"milliseconds": 1500}"#, ..ROW },
     Row { fault: "token-server-throttled", setting: r#"{"retry_after": 3}"#, told: ["held", ""], most: [0, 0, 2], ..ROW },
-    Row { fault: "auth-535", mended: ByReload, told: ["held", "Add-MailboxPermission"], most: [6, 0, 2], ..ROW },
-    Row { fault: "auth-535", personality: "google", mended: ByReload, told: ["held", "mail.google.com"], most: [6, 0, 2], ..ROW },
-    Row { fault: "smtp-auth-disabled", mended: ByReload, told: ["held", "Set-CASMailbox"], most: [3, 0, 1], ..ROW },
+    Row { fault: "auth-535", mended: Reload, told: ["held", "Add-MailboxPermission"], most: [6, 0, 2], ..ROW },
+    Row { fault: "auth-535", personality: "google", mended: Reload, told: ["held", "mail.google.com"], most: [6, 0, 2], ..ROW },
+    Row { fault: "smtp-auth-disabled", mended: Reload, told: ["held", "Set-CASMailbox"], most: [3, 0, 1], ..ROW },
     Row { fault: "too-many-connections", told: ["failing", ""], most: [10, 0, 1], ..ROW },
-    Row { fault: "too-many-logins", mended: ByReload, told: ["held", ""], most: [3, 0, 1], ..ROW },
+    Row { fault: "too-many-logins", mended: Reload, told: ["held", ""], most: [3, 0, 1], ..ROW },
     Row { fault: "busy", told: ["failing", ""], most: [10, 10, 1], ..ROW },
-    Row { fault: "quota", mended: ByReload, told: ["held", "24 hours"], most: [3, 3, 1], ..ROW },
-    Row { fault: "quota", personality: "google", mended: ByReload, told: ["held", "24 hours"], most: [3, 3, 1], ..ROW },
-    Row { fault: "send-as-denied", mended: ByReload, told: ["sender-held", "Add-RecipientPermission"], most: [3, 3, 1], ..ROW },
-    Row { fault: "mailbox-logon-failure", mended: ByReload, told: ["held", "Add-MailboxPermission"], most: [3, 3, 1], ..ROW },
+    Row { fault: "quota", mended: Reload, told: ["held", "24 hours"], most: [3, 3, 1], ..ROW },
+    Row { fault: "quota", personality: "google", mended: Reload, told: ["held", "24 hours"], most: [3, 3, 1], ..ROW },
+    Row { fault: "send-as-denied", mended: Reload, told: ["sender-held", "Add-RecipientPermission"], most: [3, 3, 1], ..ROW },
+    Row { fault: "mailbox-logon-failure", mended: Reload, told: ["held", "Add-MailboxPermission"], most: [3, 3, 1], ..ROW },
     Row { fault: "drop-in-data", personality: "custom", ..ROW },
     Row { fault: "final-reply-lost", setting: r#"{"times": 2}"#, twice: 2, ..ROW },
     Row { fault: "slow-replies", setting: r#"{"milliseconds": 200}"#, ..ROW },
@@ -133,9 +140,9 @@ fn play(row: &Row) {
     story.mend(row.fault);
     let mended = Instant::now();
     match row.mended {
-        ByItself => {}
-        ByReload => story.reload(|text| text),
-        ByImport => story.import_grant(),
+        Itself => {}
+        Reload => story.reload(|text| text),
+        Import => story.import_grant(),
     }
     settled(row, &story, &daemon, mended);
 }
@@ -164,7 +171,7 @@ fn settled(row: &Row, story: &Story, daemon: &Program, mended: Instant) {
     }
     let drained = mended.elapsed();
     println!("{} ({}): drained in {drained:?}", row.fault, row.personality);
-    let most = if row.mended == ByItself { 15 } else { 6 };
+    let most = if row.mended == Itself { 15 } else { 6 };
     assert!(drained < Duration::from_secs(most), "{}: drained only in {drained:?}\n{}", row.fault, daemon.output());
     let daemon_says = |texts: &[&str]| daemon.count(texts);
     let twice = copies.values().sum::<usize>() - wanted;
@@ -175,10 +182,12 @@ fn settled(row: &Row, story: &Story, daemon: &Program, mended: Instant) {
         assert_eq!(daemon_says(&[&format!("\"event\":\"{event}\"")]), 0, "{}: {}", row.fault, daemon.output());
     }
     let [state, _] = row.told;
-    let told = ["held", "failing", "sender-held"].map(|state| daemon_says(&["mailbox.changed", &format!("\"state\":\"{state}\"")]));
+    let told =
+        ["held", "failing", "sender-held"].map(|state| daemon_says(&["mailbox.changed", &format!("\"state\":\"{state}\"")]));
     let expected = ["held", "failing", "sender-held"].map(|one| usize::from(one == state));
     assert_eq!(told, expected, "{}: told once, not for each message: {}", row.fault, daemon.output());
     until("what was told is over", LONG, || {
-        state.is_empty() || daemon_says(&["mailbox.changed", "\"state\":\"ready\""]) + daemon_says(&["\"state\":\"sender-free\""]) == 1
+        state.is_empty()
+            || daemon_says(&["mailbox.changed", "\"state\":\"ready\""]) + daemon_says(&["\"state\":\"sender-free\""]) == 1
     });
 }
