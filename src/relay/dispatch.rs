@@ -15,7 +15,7 @@ use crate::{
     queue::{Claimed, Fill, Lane, Wanted},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -127,12 +127,12 @@ impl Handle {
 impl Relay {
     /// Delivers what is kept until `stop` says so (or its sender is gone); what is under way then goes on, see [`Relay::drained`].
     pub async fn dispatch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut running: HashMap<Name, ()> = HashMap::new();
+        let mut running = HashSet::new();
         let mut lanes = JoinSet::new();
         let mut held = tokio::time::interval(HELD_LOOK);
         loop {
             for name in self.settings().mailboxes.keys() {
-                if running.insert(name.clone(), ()).is_none() {
+                if running.insert(name.clone()) {
                     lanes.spawn(self.clone().run_lane(self.lanes.of(name), stop.clone()));
                 }
             }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::{Link, Mailbox},
     mail::{Hold, Name, Outcome, bounce},
-    queue::{Claimed, Event, HeldBy, Message, NO_APP, Next, RecipientState, Report, Settled, Settlement},
+    queue::{Claimed, Event, HeldBy, Kept, Message, NO_APP, NewMessage, Next, RecipientState, Report, Settled, Settlement},
     store::Body,
     upstream::{Policy, Progress, Sent},
 };
@@ -32,6 +32,9 @@ const SETTLE: Duration = Duration::from_secs(3600);
 
 /// The longest pause between two tries to settle.
 const SETTLE_PAUSE: Duration = Duration::from_secs(10);
+
+/// Messages about a message, with their bodies.
+type Notices = Vec<(NewMessage, Kept)>;
 
 /// A claimed message on its way.
 pub(super) struct Work {
@@ -185,13 +188,7 @@ impl Work {
     }
 
     /// Every recipient is settled: how the message ends, and who is told.
-    async fn finish(
-        &self,
-        reports: &[Report],
-        body: Option<&Body>,
-        dsn: bool,
-        now: SystemTime,
-    ) -> (Next, Vec<(crate::queue::NewMessage, crate::queue::Kept)>) {
+    async fn finish(&self, reports: &[Report], body: Option<&Body>, dsn: bool, now: SystemTime) -> (Next, Notices) {
         let message = &self.claimed.message;
         let mut all = fates(message, reports);
         if message.settled > 0 {
@@ -204,16 +201,6 @@ impl Work {
             }
         }
         let subject = Subject { mailbox: &self.mailbox, message, body, now };
-        if message.settled > 0 {
-            // Those that were settled by earlier attempts belong into the same notice.
-            match self.relay.queue.standings(message.number).await {
-                Ok(standings) => {
-                    let settled = standings.into_iter().filter(|standing| standing.state != RecipientState::Waiting);
-                    all.extend(settled.map(Fate::from));
-                }
-                Err(error) => tracing::warn!(id = %message.id, %error, "earlier refusals are missing in the bounce"),
-            }
-        }
         let mut notices = Vec::new();
         if !dsn {
             notices.extend(self.relay.notice(subject, bounce::Kind::Relayed, &all).await);
@@ -229,11 +216,7 @@ impl Work {
     }
 
     /// The message waits on: its sender is warned when it is time.
-    async fn go_on(
-        &self,
-        next: Next,
-        (body, clock, now): (Option<&Body>, SystemTime, SystemTime),
-    ) -> (Next, Vec<(crate::queue::NewMessage, crate::queue::Kept)>) {
+    async fn go_on(&self, next: Next, (body, clock, now): (Option<&Body>, SystemTime, SystemTime)) -> (Next, Notices) {
         let message = &self.claimed.message;
         let Next::Waits { due_at, attempts, reason, warn_at: Some(warn_at) } = next else { return (next, Vec::new()) };
         if clock < warn_at {
@@ -305,13 +288,7 @@ impl Work {
 
     /// Makes it durable. Should the store fail now, the provider has the message and the store does not know: so it is tried again, for
     /// as long as the process lives, before the message could go out twice.
-    async fn settle(
-        self,
-        reports: Vec<Report>,
-        next: Next,
-        event: Event,
-        notices: Vec<(crate::queue::NewMessage, crate::queue::Kept)>,
-    ) {
+    async fn settle(self, reports: Vec<Report>, next: Next, event: Event, notices: Notices) {
         let Claimed { message: Message { number, id, app, .. }, claim, .. } = &self.claimed;
         let (begun, mut pause) = (Instant::now(), Duration::from_millis(100));
         let has_notices = !notices.is_empty();
