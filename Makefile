@@ -42,3 +42,4 @@ results:
 bench:
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench load
+	$(CARGO) bench --locked --bench scale

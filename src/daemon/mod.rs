@@ -7,7 +7,7 @@ mod hostname;
 mod start;
 mod tasks;
 
-pub use start::{StartError, start};
+pub use start::{StartError, open, start};
 
 use crate::{
     admin::{ListenerStatus, Request},

@@ -68,7 +68,7 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
         return Err(StartError::NotYet(not_yet));
     }
     let settings = Arc::new(settings);
-    let store = open(&settings).await?;
+    let store = open_store(&settings).await?;
     let hostname: Arc<str> = own_name(&settings)?.into();
     let sockets = bind(&settings).await?;
     let spool = store.spool();
@@ -107,15 +107,15 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
 }
 
 /// What belongs together in a process, whether it runs as the daemon or was opened for one command.
-pub(crate) struct Assembled {
-    pub(crate) relay: Arc<Relay>,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) tokens: Arc<Tokens>,
-    pub(crate) upstream: Arc<Upstream>,
+struct Assembled {
+    relay: Arc<Relay>,
+    queue: Arc<Queue>,
+    tokens: Arc<Tokens>,
+    upstream: Arc<Upstream>,
 }
 
 /// Puts the parts together around an open store, and brings back what an earlier process left.
-pub(crate) async fn assemble(settings: &Arc<Settings>, store: Store, hostname: Arc<str>) -> Result<Assembled, StartError> {
+async fn assemble(settings: &Arc<Settings>, store: Store, hostname: Arc<str>) -> Result<Assembled, StartError> {
     let mut octets = [0; 36];
     aws_lc_rs::rand::fill(&mut octets).map_err(|_| StartError::System("the system gives no random bytes".to_owned()))?;
     let [a, b, c, d, key @ ..] = octets;
@@ -130,8 +130,16 @@ pub(crate) async fn assemble(settings: &Arc<Settings>, store: Store, hostname: A
     Ok(Assembled { relay, queue, tokens, upstream })
 }
 
+/// Opens everything for one command while no daemon runs: nothing is accepted, nothing goes out.
+pub async fn open(settings: Settings) -> Result<Arc<Relay>, StartError> {
+    let settings = Arc::new(settings);
+    let store = open_store(&settings).await?;
+    let hostname = own_name(&settings)?.into();
+    Ok(assemble(&settings, store, hostname).await?.relay)
+}
+
 /// Opens the store beside the runtime: it waits for a running command to let go.
-async fn open(settings: &Settings) -> Result<Store, StartError> {
+async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     let directory = settings.state_directory.clone();
     let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
     Ok(opened.map_err(|error| StartError::System(error.to_string()))??)

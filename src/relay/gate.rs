@@ -181,6 +181,13 @@ impl Gate {
         self.state().learned = Some((recipients.max(1), now));
     }
 
+    /// The limit that keeps messages back now.
+    pub(super) fn reached(&self, now: SystemTime) -> Option<TooMuch> {
+        let mut state = self.state();
+        let limits = state.limits?;
+        state.pace.reached(&limits, now)
+    }
+
     /// What was sent in the last day: messages, recipients.
     pub(super) fn today(&self, now: SystemTime) -> (u64, u64) {
         self.state().pace.today(now)

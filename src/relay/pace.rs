@@ -130,6 +130,11 @@ impl Pace {
         }
     }
 
+    /// The limit that keeps the next message to one recipient back.
+    pub(super) fn reached(&mut self, limits: &Limits, now: SystemTime) -> Option<TooMuch> {
+        self.check(limits, 1, now).err()
+    }
+
     /// Counts a message that goes now.
     pub(super) fn count(&mut self, recipients: usize, now: SystemTime) {
         self.minute.add(now, 1);

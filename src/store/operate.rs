@@ -167,8 +167,8 @@ fn change(
     match verb {
         Verb::Retry(life) if state == State::Failed => {
             run(
-                "UPDATE messages SET state = 0, attempts = 0, reason = NULL, settled_at = NULL, due_at = ?2, expires_at = ?3
-                 WHERE number = ?1",
+                "UPDATE messages SET state = 0, attempts = 0, reason = NULL, settled_at = NULL, due_at = ?2,
+                     warn_at = warn_at + (?3 - expires_at), expires_at = ?3 WHERE number = ?1",
                 params![number.0, now_ms, clock_ms.saturating_add(life.as_millis() as i64)],
             )?;
             run("UPDATE recipients SET state = 0 WHERE message = ?1 AND state IN (2, 3)", params![number.0])?;

@@ -5,6 +5,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod letters;
+pub(crate) mod queued;
 pub(crate) mod story;
 
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! The state directory as a whole, and what the tests of store and queue share.
 
 mod committer;
+mod operate;
 
 use super::*;
 use crate::mail::{Address, Envelope, Name, Recipient};

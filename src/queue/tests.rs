@@ -1,1 +1,0 @@
-//! The queue as its users see it.
