@@ -111,7 +111,7 @@ struct Left {
 
 /// Kills, and reads what is left once the provider has read all that was sent to it.
 fn kill(story: &Story, daemon: Program, heard: &Heard) -> Left {
-    let output = daemon.kill();
+    let output = daemon.killed();
     assert!(!output.contains("panicked"), "{output}");
     await_that("the provider has read all", SOON, || (story.stat("open_connections") == 0).then_some(()));
     let (arrived, rows) = (story.arrived(), rows_left(&story.state()).expect("the database is sound"));

@@ -24,6 +24,12 @@ use std::{
 };
 use tokio::{sync::oneshot, time::Instant};
 
+/// How long giving back is tried again while the store fails: as long as settling.
+const FREE: Duration = Duration::from_secs(3600);
+
+/// The pause between two tries: the database is opened again once a second at most.
+const FREE_PAUSE: Duration = Duration::from_secs(1);
+
 /// Keeps the message and says so.
 pub(super) async fn keep(relay: &Arc<Relay>, submission: &Submission, mailbox: &Mailbox) -> Reply {
     let now = SystemTime::now();
@@ -50,7 +56,12 @@ pub(super) async fn keep(relay: &Arc<Relay>, submission: &Submission, mailbox: &
             handle.wake();
             promise(&stored, submission)
         }
-        Err(why) => refused(relay, submission, mailbox, &why),
+        Err(why) => {
+            if claim.is_none() {
+                relay.free_unsure(mailbox, None);
+            }
+            refused(relay, submission, mailbox, &why)
+        }
     }
 }
 
@@ -72,15 +83,8 @@ impl Reservation<'_> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let Some(claim) = self.claim.take() else { return };
-        let (relay, handle) = (self.relay.clone(), self.relay.lanes.of(&self.mailbox.name));
-        handle.lane().cancel(self.app);
-        self.relay.attempts.spawn(async move {
-            match relay.queue.abandon(claim).await {
-                Ok(0) => {}
-                Ok(_) => handle.look(),
-                Err(error) => tracing::debug!(%error, "a claim stays until its lease ends"),
-            }
-        });
+        self.relay.lanes.of(&self.mailbox.name).lane().cancel(self.app);
+        self.relay.free_unsure(self.mailbox, Some(claim));
     }
 }
 
@@ -112,6 +116,25 @@ impl Relay {
             true => Reply::new(452, Some((3, 1)), format!("{id} no room for the message, try again later")),
             false => Reply::new(451, Some((3, 0)), format!("{id} the message could not be kept, try again later")),
         }
+    }
+
+    /// Sees to a message that may be in the store although its app was told that it is not: a commit whose sync failed may come back to
+    /// life when the database is opened again. Nobody works on it, and its claim is renewed with all others of this process; so it is
+    /// given back, however long the store fails, and looked for.
+    fn free_unsure(self: &Arc<Self>, mailbox: &Mailbox, claim: Option<Claim>) {
+        let (relay, handle) = (self.clone(), self.lanes.of(&mailbox.name));
+        let Some(claim) = claim else { return handle.look() };
+        self.attempts.spawn(async move {
+            let begun = Instant::now();
+            loop {
+                match relay.queue.abandon(claim).await {
+                    Ok(0) => return,
+                    Ok(_) => return handle.look(),
+                    Err(_) if begun.elapsed() < FREE => tokio::time::sleep(FREE_PAUSE).await,
+                    Err(error) => return tracing::warn!(%error, "a message may stay claimed until the next start"),
+                }
+            }
+        });
     }
 
     fn new_message(&self, submission: &Submission, mailbox: &Mailbox, now: SystemTime) -> NewMessage {
@@ -294,7 +317,10 @@ impl Submitted {
                 let message = Message::of(&new, stored.number(), submission.body.len());
                 Ok((Claimed { message, claim, body: None }, promise(&stored, submission)))
             }
-            Err(why) => Err(refused(relay, submission, mailbox, &why)),
+            Err(why) => {
+                relay.free_unsure(mailbox, Some(claim));
+                Err(refused(relay, submission, mailbox, &why))
+            }
         }
     }
 

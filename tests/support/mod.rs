@@ -190,7 +190,7 @@ impl Program {
     }
 
     /// SIGKILL; gives all that it wrote.
-    pub(crate) fn kill(mut self) -> String {
+    pub(crate) fn killed(mut self) -> String {
         self.child.kill().expect("it can be killed");
         self.ended().1
     }
