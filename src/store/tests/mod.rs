@@ -1,6 +1,7 @@
 //! The state directory as a whole, and what the tests of store and queue share.
 
 mod committer;
+mod listing;
 mod operate;
 
 use super::*;
