@@ -3,6 +3,7 @@
 mod committer;
 mod listing;
 mod operate;
+mod upkeep;
 
 use super::*;
 use crate::mail::{Address, Envelope, Name, Recipient};
