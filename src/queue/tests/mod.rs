@@ -1,5 +1,6 @@
 //! The queue as its users see it.
 
+mod lane;
 mod machine;
 mod model;
 mod steps;
