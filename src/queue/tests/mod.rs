@@ -3,4 +3,5 @@
 mod lane;
 mod machine;
 mod model;
+mod room;
 mod steps;
