@@ -160,7 +160,11 @@ impl Relay {
                 _ = stop.wait_for(|stop| *stop) => break,
                 () = handle.wake.notified() => {}
                 () = freed => {}
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause) => {
+                    if pause == LOOK {
+                        handle.look_by(SystemTime::UNIX_EPOCH);
+                    }
+                }
             }
         }
         self.give_back(&handle).await;
