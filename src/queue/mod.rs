@@ -187,6 +187,11 @@ impl Queue {
         held.inspect_err(|_| self.lost().messages.push(claimed))
     }
 
+    /// The senders whose messages in `mailbox` are held for their sake.
+    pub async fn held_senders(&self, mailbox: &Name) -> Result<Vec<String>, store::Error> {
+        self.store.held_senders(mailbox).await
+    }
+
     /// Lifts what holds the messages of a sender; how many those were.
     pub async fn release_sender(
         &self,

@@ -389,11 +389,34 @@ impl Relay {
                 let board = self.board();
                 (board.held(&handle.name).map(|held| held.since), board.clock(&handle.name, now))
             };
+            self.free_forgotten(&handle.name, (now, clock)).await;
             match self.queue.fail_held(&handle.name, since, (now, clock)).await {
                 Ok(0) => {}
                 Ok(messages) => tracing::warn!(event = "message.failed", mailbox = %handle.name, messages,
                     "messages were held for longer than queue.keep-held and are kept as failed; `outlink queue retry` tries them again"),
                 Err(error) => tracing::warn!(mailbox = %handle.name, %error, "cannot look for messages held too long"),
+            }
+        }
+    }
+
+    /// Frees messages that are held for a sender who is not held any more: one that was settled or accepted just as its sender became
+    /// free, or whose sender's hold was not yet written when an earlier process ended.
+    async fn free_forgotten(&self, mailbox: &Name, (now, clock): (SystemTime, SystemTime)) {
+        let senders = match self.queue.held_senders(mailbox).await {
+            Ok(senders) => senders,
+            Err(error) => return tracing::warn!(%mailbox, %error, "cannot look for the senders of held messages"),
+        };
+        for author in senders {
+            if self.board().sender_held(mailbox, &author).is_some() {
+                continue;
+            }
+            match self.queue.release_sender(mailbox, &author, (now, clock)).await {
+                Ok(messages) => {
+                    tracing::info!(event = "mailbox.changed", %mailbox, state = "sender-free", from = author, messages,
+                        "messages were held for a sender that is free: they go out");
+                    self.lanes.of(mailbox).look();
+                }
+                Err(error) => tracing::warn!(%mailbox, from = author, %error, "messages of a sender stay held; tried again"),
             }
         }
     }
