@@ -64,12 +64,19 @@ struct Ready {
     stored: u64,
 }
 
+impl Ready {
+    /// Places taken or promised.
+    fn places(&self) -> usize {
+        self.messages.len() + self.reserved
+    }
+}
+
 impl Lane {
     /// Promises a place to a message of `app` that is being accepted; false: it has to go to the store. Answered by
     /// [`Lane::push`] or [`Lane::cancel`].
     pub fn reserve(&mut self, app: &Name) -> bool {
         let ready = self.apps.entry(app.clone()).or_default();
-        let may = !ready.behind && ready.messages.len() + ready.reserved < MOST_OF_APP;
+        let may = !ready.behind && ready.places() < MOST_OF_APP;
         ready.reserved += usize::from(may);
         may
     }
@@ -97,10 +104,10 @@ impl Lane {
 
     /// What is to be fetched from the store now; answered by [`Lane::filled`].
     pub fn wanted(&mut self) -> Option<Fill> {
-        let wants = |ready: &Ready| ready.behind && !ready.fetching && ready.messages.len() < FEW;
+        let wants = |ready: &Ready| ready.behind && !ready.fetching && ready.places() < FEW;
         let (app, ready) = self.apps.iter_mut().find(|(_, ready)| wants(ready))?;
         ready.fetching = true;
-        Some(Fill { app: app.clone(), most: MOST_OF_APP - ready.messages.len(), stored: ready.stored })
+        Some(Fill { app: app.clone(), most: MOST_OF_APP - ready.places(), stored: ready.stored })
     }
 
     /// What was fetched; fewer than wanted means that the store has no more, unless some came meanwhile. True when it has no more.

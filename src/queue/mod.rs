@@ -31,7 +31,7 @@ use crate::{
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
@@ -72,13 +72,23 @@ pub struct Queue {
     room: Room,
     owner: u32,
     claims: AtomicU32,
+    lost: Mutex<Lost>,
+}
+
+/// Claims under which nobody works, still to be given back: renewed like the others, they would last as long as the process.
+#[derive(Debug, Default)]
+struct Lost {
+    /// What was claimed and never came to hand.
+    claims: Vec<Claim>,
+    /// What could not be given back.
+    messages: Vec<(Number, Claim)>,
 }
 
 impl Queue {
     /// The queue in `store`; `owner` is drawn by chance and marks the claims of this process.
     pub fn new(store: Store, settings: config::Queue, owner: u32) -> Arc<Self> {
         let room = Room::new(store.clone());
-        Arc::new(Self { store, settings: RwLock::new(settings), room, owner, claims: AtomicU32::new(0) })
+        Arc::new(Self { store, settings: RwLock::new(settings), room, owner, claims: AtomicU32::new(0), lost: Mutex::default() })
     }
 
     /// Takes up other settings.
@@ -120,25 +130,38 @@ impl Queue {
     /// Claims messages that are due.
     pub async fn claim(&self, wanted: Wanted, now: SystemTime) -> Result<Vec<Claimed>, store::Error> {
         let claim = self.new_claim();
-        let messages = self.store.claim(wanted, claim, now, now + LEASE).await?;
+        let messages = self.store.claim(wanted, claim, now, now + LEASE).await;
+        let messages = messages.inspect_err(|error| self.never_came(error, claim))?;
         Ok(messages.into_iter().map(|message| Claimed { message, claim, body: None }).collect())
     }
 
     /// Claims one message of a sender that is held, for a probe.
     pub async fn claim_held(&self, mailbox: &Name, author: &str, now: SystemTime) -> Result<Option<Claimed>, store::Error> {
         let claim = self.new_claim();
-        let found = self.store.claim_held(mailbox, author, (claim, now + LEASE)).await?;
+        let found = self.store.claim_held(mailbox, author, (claim, now + LEASE)).await;
+        let found = found.inspect_err(|error| self.never_came(error, claim))?;
         Ok(found.map(|message| Claimed { message, claim, body: None }))
     }
 
-    /// Gives claimed messages back untouched.
+    /// Gives claimed messages back untouched; what cannot be given back now is as soon as it can.
     pub async fn unclaim(&self, claims: Vec<(Number, Claim)>) -> Result<(), store::Error> {
-        self.store.unclaim(claims).await
+        let given = self.store.unclaim(claims.clone()).await;
+        given.inspect_err(|_| self.lost().messages.extend(claims))
     }
 
-    /// Gives back what was accepted under `claim` and never handed on.
+    /// Gives back what was accepted under `claim` and never handed on; later, where it cannot be done now.
     pub async fn abandon(&self, claim: Claim) -> Result<usize, store::Error> {
-        self.store.unclaim_all(claim).await
+        self.store.unclaim_all(claim).await.inspect_err(|_| self.lost().claims.push(claim))
+    }
+
+    fn never_came(&self, error: &store::Error, claim: Claim) {
+        if error.may_be_done() {
+            self.lost().claims.push(claim);
+        }
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Lost> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The mailboxes through which mail waits or is held.
@@ -173,7 +196,13 @@ impl Queue {
         (by, reason): (HeldBy, String),
         clock: SystemTime,
     ) -> Result<(), store::Error> {
-        self.store.hold_claimed(claimed, by, reason, clock).await
+        let held = self.store.hold_claimed(claimed, by, reason, clock).await;
+        held.inspect_err(|_| self.lost().messages.push(claimed))
+    }
+
+    /// The senders whose messages in `mailbox` are held for their sake.
+    pub async fn held_senders(&self, mailbox: &Name) -> Result<Vec<String>, store::Error> {
+        self.store.held_senders(mailbox).await
     }
 
     /// Lifts what holds the messages of a sender; how many those were.
@@ -185,11 +214,6 @@ impl Queue {
     ) -> Result<usize, store::Error> {
         let which = Released { mailbox: mailbox.clone(), by: HeldBy::Sender, author: Some(author.to_owned()), app: None };
         self.store.release(which, now, clock).await
-    }
-
-    /// The senders whose messages are held for them, each with its mailbox.
-    pub async fn held_senders(&self) -> Result<Vec<(Name, String)>, store::Error> {
-        self.store.held_senders().await
     }
 
     /// Holds the waiting messages of what is not configured, and releases those of what is again. `clock` reads a mailbox's clock.

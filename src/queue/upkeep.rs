@@ -1,6 +1,6 @@
 //! What the queue does by itself: renews its claims, forgets what is old, gives space back.
 
-use super::{LEASE, Queue};
+use super::{LEASE, Lost, Queue};
 use crate::{
     mail::Name,
     store::{self, Before},
@@ -34,7 +34,7 @@ impl Queue {
                 _ = forget.tick() => false,
             };
             let result = match renews {
-                true => self.renew().await,
+                true => self.renew(SystemTime::now()).await,
                 false => self.forget(SystemTime::now()).await,
             };
             if let Err(error) = result {
@@ -43,8 +43,14 @@ impl Queue {
         }
     }
 
-    async fn renew(&self) -> Result<(), store::Error> {
-        let now = SystemTime::now();
+    /// Gives back what nobody works on, and lets the other claims go on.
+    pub(super) async fn renew(&self, now: SystemTime) -> Result<(), store::Error> {
+        let Lost { claims, messages } = std::mem::take(&mut *self.lost());
+        let mut given = self.unclaim(messages).await;
+        for claim in claims {
+            given = given.and(self.abandon(claim).await.map(drop));
+        }
+        given?;
         let taken_over = self.store.renew_claims(self.owner, now, now + LEASE).await?;
         if taken_over > 0 {
             tracing::warn!(messages = taken_over, "messages of a process that is gone are taken over; some may arrive twice");

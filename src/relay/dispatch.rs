@@ -164,7 +164,11 @@ impl Relay {
                 _ = stop.wait_for(|stop| *stop) => break,
                 () = handle.wake.notified() => {}
                 () = freed => {}
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause) => {
+                    if pause == LOOK {
+                        handle.look_by(SystemTime::UNIX_EPOCH);
+                    }
+                }
             }
         }
         self.give_back(&handle).await;
@@ -410,29 +414,20 @@ impl Relay {
         if let Err(error) = self.queue.fit_to(&mailboxes, &apps, now, clock).await {
             tracing::error!(%error, "messages of apps and mailboxes that are not configured cannot be held; reload to try again");
         }
-        match self.queue.held_senders().await {
-            Ok(senders) => {
-                for (mailbox, author) in senders {
-                    self.free_stray(&mailbox, &author, now).await;
-                }
-            }
-            Err(error) => tracing::error!(%error, "cannot look for messages of held senders; reload to try again"),
+        for mailbox in self.mailboxes_with_mail().await {
+            self.free_strays(&mailbox, now).await;
         }
         self.lanes.all().iter().for_each(|handle| handle.look());
     }
 
     async fn fail_held(&self) {
         let now = SystemTime::now();
-        // Those of mailboxes that are no longer configured, too.
-        let mailboxes = self.queue.mailboxes_with_mail().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot look for messages held too long");
-            Vec::new()
-        });
-        for mailbox in mailboxes {
+        for mailbox in self.mailboxes_with_mail().await {
             let (since, clock) = {
                 let board = self.board();
                 (board.held(&mailbox).map(|held| held.since), board.clock(&mailbox, now))
             };
+            self.free_strays(&mailbox, now).await;
             match self.queue.fail_held(&mailbox, since, (now, clock)).await {
                 Ok(0) => {}
                 Ok(messages) => tracing::warn!(event = "message.failed", %mailbox, messages,
@@ -440,5 +435,25 @@ impl Relay {
                 Err(error) => tracing::warn!(%mailbox, %error, "cannot look for messages held too long"),
             }
         }
+    }
+
+    /// As [`Relay::free_stray`], for every sender of a mailbox for whom messages are held.
+    async fn free_strays(&self, mailbox: &Name, now: SystemTime) {
+        match self.queue.held_senders(mailbox).await {
+            Ok(senders) => {
+                for author in senders {
+                    self.free_stray(mailbox, &author, now).await;
+                }
+            }
+            Err(error) => tracing::warn!(%mailbox, %error, "cannot look for the senders of held messages; tried again"),
+        }
+    }
+
+    /// The mailboxes through which mail waits or is held, those that are no longer configured too.
+    async fn mailboxes_with_mail(&self) -> Vec<Name> {
+        self.queue.mailboxes_with_mail().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look for mailboxes with mail; tried again");
+            Vec::new()
+        })
     }
 }

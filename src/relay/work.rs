@@ -318,6 +318,8 @@ impl Work {
                 }
                 Err(error) => {
                     tracing::error!(%id, %error, "what became of a message was not kept: it will be sent again");
+                    // What this cannot give back, the queue's upkeep does.
+                    let _ = self.relay.queue.unclaim(vec![(*number, *claim)]).await;
                     break;
                 }
             }

@@ -1,6 +1,6 @@
 //! Who works on which message: a claim is a lease with an end, and nothing is settled without it.
 
-use rusqlite::{Connection, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use std::time::SystemTime;
 
 use super::{
@@ -97,22 +97,15 @@ impl Store {
         self.0.reader.read("look for waiting messages", move |connection| due(connection, &mailbox)).await
     }
 
+    /// The senders in `mailbox` whose messages are held because it may not send as them.
+    pub async fn held_senders(&self, mailbox: &Name) -> Result<Vec<String>, Error> {
+        let mailbox = mailbox.clone();
+        self.0.reader.read("look for held messages", move |connection| held_senders(connection, &mailbox)).await
+    }
+
     /// The mailboxes through which mail waits or is held.
     pub async fn mailboxes_with_mail(&self) -> Result<Vec<Name>, Error> {
         self.0.reader.read("look for waiting messages", |connection| names(connection, NEXT_MAILBOX)).await
-    }
-
-    /// The senders whose messages are held for them, each with its mailbox.
-    pub async fn held_senders(&self) -> Result<Vec<(Name, String)>, Error> {
-        self.0
-            .reader
-            .read("look for held messages", |connection| {
-                let sql = "SELECT DISTINCT mailbox, author FROM messages WHERE state = 1 AND hold = 'sender'";
-                let mut statement = connection.prepare_cached(sql)?;
-                let all = statement.query_map([], |row| Ok((name(row.get(0)?)?, row.get(1)?)))?;
-                all.collect()
-            })
-            .await
     }
 
     /// The apps whose mail waits or is held.
@@ -155,6 +148,21 @@ fn due(connection: &Connection, mailbox: &Name) -> rusqlite::Result<Vec<Due>> {
         last = row.get(0)?;
         all.push(Due { app: name(last.clone())?, at: time(row.get(1)?) });
     }
+}
+
+/// Steps from one sender to the next along the index.
+fn held_senders(connection: &Connection, mailbox: &Name) -> rusqlite::Result<Vec<String>> {
+    const HELD: &str = "SELECT author FROM messages WHERE mailbox = ?1 AND state = 1 AND hold = 'sender'";
+    let first = format!("{HELD} ORDER BY author LIMIT 1");
+    let mut next = connection.prepare_cached(&format!("{HELD} AND author > ?2 ORDER BY author LIMIT 1"))?;
+    let mut all = Vec::new();
+    let mut found: Option<String> =
+        connection.prepare_cached(&first)?.query_row([mailbox.as_str()], |row| row.get(0)).optional()?;
+    while let Some(author) = found {
+        found = next.query_row([mailbox.as_str(), &author], |row| row.get(0)).optional()?;
+        all.push(author);
+    }
+    Ok(all)
 }
 
 fn take(

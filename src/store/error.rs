@@ -73,6 +73,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether what was asked for may be done all the same, later.
+    pub fn may_be_done(&self) -> bool {
+        matches!(self, Self::Slow { .. })
+    }
+
     /// Whether the disk is full: then there is no room, rather than something wrong.
     pub fn is_disk_full(&self) -> bool {
         match self {

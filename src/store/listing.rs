@@ -1,6 +1,6 @@
 //! What is kept, a page at a time: a page looks at a bounded number of rows, so that no reading takes long.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 use std::time::{Duration, SystemTime};
 
 use super::{
@@ -208,20 +208,31 @@ impl Store {
 }
 
 fn page(connection: &Connection, filter: &Filter, after: i64) -> rusqlite::Result<Page> {
-    if !filter.ids.is_empty() {
-        let mut lines = Vec::new();
-        let mut statement = connection.prepare_cached(&format!("{LINES} FROM messages m WHERE id = ?1"))?;
-        for id in &filter.ids {
-            lines.extend(statement.query_row([id_octets(*id)], line).optional()?);
-        }
-        lines.retain(|line: &Line| fits(filter, line));
-        return Ok(Page { lines, next: None });
+    if filter.ids.is_empty() {
+        let rows = format!("(SELECT * FROM messages WHERE number > :from ORDER BY number LIMIT {PAGE})");
+        let lines = lines(connection, &rows, filter, &after)?;
+        return Ok(Page { lines, next: last_of_page(connection, after)?.map(Number) });
     }
-    let states: &[State] = if filter.states.is_empty() { &[State::Waiting, State::Held, State::Failed] } else { &filter.states };
+    let mut found = Vec::new();
+    for id in &filter.ids {
+        found.extend(lines(connection, "(SELECT * FROM messages WHERE id = :from)", filter, &id_octets(*id))?);
+    }
+    Ok(Page { lines: found, next: None })
+}
+
+/// The lines of those `rows`, which begin at `from`, that the filter takes.
+fn lines(connection: &Connection, rows: &str, filter: &Filter, from: &dyn ToSql) -> rusqlite::Result<Vec<Line>> {
+    // Whoever names messages means them however they stand.
+    let all: &[State] = if filter.ids.is_empty() {
+        &[State::Waiting, State::Held, State::Failed]
+    } else {
+        &[State::Waiting, State::Held, State::Failed, State::Delivered]
+    };
+    let states = if filter.states.is_empty() { all } else { &filter.states };
     let mut wanted = [-1; 4];
     states.iter().zip(&mut wanted).for_each(|(state, place)| *place = state.code());
     let sql = format!(
-        "{LINES} FROM (SELECT * FROM messages WHERE number > :after ORDER BY number LIMIT {PAGE}) m
+        "{LINES} FROM {rows} m
          WHERE state IN (:a, :b, :c, :d) AND (:mailbox IS NULL OR mailbox = :mailbox) AND (:app IS NULL OR app = :app)
              AND (:before IS NULL OR accepted_at < :before)
              AND (:address IS NULL OR lower(sender) = :address
@@ -232,25 +243,17 @@ fn page(connection: &Connection, filter: &Filter, after: i64) -> rusqlite::Resul
     );
     let lower = |address: &Option<String>| address.as_ref().map(|address| address.to_ascii_lowercase());
     let values = named_params! {
-        ":after": after, ":a": wanted[0], ":b": wanted[1], ":c": wanted[2], ":d": wanted[3],
+        ":from": from, ":a": wanted[0], ":b": wanted[1], ":c": wanted[2], ":d": wanted[3],
         ":mailbox": filter.mailbox.as_ref().map(Name::as_str), ":app": filter.app.as_ref().map(Name::as_str),
         ":before": filter.accepted_before.map(millis), ":address": lower(&filter.address), ":recipient": lower(&filter.recipient),
     };
-    let mut statement = connection.prepare_cached(&sql)?;
-    let lines = statement.query_map(values, line)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Page { lines, next: last_of_page(connection, after)?.map(Number) })
+    connection.prepare_cached(&sql)?.query_map(values, line)?.collect()
 }
 
 /// The last row that a page looked at, where there may be more behind it.
 fn last_of_page(connection: &Connection, after: i64) -> rusqlite::Result<Option<i64>> {
     let sql = format!("SELECT number FROM messages WHERE number > ?1 ORDER BY number LIMIT 1 OFFSET {}", PAGE - 1);
     connection.prepare_cached(&sql)?.query_row([after], |row| row.get(0)).optional()
-}
-
-fn fits(filter: &Filter, line: &Line) -> bool {
-    (filter.states.is_empty() || filter.states.contains(&line.state))
-        && filter.mailbox.as_ref().is_none_or(|mailbox| *mailbox == line.mailbox)
-        && filter.app.as_ref().is_none_or(|app| *app == line.app)
 }
 
 /// What a line is made of.

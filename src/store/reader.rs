@@ -57,7 +57,11 @@ impl Reader {
             *state = State::Open(open(&self.file).map_err(fault)?);
         }
         match &*state {
-            State::Open(connection) => work(connection).map_err(fault),
+            // One transaction: all that is read belongs together, though somebody writes between two statements.
+            State::Open(connection) => {
+                let snapshot = connection.unchecked_transaction().map_err(fault)?;
+                work(&snapshot).map_err(fault)
+            }
             State::Resting | State::Closed => Err(fault(super::schema::closed())),
         }
     }

@@ -258,4 +258,21 @@ mod tests {
         let text = open(&file).unwrap_err().to_string();
         assert!(text.contains("has schema 99, this program knows schemas up to 2"), "{text}");
     }
+
+    #[tokio::test]
+    async fn a_database_of_schema_1_keeps_its_grants() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("outlink.db");
+        std::fs::write(&file, "").unwrap();
+        let mut connection = connect(&file).unwrap();
+        migrate(&mut connection, &MIGRATIONS[..1]).unwrap();
+        let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, origin, scopes, obtained_at)
+                   VALUES ('alerts', 7, 3, CAST('r1' AS BLOB), 'import', 'a b', 1000)";
+        connection.execute(sql, []).unwrap();
+        drop(connection);
+        let store = crate::store::Store::open(directory.path()).unwrap();
+        let grant = store.grant(&crate::mail::Name::parse("alerts").unwrap()).await.unwrap().unwrap();
+        assert_eq!((grant.refresh_token.expose(), grant.version.consent, grant.version.generation), ("r1", 7, 3));
+        assert_eq!(store.count().await.unwrap(), []);
+    }
 }

@@ -20,6 +20,14 @@ use crate::mail::{Id, Name};
 /// Messages changed in one transaction.
 const STEP: usize = 200;
 
+/// Messages of a mailbox that are held themselves for too long; two questions, so that each has its index.
+const HELD: &str = "SELECT number FROM messages
+    WHERE mailbox = ?1 AND state = 1 AND claim IS NULL AND accepted_at < ?2 AND held_since < ?3 LIMIT ?4";
+
+/// Messages of a mailbox that wait for it for too long.
+const WAITING: &str = "SELECT number FROM messages
+    WHERE mailbox = ?1 AND state = 0 AND claim IS NULL AND accepted_at < ?2 LIMIT ?3";
+
 /// Free pages that stay in the database for what comes next: 16 MiB.
 const SPARE_PAGES: i64 = 4096;
 
@@ -93,10 +101,12 @@ impl Store {
         loop {
             let mailbox = mailbox.clone();
             let work = move |connection: &Connection| {
-                let sql = "SELECT number FROM messages WHERE mailbox = ?1 AND claim IS NULL AND accepted_at < ?2
-                               AND (state = 1 AND held_since < ?3 OR state = 0 AND ?4) LIMIT ?5";
-                let values = params![mailbox.as_str(), millis(accepted_before), millis(held_before), mailbox_held, STEP];
-                let numbers = numbers(connection, sql, values)?;
+                let (accepted, held) = (millis(accepted_before), millis(held_before));
+                let mut numbers = numbers(connection, HELD, params![mailbox.as_str(), accepted, held, STEP])?;
+                if mailbox_held {
+                    let most = STEP - numbers.len();
+                    numbers.extend(self::numbers(connection, WAITING, params![mailbox.as_str(), accepted, most])?);
+                }
                 for number in &numbers {
                     fail(connection, *number, "held for longer than keep-held", now)?;
                 }
@@ -116,7 +126,10 @@ impl Store {
             let free: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
             if free > SPARE_PAGES {
                 let give = PAGES.min(free - SPARE_PAGES);
-                connection.execute_batch(&format!("PRAGMA incremental_vacuum({give})"))?;
+                // Each step frees one page.
+                let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({give})"))?;
+                let mut steps = statement.query([])?;
+                while steps.next()?.is_some() {}
             }
             Ok(free - SPARE_PAGES)
         };

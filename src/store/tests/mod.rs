@@ -1,7 +1,10 @@
 //! The state directory as a whole, and what the tests of store and queue share.
 
+mod claims;
 mod committer;
+mod listing;
 mod operate;
+mod upkeep;
 
 use super::*;
 use crate::mail::{Address, Envelope, Name, Recipient};
