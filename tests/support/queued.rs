@@ -187,4 +187,9 @@ impl Program {
         let line = self.logged(&format!("\"event\":\"{event}\",\"id\":\"{id}\""), SOON);
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"))
     }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
 }

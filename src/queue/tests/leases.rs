@@ -2,7 +2,7 @@
 
 use crate::{
     config,
-    queue::{LEASE, Queue, Wanted},
+    queue::{HeldBy, LEASE, Queue, Wanted},
     store::{
         Error, Store,
         tests::{at, fill, message, name},
