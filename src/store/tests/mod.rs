@@ -1,5 +1,6 @@
 //! The state directory as a whole, and what the tests of store and queue share.
 
+mod claims;
 mod committer;
 mod listing;
 mod operate;
