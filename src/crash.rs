@@ -1,6 +1,6 @@
 //! Named steps at which a test ends the process, as a kill would: nothing is flushed, nothing said.
 //!
-//! Layer 3, beside what it interrupts. Without the feature `crash-points` it is nothing.
+//! Between the layers 2 and 3, below all that it interrupts. Without the feature `crash-points` it is nothing. `tests/crashes.rs` names every step.
 
 /// Ends the process here if the environment names this step in `OUTLINK_CRASH_AT`, as `STEP` or `STEP:N` for its Nth passing.
 #[cfg(feature = "crash-points")]

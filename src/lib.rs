@@ -20,9 +20,11 @@ pub mod smtp;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod provider;
 
-// Layer 3: settings, storage, trust; and where tests end the process.
-pub mod config;
+// Between: where tests end the process.
 pub mod crash;
+
+// Layer 3: settings, storage, trust.
+pub mod config;
 pub mod store;
 pub mod tls;
 

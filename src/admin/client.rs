@@ -1,8 +1,9 @@
 //! The command line's end of the control socket.
 
-use super::{Problem, Status};
+use super::{BackedUp, Backup, Changed, Details, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb};
 use crate::{mail::Name, secret::Secret};
-use reqwest::Method;
+use reqwest::{Method, StatusCode, Url};
+use serde::de::DeserializeOwned;
 use std::{
     io,
     os::unix::net::UnixStream,
@@ -12,6 +13,12 @@ use std::{
 
 /// Longest wait for an answer: an import renews a token at the provider first.
 const WAIT: Duration = Duration::from_secs(60);
+
+/// Longest wait for a step of an order: thousands of messages on a disk that may be slow.
+const ORDER: Duration = Duration::from_secs(15 * 60);
+
+/// Longest wait for a copy of everything, or for the octets of a message to a reader that takes its time.
+const COPY: Duration = Duration::from_secs(24 * 3600);
 
 /// A connection to a running daemon.
 #[derive(Debug)]
@@ -45,6 +52,9 @@ pub enum ClientError {
     /// The daemon said no.
     #[error("{}", .0.join("\n"))]
     Problems(Vec<String>),
+    /// The daemon's store failed.
+    #[error("{}", .0.join("\n"))]
+    Store(Vec<String>),
 }
 
 impl Client {
@@ -58,46 +68,104 @@ impl Client {
             Err(why) => return Err(ClientError::Refused { socket: socket.to_owned(), why }),
         }
         let broken = |why: reqwest::Error| ClientError::Broken { socket: socket.to_owned(), why: why.to_string() };
-        let http = reqwest::Client::builder().unix_socket(socket).timeout(WAIT).no_proxy().build().map_err(broken)?;
+        let http = reqwest::Client::builder().unix_socket(socket).no_proxy().build().map_err(broken)?;
         Ok(Self { http, socket: socket.to_owned() })
     }
 
     /// What the daemon is doing.
     pub async fn status(&self) -> Result<Status, ClientError> {
-        let response = self.ask(Method::GET, "status", String::new()).await?;
-        response.json().await.map_err(|error| self.broken(&error))
+        self.get("status").await
     }
 
     /// Asks the daemon to stop; returns when it has begun to.
     pub async fn stop(&self) -> Result<(), ClientError> {
-        self.ask(Method::POST, "stop", String::new()).await.map(drop)
+        self.ask(Method::POST, "stop", String::new(), WAIT).await.map(drop)
     }
 
     /// Asks the daemon to read its configuration again; returns its notes.
     pub async fn reload(&self) -> Result<Vec<String>, ClientError> {
-        let response = self.ask(Method::POST, "reload", String::new()).await?;
-        response.json().await.map(|Problem { problems }| problems).map_err(|error| self.broken(&error))
+        let response = self.ask(Method::POST, "reload", String::new(), WAIT).await?;
+        self.read(response).await.map(|Problem { problems }| problems)
     }
 
     /// Hands the daemon a refresh token for `mailbox`.
     pub async fn import_grant(&self, mailbox: &Name, token: &Secret) -> Result<(), ClientError> {
-        self.ask(Method::PUT, &format!("grants/{mailbox}"), token.expose().to_owned()).await.map(drop)
+        self.ask(Method::PUT, &format!("grants/{mailbox}"), token.expose().to_owned(), WAIT).await.map(drop)
     }
 
-    async fn ask(&self, method: Method, path: &str, body: String) -> Result<reqwest::Response, ClientError> {
-        let request = self.http.request(method, format!("http://localhost/{path}")).body(body);
+    /// How many messages stand how.
+    pub async fn summary(&self) -> Result<Summary, ClientError> {
+        self.get("queue/summary").await
+    }
+
+    /// A page of messages.
+    pub async fn list(&self, selection: &Selection, after: Option<i64>) -> Result<Page, ClientError> {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(selection.pairs());
+        query.extend_pairs(after.map(|after| ("after", after.to_string())));
+        self.get(&format!("queue?{}", query.finish())).await
+    }
+
+    /// Everything about a message.
+    pub async fn show(&self, id: &str) -> Result<Details, ClientError> {
+        self.get(&format!("messages/{id}")).await
+    }
+
+    /// The octets of a message, as they come.
+    pub async fn body(&self, id: &str) -> Result<reqwest::Response, ClientError> {
+        self.ask(Method::GET, &format!("messages/{id}/body"), String::new(), COPY).await
+    }
+
+    /// Does `verb` to a page of messages.
+    pub async fn order(&self, verb: Verb, targets: &Targets) -> Result<Changed, ClientError> {
+        let body = serde_json::to_string(targets).map_err(|error| self.broken(&error))?;
+        let response = self.ask(Method::POST, &format!("queue/{}", verb.word()), body, ORDER).await?;
+        self.read(response).await
+    }
+
+    /// Holds a mailbox, or releases it.
+    pub async fn pause(&self, mailbox: &str, paused: bool) -> Result<Paused, ClientError> {
+        let method = if paused { Method::PUT } else { Method::DELETE };
+        let response = self.ask(method, &format!("mailboxes/{mailbox}/pause"), String::new(), WAIT).await?;
+        self.read(response).await
+    }
+
+    /// Lets the daemon copy all that it keeps.
+    pub async fn backup(&self, backup: &Backup) -> Result<BackedUp, ClientError> {
+        let body = serde_json::to_string(backup).map_err(|error| self.broken(&error))?;
+        let response = self.ask(Method::POST, "backup", body, COPY).await?;
+        self.read(response).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let response = self.ask(Method::GET, path, String::new(), WAIT).await?;
+        self.read(response).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, response: reqwest::Response) -> Result<T, ClientError> {
+        response.json().await.map_err(|error| self.broken(&error))
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: String, wait: Duration) -> Result<reqwest::Response, ClientError> {
+        let url = Url::parse(&format!("http://localhost/{path}")).map_err(|error| self.broken(&error))?;
+        let request = self.http.request(method, url).body(body).timeout(wait);
         let response = request.send().await.map_err(|error| self.broken(&error))?;
-        if response.status().is_success() {
+        let status = response.status();
+        if status.is_success() {
             return Ok(response);
         }
-        let status = response.status();
-        Err(match response.json().await {
-            Ok(Problem { problems }) => ClientError::Problems(problems),
-            Err(_) => ClientError::Problems(vec![format!("the daemon answered {status}")]),
+        let problems = match response.json().await {
+            Ok(Problem { problems }) => problems,
+            Err(_) => vec![format!("the daemon answered {status}; it may be of another version than this command")],
+        };
+        Err(if status == StatusCode::INTERNAL_SERVER_ERROR {
+            ClientError::Store(problems)
+        } else {
+            ClientError::Problems(problems)
         })
     }
 
-    fn broken(&self, error: &reqwest::Error) -> ClientError {
+    fn broken(&self, error: &dyn std::error::Error) -> ClientError {
         ClientError::Broken { socket: self.socket.clone(), why: error.to_string() }
     }
 }

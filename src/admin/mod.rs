@@ -2,13 +2,28 @@
 //!
 //! Layer 7. HTTP with JSON over a Unix socket of mode 0660; beyond the mode, the peer must be root, the daemon's own user or a member
 //! of `control-group`.
+//!
+//! What only reads or changes kept mail (`queue`, `orders`) needs no daemon: a command calls it on a store that it opened itself.
 
 mod client;
 mod group;
+mod orders;
+mod queue;
+mod refused;
+mod routes;
+mod selection;
 mod server;
+mod status;
+mod time;
 
 pub use client::{Client, ClientError};
+pub use orders::{BackedUp, Backup, Changed, Left, MOST_IDS, Paused, Targets, Verb, backup, order, pause};
+pub use queue::{Details, Event, Hold, MailboxQueue, Message, Page, Recipient, Summary, Tally, body, list, show, summary};
+pub use refused::Refused;
+pub use selection::Selection;
 pub use server::{Control, Request, Socket};
+pub use status::{ListenerStatus, Status, Totals};
+pub use time::{parse_time, rfc3339};
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -20,32 +35,6 @@ const SOCKET: &str = "control.sock";
 /// `runtime` is the value of `RUNTIME_DIRECTORY`.
 pub fn socket_path(state_directory: &Path, runtime: Option<&str>) -> PathBuf {
     runtime.map_or(state_directory, Path::new).join(SOCKET)
-}
-
-/// What `outlink status` shows.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Status {
-    /// The daemon's version.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
-    /// Its name in EHLO and Received.
-    pub hostname: String,
-    /// Each listener with its address.
-    pub listeners: Vec<ListenerStatus>,
-    /// Each mailbox with its grant, as `tokens` tells it.
-    pub mailboxes: Vec<serde_json::Value>,
-    /// Messages on their way to a provider.
-    pub under_way: usize,
-}
-
-/// One listener.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ListenerStatus {
-    /// Its name.
-    pub name: String,
-    /// Where it listens.
-    pub address: String,
 }
 
 /// The body of an answer that is not the thing asked for: why, in sentences.

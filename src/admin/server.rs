@@ -1,6 +1,6 @@
 //! The daemon's end of the control socket.
 
-use super::{ListenerStatus, Problem, Status, group::Group};
+use super::{ListenerStatus, Problem, Status, group::Group, routes, status};
 use crate::{mail::Name, relay::Relay, secret::Secret, tokens::Tokens};
 use axum::{
     Json, Router,
@@ -21,7 +21,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
-/// Largest request body; the largest thing sent is a refresh token of a few KiB.
+/// Largest request body; the largest thing sent are the ids of an order.
 const LARGEST_BODY: usize = 64 * 1024;
 
 /// Wait after a failed accept (out of file descriptors), so that it does not spin.
@@ -90,27 +90,13 @@ fn router(control: Arc<Control>) -> Router {
         .route("/stop", post(stop))
         .route("/reload", post(reload))
         .route("/grants/{mailbox}", put(import_grant))
+        .merge(routes::routes())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(control)
 }
 
 async fn status(State(control): State<Arc<Control>>) -> Json<Status> {
-    let mailboxes = control.tokens.status().into_iter().map(|status| {
-        let mut value = serde_json::to_value(&status).unwrap_or_default();
-        let name = value.get("mailbox").and_then(|name| name.as_str()).and_then(|name| Name::parse(name).ok());
-        if let (Some(name), Some(fields)) = (name, value.as_object_mut()) {
-            fields.insert("trouble".into(), control.relay.trouble(&name).into());
-        }
-        value
-    });
-    Json(Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        hostname: control.hostname.to_string(),
-        listeners: control.listeners.clone(),
-        mailboxes: mailboxes.collect(),
-        under_way: control.relay.under_way(),
-    })
+    Json(status::status(&control).await)
 }
 
 async fn stop(State(control): State<Arc<Control>>) -> Response {

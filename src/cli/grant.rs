@@ -1,13 +1,9 @@
 //! `outlink grant import`: a refresh token that was obtained elsewhere, handed to the daemon or put into its store.
 
-use super::{Config, Exit, Failed, Outcome, app::read_secret, check, control, out::say, run::not_started, runtime};
+use super::{Config, Exit, Failed, Outcome, app::read_secret, check, out::say, reach, run::not_started, runtime};
 use crate::{admin::ClientError, config::Settings, daemon::StartError, mail::Name, secret::Secret, store::Store, tokens::Tokens};
 use anyhow::Context;
-use std::{
-    io,
-    os::unix::{fs::MetadataExt, process::CommandExt},
-    path::Path,
-};
+use std::path::Path;
 
 /// Imports the refresh token for `mailbox`.
 pub(super) fn import(mailbox: &str, file: Option<&Path>, config: &Config) -> Outcome {
@@ -16,21 +12,14 @@ pub(super) fn import(mailbox: &str, file: Option<&Path>, config: &Config) -> Out
         let known: Vec<&str> = settings.mailboxes.keys().map(Name::as_str).collect();
         Failed(Exit::Findings, format!("no mailbox is named {mailbox:?}; there are: {}", known.join(", ")))
     })?;
-    let client = match control::connect(&settings.state_directory) {
-        Ok(client) => Some(client),
-        Err(Failed(Exit::Unavailable, _)) => None,
-        Err(failed) => return Err(failed),
-    };
-    if client.is_none() {
-        become_owner(&settings.state_directory)?;
-    }
+    let client = reach::running(&settings.state_directory)?;
     let token = match file {
         Some(file) => read_file(file)?,
         None => read_secret("Refresh token")?,
     };
     let runtime = runtime()?;
     match client {
-        Some(client) => runtime.block_on(client.import_grant(&name, &token)).map_err(control::failed)?,
+        Some(client) => runtime.block_on(client.import_grant(&name, &token)).map_err(reach::failed)?,
         None => runtime.block_on(import_stopped(&settings, &name, token))?,
     }
     say(format_args!("the refresh token for mailbox {name} is stored"));
@@ -43,7 +32,7 @@ async fn import_stopped(settings: &Settings, mailbox: &Name, token: Secret) -> R
     let tokens = Tokens::new(store);
     tokens.configure(settings).map_err(|error| not_started(StartError::Tls(error)))?;
     let imported = tokens.import(mailbox, token).await;
-    imported.map_err(|error| control::failed(ClientError::Problems(vec![error.to_string()])))
+    imported.map_err(|error| reach::failed(ClientError::Problems(vec![error.to_string()])))
 }
 
 fn read_file(file: &Path) -> Result<Secret, Failed> {
@@ -52,18 +41,4 @@ fn read_file(file: &Path) -> Result<Secret, Failed> {
         "" => Err(Failed(Exit::InputOutput, format!("{} is empty; it should hold the refresh token", file.display()))),
         token => Ok(Secret::new(token.to_owned())),
     }
-}
-
-/// Run by root, the command starts itself again as the owner of the state directory: a file of root in there would lock the
-/// service out of its own store.
-fn become_owner(state_directory: &Path) -> Result<(), Failed> {
-    let Ok(owner) = std::fs::metadata(state_directory) else { return Ok(()) };
-    let own_files = std::fs::metadata("/proc/self").context("cannot tell who runs this: /proc is not mounted")?;
-    if own_files.uid() != 0 || owner.uid() == 0 {
-        return Ok(());
-    }
-    let program = std::env::current_exe().context("cannot tell which program this is")?;
-    let error: io::Error =
-        std::process::Command::new(program).args(std::env::args_os().skip(1)).uid(owner.uid()).gid(owner.gid()).exec();
-    Err(Failed(Exit::Permission, format!("cannot become the owner of {}: {error}", state_directory.display())))
 }

@@ -9,8 +9,12 @@ mod control;
 mod grant;
 mod logging;
 mod out;
+mod queue;
+mod reach;
 mod run;
 mod sandbox;
+mod status;
+mod store;
 
 use clap::{Args, Parser, Subcommand};
 use std::{
@@ -76,6 +80,13 @@ enum Command {
     /// What the provider granted to a mailbox
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// Kept messages: list, look at, retry, hold, release, discard, move, export
+    Queue(queue::Arguments),
+    /// Tell what became of a message, or of all messages from or to an address
+    Trace(queue::Trace),
+    /// The database and the message bodies
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// What the running daemon is doing
     Status {
         #[command(flatten)]
@@ -105,6 +116,17 @@ enum GrantCommand {
         /// Read the refresh token from this file instead of standard input
         #[arg(long = "file", value_name = "FILE")]
         token: Option<PathBuf>,
+        #[command(flatten)]
+        config: Config,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Copy all that is kept into a new directory, while the daemon runs or not
+    Backup {
+        /// The directory; it must not exist, and the daemon's user must be able to make it
+        directory: PathBuf,
         #[command(flatten)]
         config: Config,
     },
@@ -142,12 +164,17 @@ pub fn main() -> ExitCode {
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
         Command::App(AppCommand::Hash) => app::hash(),
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
+        Command::Queue(arguments) => queue::queue(arguments),
+        Command::Trace(trace) => queue::trace(trace),
+        Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),
         Command::Status { config, json } => control::status(&config, json),
         Command::Reload(config) => control::reload(&config),
         Command::Stop(config) => control::stop(&config),
     };
     match outcome {
         Ok(exit) => ExitCode::from(exit as u8),
+        // Whoever read standard output has seen enough.
+        Err(Failed(Exit::Good, _)) => ExitCode::SUCCESS,
         Err(Failed(exit, sentence)) => {
             eprintln!("outlink: {sentence}");
             ExitCode::from(exit as u8)

@@ -46,6 +46,9 @@ pub(super) struct Arguments {
     /// How the relay's link is authorised; by default as `authorization-code` at Google, `client-credentials` elsewhere
     #[arg(long, value_enum)]
     grant: Option<Grant>,
+    /// The contract with the app: what a 250 promises
+    #[arg(long, value_enum, default_value_t = Delivery::Queue)]
+    delivery: Delivery,
     /// Run the provider alone; the relay is an `outlink run` beside it
     #[arg(long, requires = "write_config")]
     provider_only: bool,
@@ -128,6 +131,24 @@ impl From<Grant> for provider::Grant {
     }
 }
 
+/// The contracts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Delivery {
+    Queue,
+    Direct,
+    DirectThenQueue,
+}
+
+impl From<Delivery> for config::Delivery {
+    fn from(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::Queue => Self::Queue,
+            Delivery::Direct => Self::Direct,
+            Delivery::DirectThenQueue => Self::DirectThenQueue,
+        }
+    }
+}
+
 /// Runs the sandbox until Ctrl-C, or switches a fault of a running one.
 pub(super) fn sandbox(arguments: &Arguments) -> Outcome {
     let runtime = runtime()?;
@@ -150,6 +171,7 @@ async fn simulate(arguments: &Arguments) -> Outcome {
         limits: arguments.limits,
         accept_password: arguments.accept_password,
         round_trip: arguments.round_trip,
+        delivery: arguments.delivery.into(),
         grant: arguments.grant.map(provider::Grant::from),
         ..Options::default()
     };

@@ -28,6 +28,8 @@ pub use settings::{
     Mailbox, Queue, SecretSource, Server, Settings, WhenFromDiffers,
 };
 
+pub use units::duration;
+
 use sources::Sources;
 use std::{
     collections::BTreeMap,

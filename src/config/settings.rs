@@ -92,6 +92,16 @@ pub enum Delivery {
     DirectThenQueue,
 }
 
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue => "queue",
+            Self::Direct => "direct",
+            Self::DirectThenQueue => "direct-then-queue",
+        })
+    }
+}
+
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenerLimits {

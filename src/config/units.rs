@@ -19,7 +19,7 @@ const SIZES: [(&str, u64); 10] = [
 ];
 
 /// Reads a duration: whole numbers with `ms`, `s`, `m`, `h` or `d`, one after another.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let (mut rest, mut sum) = (text.trim(), 0_u64);
     if rest.is_empty() {
         return None;

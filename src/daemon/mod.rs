@@ -5,8 +5,9 @@
 
 mod hostname;
 mod start;
+mod tasks;
 
-pub use start::{StartError, start};
+pub use start::{StartError, open, start};
 
 use crate::{
     admin::{ListenerStatus, Request},
@@ -16,10 +17,10 @@ use crate::{
 };
 use sd_notify::NotifyState;
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use tasks::Tasks;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
-    task::JoinSet,
     time::{Instant, interval, timeout_at},
 };
 
@@ -41,8 +42,8 @@ pub struct Daemon {
     /// Says to those who accept work that they shall end; `end` then to those who serve them.
     stop: watch::Sender<bool>,
     end: watch::Sender<bool>,
-    accepting: JoinSet<&'static str>,
-    serving: JoinSet<&'static str>,
+    accepting: Tasks,
+    serving: Tasks,
 }
 
 impl Daemon {
@@ -127,13 +128,15 @@ impl Daemon {
         self.stop.send_replace(true);
         if timeout_at(deadline, self.settle()).await.is_err() {
             tracing::warn!(
-                sessions = self.accepting.len(),
+                waiting_for = self.accepting.names(),
                 messages = self.relay.under_way(),
-                "stopping although not all is finished: the apps of these messages hear no verdict and will send again"
+                "stopping although not all is finished: what is under way is tried again after the next start, and may arrive twice"
             );
         }
         self.end.send_replace(true);
-        let _ = timeout_at(deadline + SAY, async { while self.serving.join_next().await.is_some() {} }).await;
+        if timeout_at(deadline + SAY, async { while self.serving.ended().await {} }).await.is_err() {
+            tracing::warn!(waiting_for = self.serving.names(), "stopping although not all has ended");
+        }
         tracing::info!("stopped");
     }
 
@@ -143,8 +146,9 @@ impl Daemon {
         say.tick().await;
         loop {
             tokio::select! {
-                ended = self.accepting.join_next() => if ended.is_none() { break },
-                _ = say.tick() => tracing::info!(messages = self.relay.under_way(), "stopping: waiting for sessions to finish"),
+                goes_on = self.accepting.ended() => if !goes_on { break },
+                _ = say.tick() => tracing::info!(waiting_for = self.accepting.names(), messages = self.relay.under_way(),
+                    "stopping: waiting for sessions to finish their message"),
             }
         }
         let relay = self.relay.clone();

@@ -3,6 +3,7 @@
 use super::{
     Daemon,
     hostname::{Found, find},
+    tasks::Tasks,
 };
 use crate::{
     admin::{self, Control, ListenerStatus, Socket},
@@ -20,7 +21,6 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
-    task::JoinSet,
 };
 
 /// Requests over the control socket that wait for the daemon's attention.
@@ -68,7 +68,7 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
         return Err(StartError::NotYet(not_yet));
     }
     let settings = Arc::new(settings);
-    let store = open(&settings).await?;
+    let store = open_store(&settings).await?;
     let hostname: Arc<str> = own_name(&settings)?.into();
     let sockets = bind(&settings).await?;
     let spool = store.spool();
@@ -76,14 +76,14 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
 
     let (stop, stopped) = watch::channel(false);
     let (end, ended) = watch::channel(false);
-    let (mut accepting, mut serving) = (JoinSet::new(), JoinSet::new());
+    let (mut accepting, mut serving) = (Tasks::default(), Tasks::default());
     let mut listeners = Vec::new();
     for (listener, socket) in sockets {
         let address = socket.local_addr().map_err(|error| StartError::System(error.to_string()))?;
         tracing::info!(listener = %listener.name, %address, "listening");
         listeners.push(ListenerStatus { name: listener.name.to_string(), address: address.to_string() });
         let sessions = listener::serve(socket, listener, relay.clone(), spool.clone(), hostname.clone(), stopped.clone());
-        accepting.spawn(named("listener", sessions));
+        accepting.spawn("listener", sessions);
     }
     let (ask, requests) = mpsc::channel(MOST_REQUESTS);
     let path = admin::socket_path(&settings.state_directory, std::env::var("RUNTIME_DIRECTORY").ok().as_deref());
@@ -92,36 +92,30 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
         Ok(socket) => {
             let listeners = listeners.clone();
             let control = Control { relay: relay.clone(), tokens: tokens.clone(), hostname, listeners, requests: ask };
-            serving.spawn(named("control socket", socket.serve(Arc::new(control), ended.clone())));
+            serving.spawn("control socket", socket.serve(Arc::new(control), ended.clone()));
         }
         Err(error) => {
             tracing::error!(%error, socket = %path.display(), "no control socket: mail flows, but commands cannot reach this daemon");
         }
     }
-    serving.spawn(named("renewals", tokens.clone().run(ended.clone())));
-    serving.spawn(named("connections", upstream.run(ended.clone())));
-    serving.spawn(named("queue", queue.run(ended.clone())));
-    serving.spawn(named("holds and counters", relay.clone().keep(ended)));
-    serving.spawn(named("dispatcher", relay.clone().dispatch(stopped)));
+    serving.spawn("renewals", tokens.clone().run(ended.clone()));
+    serving.spawn("connections", upstream.run(ended.clone()));
+    serving.spawn("queue", queue.run(ended.clone()));
+    serving.spawn("holds and counters", relay.clone().keep(ended));
+    serving.spawn("dispatcher", relay.clone().dispatch(stopped));
     Ok(Daemon { file, settings, tokens, relay, listeners, requests, stop, end, accepting, serving })
 }
 
-/// A task by its name, so that a stop can say what it waits for.
-async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
-    task.await;
-    name
-}
-
 /// What belongs together in a process, whether it runs as the daemon or was opened for one command.
-pub(crate) struct Assembled {
-    pub(crate) relay: Arc<Relay>,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) tokens: Arc<Tokens>,
-    pub(crate) upstream: Arc<Upstream>,
+struct Assembled {
+    relay: Arc<Relay>,
+    queue: Arc<Queue>,
+    tokens: Arc<Tokens>,
+    upstream: Arc<Upstream>,
 }
 
 /// Puts the parts together around an open store, and brings back what an earlier process left.
-pub(crate) async fn assemble(settings: &Arc<Settings>, store: Store, hostname: Arc<str>) -> Result<Assembled, StartError> {
+async fn assemble(settings: &Arc<Settings>, store: Store, hostname: Arc<str>) -> Result<Assembled, StartError> {
     let mut octets = [0; 36];
     aws_lc_rs::rand::fill(&mut octets).map_err(|_| StartError::System("the system gives no random bytes".to_owned()))?;
     let [a, b, c, d, key @ ..] = octets;
@@ -136,8 +130,16 @@ pub(crate) async fn assemble(settings: &Arc<Settings>, store: Store, hostname: A
     Ok(Assembled { relay, queue, tokens, upstream })
 }
 
+/// Opens everything for one command while no daemon runs: nothing is accepted, nothing goes out.
+pub async fn open(settings: Settings) -> Result<Arc<Relay>, StartError> {
+    let settings = Arc::new(settings);
+    let store = open_store(&settings).await?;
+    let hostname = own_name(&settings)?.into();
+    Ok(assemble(&settings, store, hostname).await?.relay)
+}
+
 /// Opens the store beside the runtime: it waits for a running command to let go.
-async fn open(settings: &Settings) -> Result<Store, StartError> {
+async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     let directory = settings.state_directory.clone();
     let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
     Ok(opened.map_err(|error| StartError::System(error.to_string()))??)

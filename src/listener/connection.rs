@@ -256,7 +256,12 @@ impl<H: Host> Connection<H> {
                     %error,
                     "cannot keep a message in the state directory; see to its space and permissions"
                 );
-                Reply::new(452, Some((3, 1)), "no room for the message, try again later")
+                match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        Reply::new(452, Some((3, 1)), "no room for the message, try again later")
+                    }
+                    _ => Reply::new(451, Some((3, 0)), "the message could not be kept, try again later"),
+                }
             }
         };
         self.accepted += u32::from(reply.is_positive());

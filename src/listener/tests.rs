@@ -226,13 +226,13 @@ async fn large_messages_go_to_a_file_and_too_large_ones_leave_nothing() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_a_temporary_refusal_after_the_whole_message() {
+async fn a_failing_disk_is_a_temporary_refusal_after_the_whole_message() {
     let served = Served::start(listener(), FakeHost::default()).await;
     std::fs::remove_dir(served.directory.path().join("spool")).unwrap();
     let message = "a\r\n".repeat(100_000);
     let replies = served.talk(format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<a>\r\nDATA\r\n{message}.\r\nQUIT\r\n").as_bytes()).await;
-    assert!(replies.contains("\r\n452 4.3.1 "), "{replies}");
-    assert_eq!(codes(&replies), "220 250 235 250 250 354 452 221");
+    assert!(replies.contains("\r\n451 4.3.0 "), "{replies}");
+    assert_eq!(codes(&replies), "220 250 235 250 250 354 451 221");
     served.end().await;
 }
 

@@ -139,13 +139,13 @@ impl Lane {
         ready.messages.push_back(claimed);
     }
 
-    /// The recipients of the message whose turn it is; `None` when there is none, or too many are unsettled.
-    pub fn peek(&self) -> Option<usize> {
+    /// The message whose turn it is; `None` when there is none, or too many are unsettled.
+    pub fn peek(&self) -> Option<&Message> {
         if self.unsettled >= MOST_UNSETTLED {
             return None;
         }
         let ready = self.apps.get(self.turns.front()?)?;
-        ready.messages.front().map(|claimed| claimed.message.envelope.recipients.len())
+        ready.messages.front().map(|claimed| &claimed.message)
     }
 
     /// Takes the message whose turn it is; it counts as unsettled until [`Lane::settled`].
@@ -158,6 +158,15 @@ impl Lane {
         }
         self.unsettled += 1;
         Some(claimed)
+    }
+
+    /// Gives a message back that was taken a moment ago.
+    pub fn put_back(&mut self, claimed: Claimed) {
+        let app = claimed.message.app.clone();
+        self.settled();
+        self.turns.retain(|turn| *turn != app);
+        self.turns.push_front(app.clone());
+        self.apps.entry(app).or_default().messages.push_front(claimed);
     }
 
     /// A message not taken from here is under way, too: a probe.

@@ -40,6 +40,9 @@ use std::{
 /// How long a claim lasts unless it is renewed. Longer than a stall of the machine, short enough for another node to take over.
 pub const LEASE: Duration = Duration::from_secs(10 * 60);
 
+/// Why the messages of a removed app are held.
+pub const NO_APP: &str = "its app is no longer configured";
+
 /// Why a message was not accepted. Nothing of it is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -161,6 +164,11 @@ impl Queue {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The mailboxes through which mail waits or is held.
+    pub async fn mailboxes_with_mail(&self) -> Result<Vec<Name>, store::Error> {
+        self.store.mailboxes_with_mail().await
+    }
+
     /// When the next message of each app is due.
     pub async fn due(&self, mailbox: &Name) -> Result<Vec<Due>, store::Error> {
         self.store.due(mailbox).await
@@ -181,9 +189,14 @@ impl Queue {
         self.store.story(number).await.map(|(standings, _)| standings)
     }
 
-    /// Holds a claimed message whose sender turned out to be held.
-    pub async fn hold_claimed(&self, claimed: (Number, Claim), reason: String, clock: SystemTime) -> Result<(), store::Error> {
-        let held = self.store.hold_claimed(claimed, HeldBy::Sender, reason, clock).await;
+    /// Holds a claimed message of which it turned out that it has to wait.
+    pub async fn hold_claimed(
+        &self,
+        claimed: (Number, Claim),
+        (by, reason): (HeldBy, String),
+        clock: SystemTime,
+    ) -> Result<(), store::Error> {
+        let held = self.store.hold_claimed(claimed, by, reason, clock).await;
         held.inspect_err(|_| self.lost().messages.push(claimed))
     }
 
@@ -196,6 +209,11 @@ impl Queue {
     ) -> Result<usize, store::Error> {
         let which = Released { mailbox: mailbox.clone(), by: HeldBy::Sender, author: Some(author.to_owned()), app: None };
         self.store.release(which, now, clock).await
+    }
+
+    /// The senders whose messages are held for them, each with its mailbox.
+    pub async fn held_senders(&self) -> Result<Vec<(Name, String)>, store::Error> {
+        self.store.held_senders().await
     }
 
     /// Holds the waiting messages of what is not configured, and releases those of what is again. `clock` reads a mailbox's clock.
@@ -221,7 +239,7 @@ impl Queue {
                 if apps.contains(app) {
                     self.store.release(which(HeldBy::App, Some(app)), now, at).await?;
                 } else {
-                    self.store.hold(which(HeldBy::App, Some(app)), "its app is no longer configured", at).await?;
+                    self.store.hold(which(HeldBy::App, Some(app)), NO_APP, at).await?;
                 }
             }
         }

@@ -3,9 +3,9 @@
 use super::Queue;
 use crate::{
     mail::{Id, Name},
-    store::{self, Body, Count, Done, Event, Filter, Line, Number, Page, Standing, State, Verb},
+    store::{self, Body, Count, Done, Event, Filter, Line, Message, Number, Page, Standing, State, Verb},
 };
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::SystemTime};
 use tokio::task::JoinSet;
 
 /// Messages changed at the same time: they share commits.
@@ -27,8 +27,8 @@ pub enum Order {
 }
 
 impl Order {
-    /// Which messages are meant where no state is named.
-    fn states(&self) -> Vec<State> {
+    /// How messages stand for which it makes sense.
+    pub fn states(&self) -> Vec<State> {
         match self {
             Self::Retry => vec![State::Waiting, State::Failed],
             Self::Hold => vec![State::Waiting],
@@ -52,7 +52,7 @@ pub struct Changed {
 }
 
 /// The story of one message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Trace {
     /// The message.
     pub line: Line,
@@ -60,6 +60,10 @@ pub struct Trace {
     pub recipients: Vec<Standing>,
     /// What happened.
     pub events: Vec<Event>,
+    /// Its envelope's parameters and the end of its time; the recipients are those that wait.
+    pub message: Option<Message>,
+    /// Bounces and other notices about it, and when they were made.
+    pub notices: Vec<(Id, SystemTime)>,
 }
 
 impl Queue {
@@ -73,11 +77,18 @@ impl Queue {
         self.store.count().await
     }
 
+    /// The mailboxes and the apps of all messages that are known.
+    pub async fn names_with_mail(&self) -> Result<(Vec<Name>, Vec<Name>), store::Error> {
+        self.store.names().await
+    }
+
     /// The story of a message.
     pub async fn trace(&self, id: Id) -> Result<Option<Trace>, store::Error> {
         let Some(line) = self.find(id).await? else { return Ok(None) };
         let (recipients, events) = self.store.story(line.number).await?;
-        Ok(Some(Trace { line, recipients, events }))
+        let message = self.store.message(line.number).await?;
+        let notices = self.store.notices_about(id, line.number).await?;
+        Ok(Some(Trace { line, recipients, events, message, notices }))
     }
 
     /// The body of the message `id`; `None` where it is no longer kept.
@@ -88,32 +99,27 @@ impl Queue {
         }
     }
 
-    /// Carries out an order on the messages that `filter` finds. `clock` reads a mailbox's clock.
+    /// Carries out an order on these messages. `clock` reads a mailbox's clock.
     pub async fn order(
         self: &Arc<Self>,
         order: &Order,
-        filter: Filter,
+        ids: Vec<Id>,
         now: SystemTime,
         clock: impl Fn(&Name) -> SystemTime,
     ) -> Result<Changed, store::Error> {
         let mut changed = Changed::default();
-        let (named, mut after) = (filter.ids.clone(), None);
-        let states = if filter.states.is_empty() && named.is_empty() { order.states() } else { filter.states.clone() };
-        let states = if named.is_empty() { states } else { Vec::new() };
-        let filter = Filter { states, ..filter };
-        let mut found = Vec::new();
-        loop {
-            let page = self.store.list(filter.clone(), after).await?;
-            found.extend(page.lines.iter().map(|line| line.id));
-            for lines in page.lines.chunks(AT_ONCE) {
-                self.order_some(order, lines, (now, &clock), &mut changed).await?;
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
+        if ids.is_empty() {
+            // An empty filter would find everything.
+            return Ok(changed);
         }
-        changed.unknown.extend(named.into_iter().filter(|id| !found.contains(id)));
+        let named: BTreeSet<Id> = ids.into_iter().collect();
+        let filter = Filter { ids: named.iter().copied().collect(), ..Filter::default() };
+        let found = self.store.list(filter, None).await?.lines;
+        for lines in found.chunks(AT_ONCE) {
+            self.order_some(order, lines, (now, &clock), &mut changed).await?;
+        }
+        let found: BTreeSet<Id> = found.iter().map(|line| line.id).collect();
+        changed.unknown.extend(named.difference(&found));
         Ok(changed)
     }
 

@@ -102,13 +102,17 @@ impl Board {
         }
     }
 
-    /// A probe begins, if one is due.
-    pub(super) fn probe(&mut self, mailbox: &Name, now: SystemTime, patience: Duration) {
+    /// A probe begins, if one is due; whether it was. Of several who ask at the same time one probes.
+    pub(super) fn probe(&mut self, mailbox: &Name, now: SystemTime, patience: Duration) -> bool {
+        if !matches!(self.may(mailbox, now), May::Probe(_)) {
+            return false;
+        }
         self.both(mailbox, |health| {
             if matches!(health.may(now), May::Probe(_)) {
                 health.probe(now, patience);
             }
         });
+        true
     }
 
     /// Notes a failure; whether this is news.
@@ -216,6 +220,14 @@ impl Board {
         let health = self.mailboxes.get_mut(mailbox).and_then(|entry| entry.senders.get_mut(author));
         if let Some(health) = health {
             health.given_up(now);
+        }
+    }
+
+    /// A probe of a sender could not begin.
+    pub(super) fn sender_put_off(&mut self, mailbox: &Name, author: &str, now: SystemTime) {
+        let health = self.mailboxes.get_mut(mailbox).and_then(|entry| entry.senders.get_mut(author));
+        if let Some(health) = health {
+            health.put_off(now);
         }
     }
 

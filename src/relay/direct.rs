@@ -10,6 +10,8 @@ use super::{
     health::{Kind, May, Probe, Trouble},
     judge::{Case, Judgement, bland, unknown},
     log,
+    queued::author_of,
+    work::was_seen,
 };
 use crate::{
     config::{Link, Mailbox},
@@ -85,13 +87,14 @@ async fn enter(
         // From here on a change is not missed.
         changed.as_mut().enable();
         let now = SystemTime::now();
-        let may = relay.board().may(&mailbox.name, now);
+        let (may, probes) = {
+            let mut board = relay.board();
+            (board.may(&mailbox.name, now), board.probe(&mailbox.name, now, wait + PROBE))
+        };
         match may {
             May::Go => break,
-            May::Probe(_) => {
-                relay.board().probe(&mailbox.name, now, wait + PROBE);
-                break;
-            }
+            May::Probe(_) if probes => break,
+            May::Probe(_) => {}
             // A moment, and the probe says whether this one may go.
             May::Probing(_) if tokio::time::timeout_at(until, changed).await.is_ok() => {}
             May::Probing(_) | May::Wait(_) => {
@@ -113,7 +116,7 @@ async fn enter(
 impl Relay {
     /// Notes that the provider said nothing for as long as an app waits. Unnoted, a server that takes connections and is silent would
     /// cost every app its whole wait.
-    fn note_silence(&self, mailbox: &Mailbox) {
+    pub(super) fn note_silence(&self, mailbox: &Mailbox) {
         let now = SystemTime::now();
         let mut board = self.board();
         if board.held(&mailbox.name).is_some() {
@@ -144,7 +147,7 @@ impl Story {
         let (envelope, body) = (&self.submission.envelope, &self.submission.body);
         let errand = Errand { envelope, body, policy: Policy::AllOrNone, progress: &progress, until: self.until };
         let result = attempt(&self.relay, &self.mailbox, errand).await;
-        drop(pass);
+        pass.leave(was_seen(&result));
         let case = Case {
             id: self.submission.id,
             mailbox: &self.mailbox,
@@ -159,6 +162,9 @@ impl Story {
         };
         let is_late = tell.is_closed();
         self.note(&judgement);
+        if judgement.outcome == Outcome::Delivered {
+            self.relay.free_sender(&self.mailbox.name, &author_of(&self.submission), SystemTime::now()).await;
+        }
         self.log(&judgement, is_late);
         // An app that no longer waits has had its answer.
         let _ = tell.send(judgement.reply);

@@ -15,7 +15,7 @@ use crate::{
     queue::{Claimed, Fill, Lane, Wanted},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -107,6 +107,10 @@ impl Handle {
         *look_at = Some(look_at.map_or(at, |before| before.min(at)));
     }
 
+    fn next_look(&self) -> Option<SystemTime> {
+        *self.look_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether it is time to look; then the next time is not known any more.
     fn is_time_to_look(&self, now: SystemTime) -> Result<(), Option<SystemTime>> {
         let mut look_at = self.look_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,12 +127,12 @@ impl Handle {
 impl Relay {
     /// Delivers what is kept until `stop` says so (or its sender is gone); what is under way then goes on, see [`Relay::drained`].
     pub async fn dispatch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut running: HashMap<Name, ()> = HashMap::new();
+        let mut running = HashSet::new();
         let mut lanes = JoinSet::new();
         let mut held = tokio::time::interval(HELD_LOOK);
         loop {
             for name in self.settings().mailboxes.keys() {
-                if running.insert(name.clone(), ()).is_none() {
+                if running.insert(name.clone()) {
                     lanes.spawn(self.clone().run_lane(self.lanes.of(name), stop.clone()));
                 }
             }
@@ -180,7 +184,7 @@ impl Relay {
         let looks = match handle.is_time_to_look(now) {
             Ok(()) => {
                 self.look(handle).await;
-                None
+                handle.next_look()
             }
             Err(later) => later,
         };
@@ -192,7 +196,9 @@ impl Relay {
             }
             May::Probe(Probe::Login) => {
                 self.give_back(handle).await;
-                self.board().probe(&mailbox.name, now, PATIENCE);
+                if !self.board().probe(&mailbox.name, now, PATIENCE) {
+                    return Some(now);
+                }
                 self.attempts.spawn(self.clone().probe_login(handle.clone(), mailbox, link));
                 return None;
             }
@@ -217,14 +223,26 @@ impl Relay {
         let gate = handle.gate(self, mailbox);
         loop {
             self.refill(handle);
-            let recipients = handle.lane().peek()?;
+            let (recipients, end) = {
+                let lane = handle.lane();
+                let message = lane.peek()?;
+                (message.envelope.recipients.len(), self.end_of(&mailbox.name, message, false, now))
+            };
+            if let Some(end) = end {
+                // What does not go out takes nobody's place.
+                let claimed = handle.lane().take()?;
+                self.attempts.spawn(self.work(handle, (mailbox, link), claimed).end(end, now));
+                continue;
+            }
             let pass = match gate.try_enter(recipients.min(gate.recipients(now)), now) {
                 Ok(pass) => pass,
                 Err(closed) => return Some(closed),
             };
             let claimed = handle.lane().take()?;
-            if !all {
-                self.board().probe(&mailbox.name, now, PATIENCE);
+            if !all && !self.board().probe(&mailbox.name, now, PATIENCE) {
+                // An app's message under `direct` probes already; this one waits for what it finds.
+                handle.lane().put_back(claimed);
+                return None;
             }
             self.send(handle, (mailbox, link), (claimed, pass), false);
             if !all {
@@ -240,9 +258,13 @@ impl Relay {
         (claimed, pass): (Claimed, Pass),
         probes_sender: bool,
     ) {
-        let (relay, handle, mailbox, link) = (self.clone(), handle.clone(), mailbox.clone(), link.clone());
-        let work = Work { relay, handle, mailbox, link, claimed, probes_sender };
+        let work = Work { probes_sender, ..self.work(handle, (mailbox, link), claimed) };
         self.attempts.spawn(work.run(pass));
+    }
+
+    fn work(self: &Arc<Self>, handle: &Arc<Handle>, (mailbox, link): (&Arc<Mailbox>, &Arc<Link>), claimed: Claimed) -> Work {
+        let (relay, handle, mailbox, link) = (self.clone(), handle.clone(), mailbox.clone(), link.clone());
+        Work { relay, handle, mailbox, link, claimed, probes_sender: false }
     }
 
     /// Fetches more messages of an app beside what is being sent.
@@ -340,7 +362,7 @@ impl Relay {
                 self.send(handle, route, (claimed, pass), true);
             }
             Err(_) => {
-                self.board().sender_given_up(&mailbox.name, &author, now);
+                self.board().sender_put_off(&mailbox.name, &author, now);
                 let _ = self.queue.unclaim(vec![(claimed.message.number, claimed.claim)]).await;
             }
         }
@@ -366,6 +388,19 @@ impl Relay {
         self.lanes.of(mailbox).look();
     }
 
+    /// Frees messages that are held for a sender who is not held, or no longer: the hold ended while a message was being held for it,
+    /// or was not written when the process was killed. Nobody else would ever look at them.
+    pub(super) async fn free_stray(&self, mailbox: &Name, author: &str, now: SystemTime) {
+        if self.board().sender_held(mailbox, author).is_some() {
+            return;
+        }
+        let clock = self.board().clock(mailbox, now);
+        if let Err(error) = self.queue.release_sender(mailbox, author, (now, clock)).await {
+            tracing::warn!(%mailbox, from = author, %error, "messages of a sender stay held; `outlink queue release` frees them");
+        }
+        self.lanes.of(mailbox).look();
+    }
+
     /// Holds what is not configured any more, frees what is again, and wakes all lanes.
     pub async fn fit_to_settings(&self) {
         for handle in self.lanes.all() {
@@ -379,21 +414,34 @@ impl Relay {
         if let Err(error) = self.queue.fit_to(&mailboxes, &apps, now, clock).await {
             tracing::error!(%error, "messages of apps and mailboxes that are not configured cannot be held; reload to try again");
         }
+        match self.queue.held_senders().await {
+            Ok(senders) => {
+                for (mailbox, author) in senders {
+                    self.free_stray(&mailbox, &author, now).await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot look for messages of held senders; reload to try again"),
+        }
         self.lanes.all().iter().for_each(|handle| handle.look());
     }
 
     async fn fail_held(&self) {
         let now = SystemTime::now();
-        for handle in self.lanes.all() {
+        // Those of mailboxes that are no longer configured, too.
+        let mailboxes = self.queue.mailboxes_with_mail().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look for messages held too long");
+            Vec::new()
+        });
+        for mailbox in mailboxes {
             let (since, clock) = {
                 let board = self.board();
-                (board.held(&handle.name).map(|held| held.since), board.clock(&handle.name, now))
+                (board.held(&mailbox).map(|held| held.since), board.clock(&mailbox, now))
             };
-            match self.queue.fail_held(&handle.name, since, (now, clock)).await {
+            match self.queue.fail_held(&mailbox, since, (now, clock)).await {
                 Ok(0) => {}
-                Ok(messages) => tracing::warn!(event = "message.failed", mailbox = %handle.name, messages,
+                Ok(messages) => tracing::warn!(event = "message.failed", %mailbox, messages,
                     "messages were held for longer than queue.keep-held and are kept as failed; `outlink queue retry` tries them again"),
-                Err(error) => tracing::warn!(mailbox = %handle.name, %error, "cannot look for messages held too long"),
+                Err(error) => tracing::warn!(%mailbox, %error, "cannot look for messages held too long"),
             }
         }
     }

@@ -92,7 +92,20 @@ pub(super) enum Closed {
 
 /// A place behind the gate, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Pass(Arc<Gate>);
+pub(super) struct Pass {
+    gate: Arc<Gate>,
+    recipients: usize,
+    at: SystemTime,
+}
+
+impl Pass {
+    /// Gives the place back; a message that the provider never saw does not count against any limit.
+    pub(super) fn leave(self, was_seen: bool) {
+        if !was_seen {
+            self.gate.state().pace.uncount(self.recipients, self.at);
+        }
+    }
+}
 
 impl Gate {
     fn new() -> Self {
@@ -107,7 +120,7 @@ impl Gate {
             return Err(Closed::Busy);
         }
         state.enter(recipients, now)?;
-        Ok(Pass(self.clone()))
+        Ok(Pass { gate: self.clone(), recipients, at: now })
     }
 
     /// Lets a message in for which an app waits until `until`; else says why not.
@@ -120,7 +133,7 @@ impl Gate {
             changed.as_mut().enable();
             let now = SystemTime::now();
             let closed = match self.state().enter(recipients, now) {
-                Ok(()) => return Ok(Pass(self.clone())),
+                Ok(()) => return Ok(Pass { gate: self.clone(), recipients, at: now }),
                 Err(closed) => closed,
             };
             let again = match closed {
@@ -168,6 +181,13 @@ impl Gate {
         self.state().learned = Some((recipients.max(1), now));
     }
 
+    /// The limit that keeps messages back now.
+    pub(super) fn reached(&self, now: SystemTime) -> Option<TooMuch> {
+        let mut state = self.state();
+        let limits = state.limits?;
+        state.pace.reached(&limits, now)
+    }
+
     /// What was sent in the last day: messages, recipients.
     pub(super) fn today(&self, now: SystemTime) -> (u64, u64) {
         self.state().pace.today(now)
@@ -201,8 +221,8 @@ impl State {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.0.state().within -= 1;
-        self.0.tell();
+        self.gate.state().within -= 1;
+        self.gate.tell();
     }
 }
 

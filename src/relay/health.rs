@@ -6,6 +6,9 @@
 use crate::queue::{Hold, Scope};
 use std::time::{Duration, SystemTime};
 
+/// When a probe is tried again that found no place.
+const PUT_OFF: Duration = Duration::from_secs(2);
+
 /// What kind of trouble it is; decides the intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -176,6 +179,13 @@ impl Health {
         }
     }
 
+    /// Notes that a probe could not even begin, for want of a place: it is tried again soon.
+    pub(super) fn put_off(&mut self, now: SystemTime) {
+        if let Some(state) = &mut self.0 {
+            (state.next, state.probing) = (now + PUT_OFF, false);
+        }
+    }
+
     /// Notes that it works. Whether this is news, and since when it had not worked.
     pub(super) fn worked(&mut self) -> Option<SystemTime> {
         self.0.take().filter(|state| !state.is_only_noted()).map(|state| state.since)
@@ -183,7 +193,7 @@ impl Health {
 
     /// Lets it be tried at once: what was wrong may have been mended. It counts as in trouble until something shows otherwise.
     pub(super) fn forgive(&mut self, now: SystemTime) {
-        if let Some(state) = &mut self.0 {
+        if let Some(state) = self.0.as_mut().filter(|state| !state.is_only_noted()) {
             (state.next, state.tries, state.probing) = (now, state.tries.max(1), false);
         }
     }

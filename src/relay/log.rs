@@ -83,7 +83,7 @@ pub(super) fn sender(envelope: &Envelope) -> &str {
 }
 
 /// A span of time for people, in its two largest units.
-pub(super) fn span(span: Duration) -> String {
+pub fn span(span: Duration) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
     let mut left = span.as_secs();
     let parts: Vec<String> = UNITS

@@ -22,6 +22,7 @@ mod queued;
 mod settle;
 mod work;
 
+pub use log::span;
 pub use operate::MailboxHold;
 
 use crate::{

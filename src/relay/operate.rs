@@ -3,10 +3,15 @@
 use super::Relay;
 use crate::{
     mail::{Id, Name},
+    provider::Limits,
     queue::{Changed, Count, Filter, Number, Order, Page, Trace},
     store::{self, Body},
 };
-use std::{path::PathBuf, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 /// Why a mailbox sends nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +44,40 @@ impl Relay {
         self.mailbox(mailbox).map_or((0, 0), |(mailbox, _)| self.gates.of(&mailbox).today(SystemTime::now()))
     }
 
+    /// The mailboxes that are configured.
+    pub fn mailboxes(&self) -> Vec<Name> {
+        self.settings().mailboxes.keys().cloned().collect()
+    }
+
+    /// The mailboxes that are configured, or have mail.
+    pub async fn known_mailboxes(&self) -> Result<Vec<Name>, store::Error> {
+        let configured = self.mailboxes();
+        Ok(sorted(configured.into_iter().chain(self.queue.names_with_mail().await?.0)))
+    }
+
+    /// The apps that are configured, or have mail.
+    pub async fn known_apps(&self) -> Result<Vec<Name>, store::Error> {
+        let configured: Vec<Name> = self.settings().apps.keys().cloned().collect();
+        Ok(sorted(configured.into_iter().chain(self.queue.names_with_mail().await?.1)))
+    }
+
+    /// The limits of `mailbox`, if it is configured.
+    pub fn limits(&self, mailbox: &Name) -> Option<Limits> {
+        self.mailbox(mailbox).map(|(mailbox, _)| mailbox.limits)
+    }
+
+    /// The limit of `mailbox` that keeps messages back now, by its key in the configuration, and until when.
+    pub fn limit_reached(&self, mailbox: &Name) -> Option<(&'static str, SystemTime)> {
+        let (mailbox, _) = self.mailbox(mailbox)?;
+        self.gates.of(&mailbox).reached(SystemTime::now()).map(|reached| (reached.limit, reached.until))
+    }
+
+    /// How much later it is by the wall than on the clock of `mailbox`, which stands still while it is held.
+    pub fn stood_still(&self, mailbox: &Name) -> Duration {
+        let now = SystemTime::now();
+        now.duration_since(self.board().clock(mailbox, now)).unwrap_or_default()
+    }
+
     /// A page of messages.
     pub async fn list(&self, filter: Filter, after: Option<Number>) -> Result<Page, store::Error> {
         self.queue.list(filter, after).await
@@ -64,17 +103,30 @@ impl Relay {
         self.queue.backup(directory).await
     }
 
-    /// Carries out an order on the messages that `filter` finds. What only waits at hand is in the store for that.
-    pub async fn order(&self, order: &Order, filter: Filter) -> Result<Changed, store::Error> {
+    /// Carries out an order on these messages. What only waits at hand is in the store for that.
+    pub async fn order(&self, order: &Order, ids: Vec<Id>) -> Result<Changed, store::Error> {
+        let mut changed = self.order_once(order, ids).await?;
+        if !changed.under_way.is_empty() {
+            // A lane may have fetched some anew between the two steps.
+            let again = self.order_once(order, std::mem::take(&mut changed.under_way)).await?;
+            changed.done += again.done;
+            changed.unknown.extend(again.unknown);
+            changed.not_now.extend(again.not_now);
+            changed.under_way = again.under_way;
+        }
+        if changed.done > 0 {
+            tracing::info!(event = "queue.changed", order = ?order, messages = changed.done, "an operator changed messages");
+        }
+        Ok(changed)
+    }
+
+    async fn order_once(&self, order: &Order, ids: Vec<Id>) -> Result<Changed, store::Error> {
         for handle in self.lanes.all() {
             self.give_back(&handle).await;
         }
         let now = SystemTime::now();
-        let changed = self.queue.order(order, filter, now, |mailbox| self.board().clock(mailbox, now)).await;
+        let changed = self.queue.order(order, ids, now, |mailbox| self.board().clock(mailbox, now)).await;
         self.lanes.all().iter().for_each(|handle| handle.look());
-        if let Ok(changed) = &changed {
-            tracing::info!(event = "queue.changed", order = ?order, messages = changed.done, "an operator changed messages");
-        }
         changed
     }
 
@@ -101,4 +153,8 @@ impl Relay {
         handle.look();
         Ok(changed || was_held)
     }
+}
+
+fn sorted(names: impl Iterator<Item = Name>) -> Vec<Name> {
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }

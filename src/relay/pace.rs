@@ -41,6 +41,15 @@ impl Window {
         }
     }
 
+    fn remove(&mut self, at: SystemTime, number: u64) {
+        let start = floor(at, self.step);
+        if let Some((_, count)) = self.steps.iter_mut().rev().find(|(step, _)| *step == start) {
+            let removed = number.min(*count);
+            *count -= removed;
+            self.sum -= removed;
+        }
+    }
+
     fn forget(&mut self, now: SystemTime) {
         while let Some((start, number)) = self.steps.front()
             && *start + self.step + self.span <= now
@@ -121,15 +130,34 @@ impl Pace {
         }
     }
 
+    /// The limit that keeps the next message to one recipient back.
+    pub(super) fn reached(&mut self, limits: &Limits, now: SystemTime) -> Option<TooMuch> {
+        self.check(limits, 1, now).err()
+    }
+
     /// Counts a message that goes now.
     pub(super) fn count(&mut self, recipients: usize, now: SystemTime) {
-        let start = floor(now, MINUTE);
-        let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
         self.minute.add(now, 1);
         self.messages.add(now, 1);
-        self.recipients.add(now, recipients.into());
-        let of_minute = |window: &Window| window.steps.back().map_or(0, |(_, count)| u32::try_from(*count).unwrap_or(u32::MAX));
-        self.unsaved.insert(start, (of_minute(&self.messages), of_minute(&self.recipients)));
+        self.recipients.add(now, recipients as u64);
+        self.note(floor(now, MINUTE));
+    }
+
+    /// A message counted at `at` was not seen by the provider.
+    pub(super) fn uncount(&mut self, recipients: usize, at: SystemTime) {
+        self.minute.remove(at, 1);
+        self.messages.remove(at, 1);
+        self.recipients.remove(at, recipients as u64);
+        self.note(floor(at, MINUTE));
+    }
+
+    /// The counts of this minute are to be saved.
+    fn note(&mut self, start: SystemTime) {
+        let of = |window: &Window| {
+            let step = window.steps.iter().rev().find(|(step, _)| *step == start);
+            step.map_or(0, |(_, count)| u32::try_from(*count).unwrap_or(u32::MAX))
+        };
+        self.unsaved.insert(start, (of(&self.messages), of(&self.recipients)));
     }
 
     /// The minutes that changed since they were last asked for: beginning, messages, recipients.
@@ -229,6 +257,16 @@ mod tests {
             pace.check(&limits, 1, at(86_400 + 60)).unwrap();
             assert_eq!(pace.today(at(86_400 + 60)), (2, 2));
         }
+    }
+
+    #[test]
+    fn what_the_provider_never_saw_does_not_count() {
+        let (mut pace, limits) = (Pace::new(), limits(1, 1, 0));
+        pace.count(5, at(0));
+        pace.check(&limits, 1, at(1)).unwrap_err();
+        pace.uncount(5, at(0));
+        pace.check(&limits, 1, at(1)).unwrap();
+        assert_eq!((pace.today(at(1)), pace.take_unsaved()), ((0, 0), vec![(at(0), 0, 0)]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     health::May,
     judge::{Case, Judgement},
     log,
-    work::{Result as Attempted, Work},
+    work::{Attempted, Work, was_seen},
 };
 use crate::{
     config::{Link, Mailbox},
@@ -24,6 +24,12 @@ use std::{
 };
 use tokio::{sync::oneshot, time::Instant};
 
+/// How long giving back is tried again while the store fails: as long as settling.
+const FREE: Duration = Duration::from_secs(3600);
+
+/// The pause between two tries: the database is opened again once a second at most.
+const FREE_PAUSE: Duration = Duration::from_secs(1);
+
 /// Keeps the message and says so.
 pub(super) async fn keep(relay: &Arc<Relay>, submission: &Submission, mailbox: &Mailbox) -> Reply {
     let now = SystemTime::now();
@@ -36,7 +42,7 @@ pub(super) async fn keep(relay: &Arc<Relay>, submission: &Submission, mailbox: &
     let reservation = Reservation { relay, mailbox, app: &submission.app.name, claim };
     match relay.queue.accept(new.clone(), submission.body.clone()).await {
         Ok(stored) => {
-            accepted(submission, mailbox);
+            accepted(submission, mailbox, "message queued");
             match claim {
                 Some(claim) => {
                     reservation.keep();
@@ -45,12 +51,17 @@ pub(super) async fn keep(relay: &Arc<Relay>, submission: &Submission, mailbox: &
                     handle.lane().push(Claimed { message, claim, body });
                 }
                 None if new.held.is_none() => handle.lane().stored(&submission.app.name),
-                None => {}
+                None => relay.free_stray(&mailbox.name, &new.author, SystemTime::now()).await,
             }
             handle.wake();
             promise(&stored, submission)
         }
-        Err(why) => refused(relay, submission, mailbox, &why),
+        Err(why) => {
+            if claim.is_none() {
+                relay.free_unsure(mailbox, None);
+            }
+            refused(relay, submission, mailbox, &why)
+        }
     }
 }
 
@@ -72,15 +83,8 @@ impl Reservation<'_> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let Some(claim) = self.claim.take() else { return };
-        let (relay, handle) = (self.relay.clone(), self.relay.lanes.of(&self.mailbox.name));
-        handle.lane().cancel(self.app);
-        self.relay.attempts.spawn(async move {
-            match relay.queue.abandon(claim).await {
-                Ok(0) => {}
-                Ok(_) => handle.look(),
-                Err(error) => tracing::debug!(%error, "a claim stays until its lease ends"),
-            }
-        });
+        self.relay.lanes.of(&self.mailbox.name).lane().cancel(self.app);
+        self.relay.free_unsure(self.mailbox, Some(claim));
     }
 }
 
@@ -90,11 +94,11 @@ fn promise(_: &Stored, submission: &Submission) -> Reply {
     Reply::new(250, Some((0, 0)), format!("OK queued as {}", submission.id))
 }
 
-fn accepted(submission: &Submission, mailbox: &Mailbox) {
+fn accepted(submission: &Submission, mailbox: &Mailbox, text: &'static str) {
     tracing::info!(event = "message.accepted", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,
         link = %mailbox.link, client = %submission.client, from = log::sender(&submission.envelope),
         to = log::recipients(&submission.envelope), bytes = submission.body.len(),
-        message_id = submission.findings.message_id, "message queued");
+        message_id = submission.findings.message_id, "{text}");
 }
 
 /// What the app hears when the message could not be kept.
@@ -114,14 +118,31 @@ impl Relay {
         }
     }
 
+    /// Sees to a message that may be in the store although its app was told that it is not: a commit whose sync failed may come back to
+    /// life when the database is opened again. Nobody works on it, and its claim is renewed with all others of this process; so it is
+    /// given back, however long the store fails, and looked for.
+    fn free_unsure(self: &Arc<Self>, mailbox: &Mailbox, claim: Option<Claim>) {
+        let (relay, handle) = (self.clone(), self.lanes.of(&mailbox.name));
+        let Some(claim) = claim else { return handle.look() };
+        self.attempts.spawn(async move {
+            let begun = Instant::now();
+            loop {
+                match relay.queue.abandon(claim).await {
+                    Ok(0) => return,
+                    Ok(_) => return handle.look(),
+                    Err(_) if begun.elapsed() < FREE => tokio::time::sleep(FREE_PAUSE).await,
+                    Err(error) => return tracing::warn!(%error, "a message may stay claimed until the next start"),
+                }
+            }
+        });
+    }
+
     fn new_message(&self, submission: &Submission, mailbox: &Mailbox, now: SystemTime) -> NewMessage {
         let (app, queue) = (&submission.app, self.queue.settings());
         let clock = self.board().clock(&mailbox.name, now);
         let life = app.expire_after.unwrap_or(queue.expire_after);
         let warn_after = app.warn_after.or(queue.warn_after).filter(|warn_after| *warn_after < life);
-        let sender = submission.envelope.sender.as_ref();
-        let from = submission.findings.from.as_deref().and_then(author);
-        let author = from.as_ref().or(sender).map_or(String::new(), |address| address.as_str().to_ascii_lowercase());
+        let author = author_of(submission);
         let held = self.board().sender_held(&mailbox.name, &author).map(|reason| (HeldBy::Sender, reason, clock));
         NewMessage {
             id: submission.id,
@@ -146,39 +167,34 @@ impl Relay {
     }
 }
 
+/// Whom a provider may deny: the address in From, else the sender.
+pub(super) fn author_of(submission: &Submission) -> String {
+    let from = submission.findings.from.as_deref().and_then(author);
+    let address = from.as_ref().or(submission.envelope.sender.as_ref());
+    address.map_or(String::new(), |address| address.as_str().to_ascii_lowercase())
+}
+
 /// Delivers under `direct-then-queue`: the provider's verdict where it is final and there in time; else the message is kept.
 pub(super) async fn deliver_or_keep(relay: &Arc<Relay>, submission: Submission, mailbox: Arc<Mailbox>, link: Arc<Link>) -> Reply {
     let now = SystemTime::now();
     let wait = submission.app.direct_wait.unwrap_or(submission.listener.direct_wait);
     let until = Instant::now() + wait;
-    let handle = relay.lanes.of(&mailbox.name);
-    let gate = handle.gate(relay, &mailbox);
+    let gate = relay.lanes.of(&mailbox.name).gate(relay, &mailbox);
     let recipients = submission.envelope.recipients.len();
-    let may_go = matches!(relay.board().may(&mailbox.name, now), May::Go);
+    let may_go = {
+        let board = relay.board();
+        board.may(&mailbox.name, now) == May::Go && board.sender_held(&mailbox.name, &author_of(&submission)).is_none()
+    };
     if !may_go || recipients > gate.recipients(now) {
         return keep(relay, &submission, &mailbox).await;
     }
     let Ok(pass) = gate.enter(recipients, until).await else { return keep(relay, &submission, &mailbox).await };
-    let submission = Arc::new(submission);
-    let (progress, (tell, mut told)) = (Progress::new(), oneshot::channel());
-    let sending = send(relay.clone(), submission.clone(), (mailbox.clone(), pass), progress.clone(), until);
-    relay.attempts.spawn(async move {
-        // Whoever waited has gone only when the process ends.
-        let _ = tell.send(sending.await);
-    });
-    let verdict = match tokio::time::timeout_at(until, &mut told).await {
-        Ok(verdict) => verdict.ok(),
-        Err(_) => told.try_recv().ok(),
-    };
-    let submitted = Submitted { relay, submission: &submission, mailbox: &mailbox, link: &link };
-    match verdict {
-        Some(result) => submitted.conclude(result).await,
-        None if progress.try_abort() => {
-            tracing::info!(id = %submission.id, seconds = wait.as_secs(), "no verdict within direct-wait: the message is queued");
-            keep(relay, &submission, &mailbox).await
-        }
-        None => submitted.keep_open(told).await,
-    }
+    let submitted = Submitted { relay: relay.clone(), submission: Arc::new(submission), mailbox, link };
+    let id = submitted.submission.id;
+    // In a task of its own: what began is brought to its end, though the app's connection may end before. Its message may be in the
+    // store by then, under a claim that nobody else would settle.
+    let story = relay.attempts.spawn(submitted.run(pass, (wait, until)));
+    story.await.unwrap_or_else(|_| super::judge::bland(Some(id)))
 }
 
 async fn send(
@@ -192,19 +208,45 @@ async fn send(
     let (envelope, body) = (&submission.envelope, &submission.body);
     let errand = Errand { envelope, body, policy: Policy::Each, progress: &progress, until };
     let sent = attempt(&relay, &mailbox, errand).await;
-    drop(pass);
+    pass.leave(was_seen(&sent));
     Attempted { sent, recipients: envelope.recipients.len(), took: begun.elapsed() }
 }
 
 /// A message under `direct-then-queue` whose attempt has begun.
-struct Submitted<'a> {
-    relay: &'a Arc<Relay>,
-    submission: &'a Arc<Submission>,
-    mailbox: &'a Arc<Mailbox>,
-    link: &'a Arc<Link>,
+struct Submitted {
+    relay: Arc<Relay>,
+    submission: Arc<Submission>,
+    mailbox: Arc<Mailbox>,
+    link: Arc<Link>,
 }
 
-impl Submitted<'_> {
+impl Submitted {
+    /// Attempts, and says what the app hears.
+    async fn run(self, pass: Pass, (wait, until): (Duration, Instant)) -> Reply {
+        let Self { relay, submission, mailbox, .. } = &self;
+        let (progress, (tell, mut told)) = (Progress::new(), oneshot::channel());
+        let sending = send(relay.clone(), submission.clone(), (mailbox.clone(), pass), progress.clone(), until);
+        let task = relay.attempts.spawn(async move {
+            // Whoever waited has gone only when the process ends.
+            let _ = tell.send(sending.await);
+        });
+        let verdict = match tokio::time::timeout_at(until, &mut told).await {
+            Ok(verdict) => verdict.ok(),
+            Err(_) => told.try_recv().ok(),
+        };
+        match verdict {
+            Some(result) => self.conclude(result).await,
+            None if progress.try_abort() => {
+                // Its connection is of no use any more, and the place is for others.
+                task.abort();
+                relay.note_silence(mailbox);
+                tracing::info!(id = %submission.id, seconds = wait.as_secs(), "no verdict within direct-wait: the message is queued");
+                keep(relay, submission, mailbox).await
+            }
+            None => self.keep_open(told).await,
+        }
+    }
+
     /// The verdict is there: final for all, or the message is kept with what became of each recipient.
     async fn conclude(&self, result: Attempted) -> Reply {
         let Self { relay, submission, mailbox, link } = self;
@@ -270,12 +312,15 @@ impl Submitted<'_> {
         (new.claim, new.held) = (Some((claim, now + LEASE)), None);
         match relay.queue.accept(new.clone(), submission.body.clone()).await {
             Ok(stored) => {
-                accepted(submission, mailbox);
+                accepted(submission, mailbox, "message queued");
                 relay.lanes.of(&mailbox.name).lane().begun();
                 let message = Message::of(&new, stored.number(), submission.body.len());
                 Ok((Claimed { message, claim, body: None }, promise(&stored, submission)))
             }
-            Err(why) => Err(refused(relay, submission, mailbox, &why)),
+            Err(why) => {
+                relay.free_unsure(mailbox, Some(claim));
+                Err(refused(relay, submission, mailbox, &why))
+            }
         }
     }
 
@@ -294,6 +339,7 @@ impl Submitted<'_> {
 /// The log of a message that the provider took or refused while its app waited.
 fn accepted_directly(submission: &Submission, mailbox: &Mailbox, judgements: &[Judgement], took: Duration) {
     let Some(judgement) = log::loudest(judgements) else { return };
+    accepted(submission, mailbox, "message received");
     let (id, app, client) = (submission.id, &submission.app.name, submission.client);
     let (from, to, bytes) = (log::sender(&submission.envelope), log::recipients(&submission.envelope), submission.body.len());
     let (code, enhanced) = (judgement.reply.code, judgement.reply.enhanced.map(tracing::field::display));

@@ -42,12 +42,13 @@ impl Tried {
     /// Sums up: one judgement for each of the message's first recipients.
     pub(super) fn sum_up(message: &Message, judgements: Vec<Judgement>) -> Self {
         let mut tried = Self::default();
-        let (alone, mut taken, mut split) = (judgements.len() == 1, 0, false);
+        let (alone, mut named, mut split) = (judgements.len() == 1, 0, false);
         for (index, judgement) in judgements.into_iter().enumerate() {
             let Some(position) = message.positions.get(index).copied() else { break };
+            // Whatever became of the message then, so many recipients were not too many.
+            named += usize::from(!matches!(judgement.outcome, Outcome::SplitRecipients | Outcome::RefuseRecipient));
             match judgement.outcome {
                 Outcome::Delivered => {
-                    taken += 1;
                     tried.reports.push(report(position, RecipientState::Delivered, &judgement));
                 }
                 Outcome::RefuseRecipient | Outcome::RefuseMessage => {
@@ -71,8 +72,13 @@ impl Tried {
                 }
             }
         }
-        tried.too_many = split.then_some(taken);
+        tried.too_many = split.then_some(named);
         tried
+    }
+
+    /// The sender cannot be held: its message is tried like others that fail for now.
+    pub(super) fn hold_nobody(&mut self) {
+        (self.sender, self.is_spent) = (None, true);
     }
 
     fn say(&mut self, judgement: &Judgement) {

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     config::{Link, Mailbox},
-    mail::{Hold, Outcome, bounce},
-    queue::{Claimed, Event, Message, Next, RecipientState, Report, Settled, Settlement},
+    mail::{Hold, Name, Outcome, bounce},
+    queue::{Claimed, Event, HeldBy, Kept, Message, NO_APP, NewMessage, Next, RecipientState, Report, Settled, Settlement},
     store::Body,
     upstream::{Policy, Progress, Sent},
 };
@@ -33,6 +33,9 @@ const SETTLE: Duration = Duration::from_secs(3600);
 /// The longest pause between two tries to settle.
 const SETTLE_PAUSE: Duration = Duration::from_secs(10);
 
+/// Messages about a message, with their bodies.
+type Notices = Vec<(NewMessage, Kept)>;
+
 /// A claimed message on its way.
 pub(super) struct Work {
     pub(super) relay: Arc<Relay>,
@@ -44,9 +47,17 @@ pub(super) struct Work {
     pub(super) probes_sender: bool,
 }
 
+/// What becomes of a message without asking the provider.
+pub(super) enum End {
+    /// Its time is over.
+    Expired,
+    /// It waits for somebody.
+    Held(HeldBy, String),
+}
+
 /// What an attempt brought: the dialogue's end, for the first recipients of the message.
-pub(super) struct Result {
-    pub(super) sent: std::result::Result<Sent, Unsent>,
+pub(super) struct Attempted {
+    pub(super) sent: Result<Sent, Unsent>,
     pub(super) recipients: usize,
     pub(super) took: Duration,
 }
@@ -55,16 +66,12 @@ impl Work {
     /// Attempts and settles; whatever happens, the message is given back.
     pub(super) async fn run(self, pass: Pass) {
         let now = SystemTime::now();
+        // It may have changed since it was taken.
+        if let Some(end) = self.relay.end_of(&self.mailbox.name, &self.claimed.message, self.probes_sender, now) {
+            drop(pass);
+            return self.end(end, now).await;
+        }
         let message = &self.claimed.message;
-        if self.relay.board().clock(&self.mailbox.name, now) >= message.expires_at {
-            drop(pass);
-            return self.expire(now).await;
-        }
-        let held = self.relay.board().sender_held(&self.mailbox.name, &message.author).filter(|_| !self.probes_sender);
-        if let Some(reason) = held {
-            drop(pass);
-            return self.hold_for_sender(reason, now).await;
-        }
         let body = match self.body().await {
             Ok(body) => body,
             Err(reason) => {
@@ -80,13 +87,13 @@ impl Work {
         let errand = Errand { envelope: &envelope, body: &body, policy: Policy::Each, progress: &progress, until };
         let sent = attempt(&self.relay, &self.mailbox, errand).await;
         // The connection is free for the next one; settling needs none.
-        drop(pass);
+        pass.leave(was_seen(&sent));
         crate::crash::point("answered");
-        let result = Result { sent, recipients, took: begun.elapsed() };
+        let result = Attempted { sent, recipients, took: begun.elapsed() };
         self.conclude(result, Some(&body)).await;
     }
 
-    async fn body(&self) -> std::result::Result<Body, String> {
+    async fn body(&self) -> Result<Body, String> {
         if let Some(share) = &self.claimed.body {
             return Ok(share.body().clone());
         }
@@ -98,14 +105,14 @@ impl Work {
     }
 
     /// Draws the conclusions from an attempt.
-    pub(super) async fn conclude(self, result: Result, body: Option<&Body>) {
+    pub(super) async fn conclude(self, result: Attempted, body: Option<&Body>) {
         let (message, now) = (&self.claimed.message, SystemTime::now());
         let judgements = self.judge(&result);
         let dsn = result.sent.as_ref().is_ok_and(|sent| sent.dsn);
         let loudest = log::loudest(&judgements).cloned();
         let says_nothing = judgements.iter().all(Judgement::says_nothing);
-        let tried = Tried::sum_up(message, judgements);
-        self.note(&tried, says_nothing, now).await;
+        let mut tried = Tried::sum_up(message, judgements);
+        self.note(&mut tried, says_nothing, now).await;
         let clock = self.relay.board().clock(&self.mailbox.name, now);
         let settings = self.relay.queue.settings();
         let plan = Plan { retry: &settings.retry, now, clock, chance: super::chance() };
@@ -121,10 +128,15 @@ impl Work {
             let entry = Entry { message, mailbox: &self.mailbox, next: &next, took: result.took };
             entry.write(judgement, &tried);
         }
+        let stray =
+            matches!(next, Next::Held { .. }).then(|| (self.relay.clone(), self.mailbox.name.clone(), message.author.clone()));
         self.settle(tried.reports, next, event, notices).await;
+        if let Some((relay, mailbox, author)) = stray {
+            relay.free_stray(&mailbox, &author, now).await;
+        }
     }
 
-    fn judge(&self, result: &Result) -> Vec<Judgement> {
+    fn judge(&self, result: &Attempted) -> Vec<Judgement> {
         let message = &self.claimed.message;
         let case = Case {
             id: message.id,
@@ -141,7 +153,7 @@ impl Work {
     }
 
     /// Tells board and gate what the attempt says of the mailbox and the sender.
-    async fn note(&self, tried: &Tried, says_nothing: bool, now: SystemTime) {
+    async fn note(&self, tried: &mut Tried, says_nothing: bool, now: SystemTime) {
         let (relay, name, message) = (&self.relay, &self.mailbox.name, &self.claimed.message);
         if let Some(taken) = tried.too_many {
             self.handle.gate(relay, &self.mailbox).learn(taken, now);
@@ -158,11 +170,14 @@ impl Work {
                 reason: judgement.reason.clone(),
                 advice: judgement.advice.clone(),
             };
-            let (_, is_news) = relay.board().sender_failed(name, &message.author, trouble, now);
+            let (is_held, is_news) = relay.board().sender_failed(name, &message.author, trouble, now);
             if is_news {
                 tracing::warn!(event = "mailbox.changed", mailbox = %name, link = %self.mailbox.link, state = "sender-held",
                     from = message.author, reason = judgement.reason, advice = judgement.advice.as_deref(),
                     "the provider does not let this mailbox send as this sender: its messages wait, others go on");
+            }
+            if !is_held {
+                tried.hold_nobody();
             }
             relay.keeper.notify_one();
         } else if tried.reports.iter().any(|report| report.state == RecipientState::Delivered) {
@@ -173,31 +188,22 @@ impl Work {
     }
 
     /// Every recipient is settled: how the message ends, and who is told.
-    async fn finish(
-        &self,
-        reports: &[Report],
-        body: Option<&Body>,
-        dsn: bool,
-        now: SystemTime,
-    ) -> (Next, Vec<(crate::queue::NewMessage, crate::queue::Kept)>) {
+    async fn finish(&self, reports: &[Report], body: Option<&Body>, dsn: bool, now: SystemTime) -> (Next, Notices) {
         let message = &self.claimed.message;
         let mut all = fates(message, reports);
+        if message.settled > 0 {
+            // Those that were settled by earlier attempts belong into the same notices.
+            match self.relay.queue.standings(message.number).await {
+                Ok(standings) => {
+                    all.extend(standings.into_iter().map(Fate::from).filter(|fate| fate.state != RecipientState::Waiting));
+                }
+                Err(error) => tracing::warn!(id = %message.id, %error, "earlier recipients are missing in the bounce"),
+            }
+        }
         let subject = Subject { mailbox: &self.mailbox, message, body, now };
         let mut notices = Vec::new();
         if !dsn {
             notices.extend(self.relay.notice(subject, bounce::Kind::Relayed, &all).await);
-        }
-        if message.settled > 0 {
-            // Those that were settled by earlier attempts belong into the same bounce.
-            match self.relay.queue.standings(message.number).await {
-                Ok(standings) => all.extend(
-                    standings
-                        .into_iter()
-                        .map(Fate::from)
-                        .filter(|fate| matches!(fate.state, RecipientState::Refused | RecipientState::Expired)),
-                ),
-                Err(error) => tracing::warn!(id = %message.id, %error, "earlier refusals are missing in the bounce"),
-            }
         }
         let failed = all.iter().filter(|fate| fate.state != RecipientState::Delivered).count();
         if failed == 0 {
@@ -210,11 +216,7 @@ impl Work {
     }
 
     /// The message waits on: its sender is warned when it is time.
-    async fn go_on(
-        &self,
-        next: Next,
-        (body, clock, now): (Option<&Body>, SystemTime, SystemTime),
-    ) -> (Next, Vec<(crate::queue::NewMessage, crate::queue::Kept)>) {
+    async fn go_on(&self, next: Next, (body, clock, now): (Option<&Body>, SystemTime, SystemTime)) -> (Next, Notices) {
         let message = &self.claimed.message;
         let Next::Waits { due_at, attempts, reason, warn_at: Some(warn_at) } = next else { return (next, Vec::new()) };
         if clock < warn_at {
@@ -251,12 +253,23 @@ impl Work {
         found.ok().flatten().and_then(|line| line.reason).unwrap_or_else(|| "it was never tried".to_owned())
     }
 
-    /// Its sender was denied while it waited at hand.
-    async fn hold_for_sender(self, reason: String, now: SystemTime) {
+    /// Does what is to be done without the provider.
+    pub(super) async fn end(self, end: End, now: SystemTime) {
+        match end {
+            End::Expired => self.expire(now).await,
+            End::Held(by, reason) => self.hold((by, reason), now).await,
+        }
+    }
+
+    /// Its sender was denied, or its app removed, while it waited at hand.
+    async fn hold(self, (by, reason): (HeldBy, String), now: SystemTime) {
         let (message, claim) = (&self.claimed.message, self.claimed.claim);
         let clock = self.relay.board().clock(&self.mailbox.name, now);
-        if let Err(error) = self.relay.queue.hold_claimed((message.number, claim), reason, clock).await {
-            tracing::warn!(id = %message.id, %error, "a message of a held sender stays claimed until its lease ends");
+        if let Err(error) = self.relay.queue.hold_claimed((message.number, claim), (by, reason), clock).await {
+            tracing::warn!(id = %message.id, %error, "a message that is to be held stays claimed until its lease ends");
+        }
+        if by == HeldBy::Sender {
+            self.relay.free_stray(&self.mailbox.name, &message.author, now).await;
         }
         self.handle.settled(None);
     }
@@ -275,13 +288,7 @@ impl Work {
 
     /// Makes it durable. Should the store fail now, the provider has the message and the store does not know: so it is tried again, for
     /// as long as the process lives, before the message could go out twice.
-    async fn settle(
-        self,
-        reports: Vec<Report>,
-        next: Next,
-        event: Event,
-        notices: Vec<(crate::queue::NewMessage, crate::queue::Kept)>,
-    ) {
+    async fn settle(self, reports: Vec<Report>, next: Next, event: Event, notices: Notices) {
         let Claimed { message: Message { number, id, app, .. }, claim, .. } = &self.claimed;
         let (begun, mut pause) = (Instant::now(), Duration::from_millis(100));
         let has_notices = !notices.is_empty();
@@ -296,7 +303,10 @@ impl Work {
                 notices: notices.clone(),
             };
             match self.relay.queue.settle(settlement).await {
-                Ok(Settled::Done) => break,
+                Ok(Settled::Done) => {
+                    crate::crash::point("settled");
+                    break;
+                }
                 Ok(Settled::TooLate) => {
                     tracing::warn!(%id, "a verdict came too late: the message was taken over or removed meanwhile");
                     break;
@@ -325,6 +335,15 @@ impl Work {
     }
 }
 
+/// Whether the provider saw the message, although the dialogue broke: then it counts.
+pub(super) fn was_seen(sent: &Result<Sent, Unsent>) -> bool {
+    match sent {
+        Ok(sent) => sent.mail.is_positive(),
+        Err(Unsent::Failed(failure)) => !failure.step.is_before_mail(),
+        Err(Unsent::NoToken(_)) => false,
+    }
+}
+
 /// What happened, in one word of the message's story.
 fn word(next: &Next, tried: &Tried) -> &'static str {
     match next {
@@ -337,6 +356,22 @@ fn word(next: &Next, tried: &Tried) -> &'static str {
 }
 
 impl Relay {
+    /// Whether this message is not to be tried at all.
+    pub(super) fn end_of(&self, mailbox: &Name, message: &Message, probes_sender: bool, now: SystemTime) -> Option<End> {
+        if !self.settings().apps.contains_key(&message.app) {
+            return Some(End::Held(HeldBy::App, NO_APP.to_owned()));
+        }
+        // A sender's hold does not count as the message's time; its end is moved when the hold is lifted.
+        if probes_sender {
+            return None;
+        }
+        let board = self.board();
+        if board.clock(mailbox, now) >= message.expires_at {
+            return Some(End::Expired);
+        }
+        board.sender_held(mailbox, &message.author).map(|reason| End::Held(HeldBy::Sender, reason))
+    }
+
     /// Tells the board of trouble, and the log when that is news.
     pub(super) fn note_trouble(&self, mailbox: &Mailbox, judgement: &Judgement, now: SystemTime) {
         let Some(trouble) = judgement.trouble() else { return self.note_nothing(mailbox, now) };

@@ -25,6 +25,7 @@ const LONGEST_BODY: usize = 64 << 10;
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/token", post(oauth::token))
+        .route("/grant", post(grant))
         .route("/ca.pem", get(async |State(shared): State<Arc<Shared>>| shared.ca_pem.clone()))
         .route("/received", get(list).delete(clear))
         .route("/received/{number}", get(message))
@@ -50,6 +51,11 @@ async fn only_loopback_names(request: Request, next: Next) -> Response {
 
 fn fault(status: StatusCode, text: &str) -> Response {
     (status, Json(json!({ "error": text }))).into_response()
+}
+
+/// A new refresh token for the one user, as if a person had consented again: what `outlink grant import` reads.
+async fn grant(State(shared): State<Arc<Shared>>) -> String {
+    shared.tokens.consent(super::ADDRESS).expose().to_owned()
 }
 
 async fn list(State(shared): State<Arc<Shared>>) -> Response {

@@ -28,7 +28,7 @@ mod written;
 pub use faults::{Fault, Setting};
 pub use mailroom::Received;
 
-use crate::{provider, secret::Secret};
+use crate::{config::Delivery, provider, secret::Secret};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clock::Clock;
 use faults::Faults;
@@ -109,6 +109,8 @@ pub struct Options {
     pub accept_password: bool,
     /// Port of the SMTP server without TLS, opened with `accept_password` only; 0 takes a free one.
     pub plain_port: u16,
+    /// The contract of the written configuration's listener.
+    pub delivery: Delivery,
     /// Artificial round-trip time at start.
     pub round_trip: Duration,
     /// Whether CHUNKING is offered; `None` does as the provider does, which is to offer it.
@@ -130,6 +132,7 @@ impl Default for Options {
             limits: false,
             accept_password: false,
             plain_port: 0,
+            delivery: Delivery::Queue,
             round_trip: Duration::ZERO,
             chunking: None,
             grant: None,

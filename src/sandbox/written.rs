@@ -100,7 +100,7 @@ fn text(shared: &Shared, directory: &Path, relay_port: u16, smtp: SocketAddr, ht
          hostname = \"relay.sandbox.example\"\n\n\
          [listener.local]\n\
          bind = \"127.0.0.1:{relay_port}\"\n\
-         delivery = \"direct\"\n\n\
+         delivery = \"{delivery}\"\n\n\
          [link.sandbox]\n\
          provider = \"{provider}\"\n\
          grant = \"{grant}\"\n\
@@ -119,6 +119,7 @@ fn text(shared: &Shared, directory: &Path, relay_port: u16, smtp: SocketAddr, ht
          [app.{USER}]\n\
          password = \"{hash}\"\n\
          mailbox = \"sandbox\"\n",
+        delivery = shared.options.delivery,
         client = shared.client_id(),
         hash = hash(&shared.password)?,
     ))

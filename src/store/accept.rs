@@ -81,6 +81,7 @@ pub(super) fn insert(connection: &Connection, message: &NewMessage, body: &Kept)
     for event in &message.events {
         tell(connection, number, event)?;
     }
+    crate::crash::point("uncommitted");
     Ok(number)
 }
 

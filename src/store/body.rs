@@ -268,12 +268,14 @@ fn keep(directory: &Path, place: &Mutex<Place>, target: PathBuf) -> io::Result<(
     let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
     let Place::Spool(path) = &*place else { return Ok(()) };
     std::fs::File::open(path)?.sync_all()?;
+    crate::crash::point("body-synced");
     std::fs::rename(path, &target)?;
     let spooled = std::mem::replace(&mut *place, Place::Kept(target));
     if let Place::Spool(path) = spooled {
         // There is nothing left to be removed under the old name.
         let _ = path.keep();
     }
+    crate::crash::point("body-renamed");
     std::fs::File::open(directory)?.sync_all()
 }
 

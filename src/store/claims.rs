@@ -102,6 +102,19 @@ impl Store {
         self.0.reader.read("look for waiting messages", |connection| names(connection, NEXT_MAILBOX)).await
     }
 
+    /// The senders whose messages are held for them, each with its mailbox.
+    pub async fn held_senders(&self) -> Result<Vec<(Name, String)>, Error> {
+        self.0
+            .reader
+            .read("look for held messages", |connection| {
+                let sql = "SELECT DISTINCT mailbox, author FROM messages WHERE state = 1 AND hold = 'sender'";
+                let mut statement = connection.prepare_cached(sql)?;
+                let all = statement.query_map([], |row| Ok((name(row.get(0)?)?, row.get(1)?)))?;
+                all.collect()
+            })
+            .await
+    }
+
     /// The apps whose mail waits or is held.
     pub async fn apps_with_mail(&self) -> Result<Vec<Name>, Error> {
         self.0

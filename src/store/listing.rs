@@ -1,6 +1,6 @@
 //! What is kept, a page at a time: a page looks at a bounded number of rows, so that no reading takes long.
 
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 use std::time::{Duration, SystemTime};
 
 use super::{
@@ -30,6 +30,8 @@ pub struct Filter {
     pub accepted_before: Option<SystemTime>,
     /// From or to this address, without case.
     pub address: Option<String>,
+    /// To this address, without case.
+    pub recipient: Option<String>,
 }
 
 /// One message of a page.
@@ -131,6 +133,31 @@ impl Store {
         self.0.reader.read("read a message's story", move |c| Ok((standings(c, number)?, events(c, number)?))).await
     }
 
+    /// The mailboxes and the apps of all messages, delivered ones too.
+    pub async fn names(&self) -> Result<(Vec<Name>, Vec<Name>), Error> {
+        let work = |connection: &Connection| {
+            let all = |sql: &str| {
+                let mut statement = connection.prepare_cached(sql)?;
+                let names = statement.query_map([], |row| name(row.get(0)?))?;
+                names.collect::<rusqlite::Result<Vec<Name>>>()
+            };
+            Ok((all("SELECT DISTINCT mailbox FROM messages")?, all("SELECT DISTINCT app FROM messages")?))
+        };
+        self.0.reader.read("look for names", work).await
+    }
+
+    /// The bounces and other notices about a message that are still known, with the times at which they were made.
+    pub async fn notices_about(&self, id: Id, number: Number) -> Result<Vec<(Id, SystemTime)>, Error> {
+        let work = move |connection: &Connection| {
+            // A notice comes after what it speaks of.
+            let sql = "SELECT id, accepted_at FROM messages WHERE number > ?1 AND bounce_of = ?2 ORDER BY number";
+            let mut statement = connection.prepare_cached(sql)?;
+            let all = statement.query_map(params![number.0, id_octets(id)], |row| Ok((id_of(row.get(0)?), time(row.get(1)?))))?;
+            all.collect()
+        };
+        self.0.reader.read("look for notices", work).await
+    }
+
     /// A message as it was accepted: with its recipients that still wait.
     pub async fn message(&self, number: Number) -> Result<Option<Message>, Error> {
         let work = move |connection: &Connection| {
@@ -210,13 +237,15 @@ fn lines(connection: &Connection, rows: &str, filter: &Filter, from: &dyn ToSql)
              AND (:before IS NULL OR accepted_at < :before)
              AND (:address IS NULL OR lower(sender) = :address
                   OR EXISTS (SELECT 1 FROM recipients r WHERE r.message = m.number AND lower(r.address) = :address))
+             AND (:recipient IS NULL
+                  OR EXISTS (SELECT 1 FROM recipients r WHERE r.message = m.number AND lower(r.address) = :recipient))
          ORDER BY number"
     );
-    let address = filter.address.as_ref().map(|address| address.to_ascii_lowercase());
+    let lower = |address: &Option<String>| address.as_ref().map(|address| address.to_ascii_lowercase());
     let values = named_params! {
         ":from": from, ":a": wanted[0], ":b": wanted[1], ":c": wanted[2], ":d": wanted[3],
         ":mailbox": filter.mailbox.as_ref().map(Name::as_str), ":app": filter.app.as_ref().map(Name::as_str),
-        ":before": filter.accepted_before.map(millis), ":address": address,
+        ":before": filter.accepted_before.map(millis), ":address": lower(&filter.address), ":recipient": lower(&filter.recipient),
     };
     connection.prepare_cached(&sql)?.query_map(values, line)?.collect()
 }

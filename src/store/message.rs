@@ -11,6 +11,18 @@ use crate::mail::{BodyType, Envelope, Id, InvalidParameter, Name, Ret, Xtext};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Number(pub(super) i64);
 
+impl Number {
+    /// As a plain number, for a page's end in another process's hands.
+    pub fn to_i64(self) -> i64 {
+        self.0
+    }
+
+    /// The row of this number; there need not be one.
+    pub fn from_i64(number: i64) -> Self {
+        Self(number)
+    }
+}
+
 /// Who works on a message: whoever shows another one comes too late. Unique over all claims of all processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Claim(pub(super) i64);

@@ -121,6 +121,7 @@ fn settle(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<
         insert(connection, notice, body)?;
     }
     let left = if *next == Next::Delivered { drop_body(connection, *number)? } else { None };
+    crate::crash::point("settling");
     Ok((Settled::Done, left))
 }
 

@@ -220,6 +220,7 @@ impl Renewal<'_> {
     /// Keeps what came with the access token. `None`: the mailbox has another grant by now.
     async fn keep(&self, mailbox: &Name, grant: &Grant, token: Token, granted: Granted) -> Result<Option<Token>, Trouble> {
         let Version { consent, .. } = grant.version;
+        crate::crash::point("token-answered");
         let token = match granted.refresh_token.filter(|new| *new != grant.refresh_token) {
             Some(refresh_token) => {
                 let unsaved = Unsaved { expected: grant.version, refresh_token, token };
@@ -227,6 +228,7 @@ impl Renewal<'_> {
             }
             None => Some(token),
         };
+        crate::crash::point("token-kept");
         if token.is_some()
             && let Err(error) = self.world.store.touch(mailbox, consent, granted.scopes, self.world.now()).await
         {

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod disk;
+pub(crate) mod letters;
+pub(crate) mod queued;
 pub(crate) mod story;
 
 use serde_json::Value;
@@ -13,7 +15,10 @@ use std::{
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex, OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -24,11 +29,25 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// Longest wait for a message of 25 MB through a debug build.
 pub(crate) const LONG: Duration = Duration::from_secs(180);
 
+/// The program that stories run instead of the one built for tests.
+static OTHER: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on all stories of this test binary run the release build, whose path `make` hands in.
+pub(crate) fn use_release() {
+    let path = std::env::var_os("OUTLINK_RELEASE").map(PathBuf::from).filter(|path| path.is_file());
+    let path = path.expect(
+        "this test runs the release build: run `make unit`, or `cargo build --locked --release` and then the test with its path \
+         in OUTLINK_RELEASE, such as OUTLINK_RELEASE=target/release/outlink",
+    );
+    OTHER.get_or_init(|| path.canonicalize().expect("it is there"));
+}
+
 /// The compiled program.
 pub(crate) fn outlink() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_outlink"));
+    let mut command = Command::new(OTHER.get().map_or(Path::new(env!("CARGO_BIN_EXE_outlink")), PathBuf::as_path));
     // Nothing of the developer's own environment may change a story.
-    for name in ["NOTIFY_SOCKET", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY", "RUST_LOG"] {
+    for name in ["OUTLINK_CRASH_AT", "NOTIFY_SOCKET", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY", "RUST_LOG"]
+    {
         command.env_remove(name);
     }
     command
@@ -37,6 +56,19 @@ pub(crate) fn outlink() -> Command {
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("loopback has a free port").port()
+}
+
+/// A free port that the system gives to nobody by itself: a daemon that is killed and started again finds it free again, whatever
+/// connections were made meanwhile (`net.ipv4.ip_local_port_range` begins at 32768).
+pub(crate) fn steady_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let mine = u16::try_from(std::process::id() % 20_000).expect("it is below 20000");
+    loop {
+        let port = 10_000 + (mine + NEXT.fetch_add(1, Ordering::Relaxed) * 7) % 22_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The lines that a program wrote, as they come.
@@ -157,6 +189,12 @@ impl Program {
         assert!(sent.is_ok_and(|status| status.success()), "SIG{name} could not be sent to {}", self.what);
     }
 
+    /// SIGKILL; gives all that it wrote.
+    pub(crate) fn killed(mut self) -> String {
+        self.child.kill().expect("it can be killed");
+        self.ended().1
+    }
+
     /// Asks it to stop and waits until it has; gives its exit status and all it wrote.
     pub(crate) fn stop(self) -> (Option<i32>, String) {
         self.signal("TERM");
@@ -225,10 +263,11 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts it and waits until it is ready.
+    /// Starts it, with the contract `direct` so that apps hear the provider, and waits until it is ready.
     pub(crate) fn start(more: &[&str]) -> Self {
         let mut command = outlink();
-        command.args(["sandbox", "--json", "--port-relay", "0", "--port-smtp", "0", "--port-http", "0"]).args(more);
+        command.args(["sandbox", "--json", "--port-relay", "0", "--port-smtp", "0", "--port-http", "0"]);
+        command.args(["--delivery", "direct"]).args(more);
         let mut program = Program::start(command);
         let ready = program.event("ready", SOON);
         let text = |key: &str| ready[key].as_str().unwrap_or_else(|| panic!("`{key}` is missing in {ready}")).to_owned();

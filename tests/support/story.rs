@@ -1,6 +1,6 @@
 //! `outlink run` beside a simulated provider, and a lock-step app that sends through it.
 
-use super::{LONG, Program, SOON, free_port, http, outlink, run, start_daemon};
+use super::{LONG, Program, SOON, http, outlink, run, start_daemon, steady_port};
 use serde_json::Value;
 use std::{
     fs,
@@ -28,10 +28,12 @@ impl Story {
     /// As [`Story::new`], with more options for the provider.
     pub(crate) fn with(personality: &str, options: &[&str], edit: impl Fn(String) -> String) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let port = free_port();
+        let port = steady_port();
         let mut command = outlink();
         command.args(["sandbox", "--json", "--provider", personality, "--port-smtp", "0", "--port-http", "0"]);
-        command.args(["--port-relay", &port.to_string(), "--provider-only", "--write-config"]).arg(directory.path());
+        command
+            .args(["--port-relay", &port.to_string(), "--delivery", "direct", "--provider-only", "--write-config"])
+            .arg(directory.path());
         command.args(options);
         let mut provider = Program::start(command);
         let ready = provider.event("ready", SOON);

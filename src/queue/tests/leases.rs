@@ -2,7 +2,7 @@
 
 use crate::{
     config,
-    queue::{LEASE, Queue, Wanted},
+    queue::{HeldBy, LEASE, Queue, Wanted},
     store::{
         Error, Store,
         tests::{at, fill, message, name},
@@ -22,7 +22,7 @@ async fn what_could_not_be_given_back_is_given_back_before_claims_are_renewed() 
     let other = rusqlite::Connection::open(store.file()).unwrap();
     other.execute_batch("ALTER TABLE messages RENAME TO elsewhere").unwrap();
     queue.unclaim(vec![(first.message.number, first.claim)]).await.unwrap_err();
-    queue.hold_claimed((second.message.number, second.claim), "denied".to_owned(), at(1)).await.unwrap_err();
+    queue.hold_claimed((second.message.number, second.claim), (HeldBy::Sender, "denied".to_owned()), at(1)).await.unwrap_err();
     queue.renew(at(2)).await.unwrap_err();
     other.execute_batch("ALTER TABLE elsewhere RENAME TO messages").unwrap();
     queue.renew(at(3)).await.unwrap();

@@ -268,7 +268,10 @@ impl Machine {
             return self.work.push(claimed);
         }
         entry.hold(HeldBy::Sender, clock);
-        self.queues[0].hold_claimed((claimed.message.number, claimed.claim), "denied".to_owned(), clock).await.unwrap();
+        self.queues[0]
+            .hold_claimed((claimed.message.number, claimed.claim), (HeldBy::Sender, "denied".to_owned()), clock)
+            .await
+            .unwrap();
     }
 
     /// The process ends with no chance to do anything, and the next one opens the directory.
@@ -292,17 +295,18 @@ impl Machine {
         let (clocks, now) = (self.model.clocks.clone(), self.model.now);
         let clock = |mailbox: &Name| clocks.get(mailbox).copied().unwrap_or_default().read(now);
         let chosen = which.filter(|_| self.accepted > 0).map(|which| id(which as u64 % self.accepted + 1));
-        let filter = match chosen {
-            Some(id) => Filter { ids: vec![id], ..Filter::default() },
-            None => Filter { mailbox: Some(mailbox.clone()), ..Filter::default() },
-        };
-        let changed = self.queues[0].order(order, filter, now, clock).await.unwrap();
         let states: &[State] = match order {
             Order::Retry => &[State::Waiting, State::Failed],
             Order::Hold => &[State::Waiting],
             Order::Release => &[State::Held],
             Order::Discard | Order::Move(_) => &[State::Waiting, State::Held, State::Failed],
         };
+        let filter = Filter { mailbox: Some(mailbox.clone()), states: states.to_vec(), ..Filter::default() };
+        let ids = match chosen {
+            Some(id) => vec![id],
+            None => self.store.list(filter, None).await.unwrap().lines.iter().map(|line| line.id).collect(),
+        };
+        let changed = self.queues[0].order(order, ids, now, clock).await.unwrap();
         let meant = |entry: &&Entry| match chosen {
             Some(id) => entry.id == id,
             None => entry.mailbox == *mailbox && states.contains(&entry.state),

@@ -1,0 +1,98 @@
+//! The paths of the control socket below `/queue`, `/messages`, `/mailboxes` and `/backup`.
+//!
+//! Every answer is JSON, but for a message's octets; what is refused is told in sentences.
+
+use super::{
+    Control, Problem, Refused,
+    orders::{self, Verb},
+    queue,
+    selection::Selection,
+};
+use crate::store::BodyReader;
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Path, RawQuery, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use tokio_util::io::ReaderStream;
+
+/// How much of a body is read at once.
+const CHUNK: usize = 64 * 1024;
+
+pub(super) fn routes() -> Router<Arc<Control>> {
+    Router::new()
+        .route("/queue", get(list))
+        .route("/queue/summary", get(summary))
+        .route("/queue/{verb}", post(order))
+        .route("/messages/{id}", get(show))
+        .route("/messages/{id}/body", get(body))
+        .route("/mailboxes/{name}/pause", put(pause).delete(release))
+        .route("/backup", post(backup))
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::Nonsense(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, Json(Problem { problems: vec![self.to_string()] })).into_response()
+    }
+}
+
+type Answer<T> = Result<Json<T>, Refused>;
+
+async fn summary(State(control): State<Arc<Control>>) -> Answer<queue::Summary> {
+    queue::summary(&control.relay).await.map(Json)
+}
+
+async fn list(State(control): State<Arc<Control>>, RawQuery(query): RawQuery) -> Answer<queue::Page> {
+    let (selection, after) = Selection::read(&query.unwrap_or_default())?;
+    queue::list(&control.relay, &selection, after).await.map(Json)
+}
+
+async fn order(State(control): State<Arc<Control>>, Path(verb): Path<String>, body: Bytes) -> Answer<orders::Changed> {
+    orders::order(&control.relay, Verb::named(&verb)?, &read(&body)?).await.map(Json)
+}
+
+async fn show(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Answer<queue::Details> {
+    queue::show(&control.relay, &id).await.map(Json)
+}
+
+async fn body(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Result<Response, Response> {
+    let body = queue::body(&control.relay, &id).await.map_err(Refused::into_response)?;
+    let gone = |error: std::io::Error| {
+        let text = format!("the octets of message {id} cannot be read: {error}");
+        (StatusCode::INTERNAL_SERVER_ERROR, Json(Problem { problems: vec![text] })).into_response()
+    };
+    let content = match body.reader().await.map_err(gone)? {
+        BodyReader::Memory(octets) => Body::from(octets),
+        BodyReader::File(file) => Body::from_stream(ReaderStream::with_capacity(file, CHUNK)),
+    };
+    // With its length a body that breaks off is known as broken.
+    let head = [(header::CONTENT_TYPE, "message/rfc822".to_owned()), (header::CONTENT_LENGTH, body.len().to_string())];
+    Ok((head, content).into_response())
+}
+
+async fn pause(State(control): State<Arc<Control>>, Path(name): Path<String>) -> Answer<orders::Paused> {
+    orders::pause(&control.relay, &name, true).await.map(Json)
+}
+
+async fn release(State(control): State<Arc<Control>>, Path(name): Path<String>) -> Answer<orders::Paused> {
+    orders::pause(&control.relay, &name, false).await.map(Json)
+}
+
+async fn backup(State(control): State<Arc<Control>>, body: Bytes) -> Answer<orders::BackedUp> {
+    orders::backup(&control.relay, read(&body)?).await.map(Json)
+}
+
+/// Reads a request's JSON, so that a fault in it is told like every other.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(|error| Refused::Nonsense(format!("the request's JSON cannot be read: {error}")))
+}

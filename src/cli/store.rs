@@ -1,0 +1,22 @@
+//! `outlink store backup`: a copy of all that is kept.
+
+use super::{
+    Config, Exit, Failed, Outcome,
+    out::{counted, say},
+    reach,
+};
+use crate::admin::{BackedUp, Backup};
+use std::path::Path;
+
+/// Copies all that is kept into a new directory.
+pub(super) fn backup(directory: &Path, config: &Config) -> Outcome {
+    // The daemon has another working directory.
+    let directory = std::path::absolute(directory)
+        .map_err(|error| Failed(Exit::Usage, format!("{} is no path: {error}", directory.display())))?;
+    reach::work(config, async |reached| {
+        let BackedUp { directory, messages } = reached.backup(Backup { directory }).await?;
+        let messages = counted(messages, "message", "messages");
+        say(format_args!("copied to {}: the database with its grants, holds and traces, and {messages}", directory.display()));
+        Ok(Exit::Good)
+    })
+}

@@ -1,0 +1,193 @@
+//! Every fault of the provider while mail flows under the contract `queue`: nothing is lost, bounced or sent twice, and nobody is hammered.
+
+mod support;
+
+use serde_json::Value;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+use support::{
+    LONG, Program,
+    queued::{Mail, limits, queue, until},
+    story::Story,
+};
+
+/// Messages sent while the fault is on, each to three recipients.
+const MESSAGES: usize = 6;
+
+/// Of these `later…` is the one that the fault `rcpt-temporary` strikes.
+const TO: [&str; 3] = ["<a@example.org>", "<later@example.org>", "<c@example.org>"];
+
+/// How long a fault stays on after it was noticed: long enough to see whether somebody hammers.
+const A_WHILE: Duration = Duration::from_secs(2);
+
+/// Who ends the trouble.
+#[derive(Clone, Copy, PartialEq)]
+enum MendedBy {
+    /// Nobody: it is found out.
+    Itself,
+    Reload,
+    Import,
+}
+use MendedBy::*;
+
+struct Row {
+    fault: &'static str,
+    setting: &'static str,
+    personality: &'static str,
+    mended: MendedBy,
+    /// The state that is told of, once, and words of its advice; empty: none.
+    told: [&'static str; 2],
+    /// Most AUTH, MAIL and token requests while the fault is on.
+    most: [u64; 3],
+    /// A message goes out before, so that there is a token.
+    warm: bool,
+    /// Copies too many that cannot be avoided.
+    twice: usize,
+}
+
+const ROW: Row = Row {
+    fault: "",
+    setting: "{}",
+    personality: "microsoft",
+    mended: Itself,
+    told: ["", ""],
+    most: [20, 40, 1],
+    warm: false,
+    twice: 0,
+};
+
+/// Three connections may log in, or send, before the first failure is heard of.
+const ROWS: &[Row] = &[
+    Row { fault: "expired-token", warm: true, most: [30, 40, 2], ..ROW },
+    Row {
+        fault: "invalid-grant",
+        personality: "google",
+        mended: Import,
+        told: ["held", "outlink grant import"],
+        most: [0, 0, 2],
+        ..ROW
+    },
+    Row { fault: "client-secret-expired", mended: Reload, told: ["held", "secret"], most: [0, 0, 2], ..ROW },
+    Row { fault: "token-server-down", told: ["held", ""], most: [0, 0, 4], ..ROW },
+    Row { fault: "token-server-slow", setting: r#"{"milliseconds": 1500}"#, ..ROW },
+    Row { fault: "token-server-throttled", setting: r#"{"retry_after": 3}"#, told: ["held", ""], most: [0, 0, 2], ..ROW },
+    Row { fault: "auth-535", mended: Reload, told: ["held", "Add-MailboxPermission"], most: [6, 0, 2], ..ROW },
+    Row { fault: "auth-535", personality: "google", mended: Reload, told: ["held", "mail.google.com"], most: [6, 0, 2], ..ROW },
+    Row { fault: "smtp-auth-disabled", mended: Reload, told: ["held", "Set-CASMailbox"], most: [3, 0, 1], ..ROW },
+    Row { fault: "too-many-connections", told: ["failing", ""], most: [10, 0, 1], ..ROW },
+    Row { fault: "too-many-logins", mended: Reload, told: ["held", ""], most: [3, 0, 1], ..ROW },
+    Row { fault: "busy", told: ["failing", ""], most: [10, 10, 1], ..ROW },
+    Row { fault: "quota", mended: Reload, told: ["held", "24 hours"], most: [3, 3, 1], ..ROW },
+    Row { fault: "quota", personality: "google", mended: Reload, told: ["held", "24 hours"], most: [3, 3, 1], ..ROW },
+    Row { fault: "send-as-denied", mended: Reload, told: ["sender-held", "Add-RecipientPermission"], most: [3, 3, 1], ..ROW },
+    Row { fault: "mailbox-logon-failure", mended: Reload, told: ["held", "Add-MailboxPermission"], most: [3, 3, 1], ..ROW },
+    Row { fault: "drop-in-data", personality: "custom", ..ROW },
+    Row { fault: "final-reply-lost", setting: r#"{"times": 2}"#, twice: 2, ..ROW },
+    Row { fault: "slow-replies", setting: r#"{"milliseconds": 200}"#, ..ROW },
+    Row { fault: "bdat-refused", personality: "custom", ..ROW },
+    Row { fault: "rcpt-temporary", personality: "google", ..ROW },
+    Row { fault: "too-many-recipients", setting: r#"{"count": 2}"#, personality: "google", ..ROW },
+    Row { fault: "silent-at-mail", ..ROW },
+    Row { fault: "silent-at-data", ..ROW },
+    Row { fault: "silent-at-end", ..ROW },
+];
+
+#[test]
+fn no_fault_of_the_provider_loses_bounces_or_doubles_mail() {
+    // A few at a time: each is a provider and a relay, which mostly wait.
+    let only = std::env::var("ONLY_FAULT").unwrap_or_default();
+    let rows: Vec<&Row> = ROWS.iter().filter(|row| row.fault.contains(&only)).collect();
+    for rows in rows.chunks(8) {
+        let failed = thread::scope(|scope| {
+            let running: Vec<_> = rows.iter().map(|row| (row, scope.spawn(|| play(row)))).collect();
+            running.into_iter().filter_map(|(row, run)| run.join().is_err().then_some(row.fault)).collect::<Vec<_>>()
+        });
+        assert!(failed.is_empty(), "what failed is told above: {failed:?}");
+    }
+}
+
+fn play(row: &Row) {
+    // Each message logs in; no limit of ours hides what is tried.
+    let lines = "connections = 3\nmessages-per-connection = 1\nmessages-per-minute = 0";
+    let story = Story::new(row.personality, |text| limits(queue(text), lines));
+    let setting: Value = serde_json::from_str(row.setting).expect("JSON");
+    // The first token is asked for at the start.
+    if !row.warm {
+        story.fault(row.fault, &setting);
+    }
+    let daemon = story.start();
+    let mut app = story.app();
+    if row.warm {
+        app.queue(Mail { id: "warm", ..Mail::default() });
+        story.await_stat("messages", 1, &daemon);
+        story.fault(row.fault, &setting);
+    }
+    if row.personality == "google" {
+        story.import_grant();
+    }
+    let ids: Vec<String> = (0..MESSAGES).map(|number| number.to_string()).collect();
+    for id in &ids {
+        app.queue(Mail { id, to: &TO, ..Mail::default() });
+    }
+    notice(row, &story, &daemon);
+    thread::sleep(A_WHILE);
+    for (name, most) in ["login_attempts", "mail_commands", "token_requests"].into_iter().zip(row.most) {
+        let found = story.stat(name);
+        assert!(found <= most, "{}: {name} is {found}, more than {most}\n{}", row.fault, daemon.output());
+    }
+    story.mend(row.fault);
+    let mended = Instant::now();
+    match row.mended {
+        Itself => {}
+        Reload => story.reload(|text| text),
+        Import => story.import_grant(),
+    }
+    settled(row, &story, &daemon, mended);
+}
+
+/// Waits until the fault has been met.
+fn notice(row: &Row, story: &Story, daemon: &Program) {
+    let [state, advice] = row.told;
+    if !state.is_empty() {
+        daemon.await_count(1, &["mailbox.changed", &format!("\"state\":\"{state}\""), advice]);
+    } else if row.fault.starts_with("silent") {
+        story.await_stat("silent_connections", 1, daemon);
+    } else if matches!(row.fault, "drop-in-data" | "final-reply-lost" | "rcpt-temporary") {
+        daemon.await_count(1, &["message.deferred"]);
+    }
+}
+
+/// Everybody gets everything, once, and nobody hears of trouble that was not theirs.
+fn settled(row: &Row, story: &Story, daemon: &Program, mended: Instant) {
+    let wanted = MESSAGES * TO.len() + usize::from(row.warm);
+    let mut copies = story.copies();
+    while copies.len() < wanted {
+        let late = mended.elapsed();
+        assert!(late < LONG / 3, "{}: {} of {wanted} after {late:?}: {copies:?}\n{}", row.fault, copies.len(), daemon.output());
+        thread::sleep(Duration::from_millis(50));
+        copies = story.copies();
+    }
+    let drained = mended.elapsed();
+    println!("{} ({}): drained in {drained:?}", row.fault, row.personality);
+    let most = if row.mended == Itself { 15 } else { 6 };
+    assert!(drained < Duration::from_secs(most), "{}: drained only in {drained:?}\n{}", row.fault, daemon.output());
+    let daemon_says = |texts: &[&str]| daemon.count(texts);
+    let twice = copies.values().sum::<usize>() - wanted;
+    assert!(twice <= row.twice * TO.len(), "{}: {twice} copies too many: {copies:?}\n{}", row.fault, daemon.output());
+    // Settled in the log as well, before it is counted.
+    daemon.await_count(MESSAGES, &["\"event\":\"message.delivered\""]);
+    for event in ["message.bounced", "message.refused", "message.failed"] {
+        assert_eq!(daemon_says(&[&format!("\"event\":\"{event}\"")]), 0, "{}: {}", row.fault, daemon.output());
+    }
+    let [state, _] = row.told;
+    let told =
+        ["held", "failing", "sender-held"].map(|state| daemon_says(&["mailbox.changed", &format!("\"state\":\"{state}\"")]));
+    let expected = ["held", "failing", "sender-held"].map(|one| usize::from(one == state));
+    assert_eq!(told, expected, "{}: told once, not for each message: {}", row.fault, daemon.output());
+    until("what was told is over", LONG, || {
+        state.is_empty()
+            || daemon_says(&["mailbox.changed", "\"state\":\"ready\""]) + daemon_says(&["\"state\":\"sender-free\""]) == 1
+    });
+}
