@@ -11,7 +11,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 help:
 	@echo 'make test [ADVISORY_DB=PATH]   everything: tools, format, clippy, tests, docs, dependency checks'
 	@echo 'make bench                     measure messages per second, latency, CPU and memory; writes $(TARGET)/benchmarks.md'
-	@echo 'make soak [ROUNDS=200]         kill the release build so many times under load; OUTLINK_SEED=N repeats a run'
+	@echo 'make soak [ROUNDS=200]         kill the release build so many times under load; KILL_SEED=N repeats a run'
 	@echo 'make tools | format | lint | unit | docs | dependencies   one part of make test'
 
 # In this order, stopping at the first failure; the test results once more at the end, where they are looked for.
@@ -33,7 +33,7 @@ lint:
 unit:
 	@mkdir -p $(TARGET)
 	$(CARGO) build --locked --release
-	OUTLINK_RELEASE='$(abspath $(TARGET))/release/outlink' $(CARGO) test --locked --features crash-points 2>&1 | tee $(TARGET)/test.log
+	RELEASE_BINARY='$(abspath $(TARGET))/release/outlink' $(CARGO) test --locked --features crash-points 2>&1 | tee $(TARGET)/test.log
 
 docs:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
@@ -51,5 +51,5 @@ bench:
 
 soak:
 	$(CARGO) build --locked --release
-	OUTLINK_RELEASE='$(abspath $(TARGET))/release/outlink' OUTLINK_ROUNDS=$(or $(ROUNDS),200) \
+	RELEASE_BINARY='$(abspath $(TARGET))/release/outlink' KILL_ROUNDS=$(or $(ROUNDS),200) \
 		$(CARGO) test --locked --features crash-points --test kills -- --nocapture

@@ -2,7 +2,7 @@
 //!
 //! Between the layers 2 and 3, below all that it interrupts. Without the feature `crash-points` it is nothing. `tests/crashes.rs` names every step.
 
-/// Ends the process here if the environment names this step in `OUTLINK_CRASH_AT`, as `STEP` or `STEP:N` for its Nth passing.
+/// Ends the process here if the environment names this step in `CRASH_AT`, as `STEP` or `STEP:N` for its Nth passing.
 #[cfg(feature = "crash-points")]
 pub fn point(step: &str) {
     use std::{
@@ -10,7 +10,7 @@ pub fn point(step: &str) {
         sync::{LazyLock, Mutex, PoisonError},
     };
     static AT: LazyLock<Option<(String, u32)>> = LazyLock::new(|| {
-        let wanted = std::env::var("OUTLINK_CRASH_AT").ok()?;
+        let wanted = std::env::var("CRASH_AT").ok()?;
         let (step, times) = wanted.split_once(':').unwrap_or((&wanted, "1"));
         Some((step.to_owned(), times.parse().ok()?))
     });

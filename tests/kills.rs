@@ -1,6 +1,6 @@
 //! The release build under load, killed at random moments: what was acknowledged arrives, and what comes twice was on its way.
 //!
-//! `OUTLINK_ROUNDS` sets how many kills (20; `make soak`: 200), `OUTLINK_SEED` repeats the sizes and moments of a run. Where the kill
+//! `KILL_ROUNDS` sets how many kills (20; `make soak`: 200), `KILL_SEED` repeats the sizes and moments of a run. Where the kill
 //! strikes within the program differs each time all the same, so a failure is told by what the last line of the test prints, and by
 //! the daemons' output.
 
@@ -149,10 +149,10 @@ fn explain_duplicates(arrived: &BTreeMap<String, u64>, kills: &[Left]) -> u64 {
 #[test]
 fn nothing_acknowledged_is_lost_by_kills_and_little_comes_twice() {
     use_release();
-    let rounds = number("OUTLINK_ROUNDS").unwrap_or(20);
+    let rounds = number("KILL_ROUNDS").unwrap_or(20);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
-    let seed = number("OUTLINK_SEED").unwrap_or(since.as_nanos() as u64);
-    println!("OUTLINK_ROUNDS={rounds} OUTLINK_SEED={seed}");
+    let seed = number("KILL_SEED").unwrap_or(since.as_nanos() as u64);
+    println!("KILL_ROUNDS={rounds} KILL_SEED={seed}");
     let story = queueing("custom", &[], |text| format!("{text}\n[mailbox.sandbox.limits]\nconnections = {CONNECTIONS}\n"));
     let (heard, mut dice, mut kills) = (Heard::default(), Dice(seed), Vec::new());
     let mut daemon = Some(story.start());

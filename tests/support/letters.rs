@@ -201,7 +201,7 @@ impl Story {
 
     /// Starts a daemon that dies at this step.
     pub(crate) fn start_to_die_at(&self, step: &str) -> Program {
-        start_daemon(&self.config, self.directory.path(), &[("OUTLINK_CRASH_AT", step)])
+        start_daemon(&self.config, self.directory.path(), &[("CRASH_AT", step)])
     }
 
     /// `outlink status`.

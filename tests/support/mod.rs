@@ -34,10 +34,10 @@ static OTHER: OnceLock<PathBuf> = OnceLock::new();
 
 /// From now on all stories of this test binary run the release build, whose path `make` hands in.
 pub(crate) fn use_release() {
-    let path = std::env::var_os("OUTLINK_RELEASE").map(PathBuf::from).filter(|path| path.is_file());
+    let path = std::env::var_os("RELEASE_BINARY").map(PathBuf::from).filter(|path| path.is_file());
     let path = path.expect(
         "this test runs the release build: run `make unit`, or `cargo build --locked --release` and then the test with its path \
-         in OUTLINK_RELEASE, such as OUTLINK_RELEASE=target/release/outlink",
+         in RELEASE_BINARY, such as RELEASE_BINARY=target/release/outlink",
     );
     OTHER.get_or_init(|| path.canonicalize().expect("it is there"));
 }
@@ -46,8 +46,7 @@ pub(crate) fn use_release() {
 pub(crate) fn outlink() -> Command {
     let mut command = Command::new(OTHER.get().map_or(Path::new(env!("CARGO_BIN_EXE_outlink")), PathBuf::as_path));
     // Nothing of the developer's own environment may change a story.
-    for name in ["OUTLINK_CRASH_AT", "NOTIFY_SOCKET", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY", "RUST_LOG"]
-    {
+    for name in ["CRASH_AT", "NOTIFY_SOCKET", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY", "RUST_LOG"] {
         command.env_remove(name);
     }
     command

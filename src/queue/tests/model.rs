@@ -249,6 +249,8 @@ impl Model {
     pub(super) fn fit_to(&mut self, all: &[Name], mailboxes: &[Name], apps: &[Name]) {
         for mailbox in all {
             if !mailboxes.contains(mailbox) {
+                // Apps that are back are free, and then their mailbox is what they lack.
+                self.release(mailbox, HeldBy::App, |entry| apps.contains(&entry.app));
                 self.hold(mailbox, HeldBy::Mailbox, |_| true);
                 continue;
             }
