@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 help:
 	@echo 'make test [ADVISORY_DB=PATH]   everything: tools, format, clippy, tests, docs, dependency checks'
-	@echo 'make bench                     measure messages per second, latency, CPU and memory; writes $(TARGET)/benchmarks.md'
+	@echo 'make bench                     measure beside Postfix (messages per second, latency, CPU, memory); writes $(TARGET)/benchmarks.md'
 	@echo 'make soak [ROUNDS=200]         kill the release build so many times under load; KILL_SEED=N repeats a run'
 	@echo 'make tools | format | lint | unit | docs | dependencies   one part of make test'
 
@@ -33,7 +33,7 @@ lint:
 unit:
 	@mkdir -p $(TARGET)
 	$(CARGO) build --locked --release
-	RELEASE_BINARY='$(abspath $(TARGET))/release/outlink' $(CARGO) test --locked --features crash-points 2>&1 | tee $(TARGET)/test.log
+	RELEASE_BINARY='$(abspath $(TARGET))/release/outlink' $(CARGO) test --locked --features crash-points --no-fail-fast 2>&1 | tee $(TARGET)/test.log
 
 docs:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
@@ -45,6 +45,7 @@ results:
 	@grep -E '^( +Running | +Doc-tests |test result:)' $(TARGET)/test.log
 
 bench:
+	@scripts/install-postfix
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench load
 	$(CARGO) bench --locked --bench scale
