@@ -41,7 +41,7 @@ trait Job: Send {
     /// Whether nobody waits any more for what may then be left undone.
     fn is_abandoned(&self) -> bool;
 
-    /// Works within the transaction; gives SQLite's reason when it failed.
+    /// Works within the transaction; gives SQLite's reason when it failed. It may be asked again after a rollback.
     fn work(&mut self, connection: &Connection) -> Result<(), Why>;
 
     /// Tells who asked; an error speaks of the whole transaction.
@@ -79,7 +79,7 @@ impl Committer {
     pub(super) async fn run<T, W>(&self, what: &'static str, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         self.run_then(what, work, |_| ()).await
     }
@@ -88,7 +88,7 @@ impl Committer {
     pub(super) async fn run_then<T, W, A>(&self, what: &'static str, work: W, then: A) -> Result<T, Error>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
         self.ask(what, false, work, then).await
@@ -98,7 +98,7 @@ impl Committer {
     pub(super) async fn run_while_awaited<T, W, A>(&self, what: &'static str, work: W, then: A) -> Result<T, Error>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
         self.ask(what, true, work, then).await
@@ -107,12 +107,12 @@ impl Committer {
     async fn ask<T, W, A>(&self, what: &'static str, may_abandon: bool, work: W, then: A) -> Result<T, Error>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
         let closed = || Error::Closed { what, file: self.file.clone() };
         let (tell, told) = oneshot::channel();
-        let job = Box::new(Asked { work: Some(work), done: None, then, tell, may_abandon });
+        let job = Box::new(Asked { work, done: None, then, tell, may_abandon });
         let exchange = async {
             self.jobs.as_ref().ok_or_else(closed)?.send(job).await.map_err(|_| closed())?;
             told.await.map_err(|_| closed())
@@ -137,7 +137,7 @@ impl Drop for Committer {
 
 /// One piece of work with the one who waits for it.
 struct Asked<T, W, A> {
-    work: Option<W>,
+    work: W,
     done: Option<T>,
     then: A,
     tell: oneshot::Sender<Result<T, Why>>,
@@ -147,7 +147,7 @@ struct Asked<T, W, A> {
 impl<T, W, A> Job for Asked<T, W, A>
 where
     T: Send,
-    W: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    W: FnMut(&Connection) -> rusqlite::Result<T> + Send,
     A: FnOnce(&T) + Send,
 {
     fn is_abandoned(&self) -> bool {
@@ -155,8 +155,8 @@ where
     }
 
     fn work(&mut self, connection: &Connection) -> Result<(), Why> {
-        let Some(work) = self.work.take() else { return Ok(()) };
-        self.done = Some(work(connection).map_err(Arc::new)?);
+        self.done = None;
+        self.done = Some((self.work)(connection).map_err(Arc::new)?);
         Ok(())
     }
 
@@ -249,9 +249,33 @@ impl Thread {
     }
 }
 
-/// Runs the jobs and commits. One that fails is undone and told alone, unless its failure ended the transaction for all. Gives
-/// those that stand or fall with the commit.
-fn transact(connection: &Connection, batch: Batch) -> (Batch, Result<(), Why>) {
+/// Runs the jobs and commits. Gives those that stand or fall with the commit.
+///
+/// At first without a way back for each: a savepoint makes SQLite copy every page that changes after it. Jobs hardly ever fail; when one
+/// does, all is undone and done again with savepoints.
+fn transact(connection: &Connection, mut batch: Batch) -> (Batch, Result<(), Why>) {
+    if let Err(why) = execute(connection, "BEGIN IMMEDIATE") {
+        return (batch, Err(why));
+    }
+    match batch.iter_mut().try_for_each(|job| job.work(connection)) {
+        Ok(()) => {
+            let committed = execute(connection, "COMMIT");
+            (batch, committed)
+        }
+        Err(why) if is_of_the_disk(&why) => (batch, Err(why)),
+        Err(_) => {
+            // SQLite may have rolled back by itself.
+            let undone = if connection.is_autocommit() { Ok(()) } else { execute(connection, "ROLLBACK") };
+            match undone {
+                Ok(()) => transact_each(connection, batch),
+                Err(why) => (batch, Err(why)),
+            }
+        }
+    }
+}
+
+/// As [`transact`], but a job that fails is undone and told alone, unless its failure ended the transaction for all.
+fn transact_each(connection: &Connection, batch: Batch) -> (Batch, Result<(), Why>) {
     let mut open = Vec::with_capacity(batch.len());
     let mut batch = batch.into_iter();
     if let Err(why) = execute(connection, "BEGIN IMMEDIATE") {

@@ -83,7 +83,7 @@ impl Store {
         let work = move |connection: &Connection| {
             let sql = "UPDATE grants SET last_renewed_at = :now, scopes = coalesce(:scopes, scopes)
                        WHERE mailbox = :mailbox AND consent = :consent";
-            let scopes = scopes.map(|scopes| scopes.join(" "));
+            let scopes = scopes.as_ref().map(|scopes| scopes.join(" "));
             let values = named_params! {
                 ":now": millis(now), ":scopes": scopes, ":mailbox": mailbox.as_str(), ":consent": consent
             };

@@ -17,7 +17,7 @@ impl Stopped {
         Self::after(store, |_| Ok(()))
     }
 
-    fn after(store: &Store, first: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Self {
+    fn after(store: &Store, mut first: impl FnMut(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Self {
         let ((tell, begun), (go, wait)) = (mpsc::channel(), mpsc::channel());
         let store = store.clone();
         let work = move |connection: &Connection| {
@@ -129,7 +129,7 @@ async fn all_that_wait_share_one_commit() {
 /// Asks for three pieces of work in one transaction: a message, `work`, another message; gives what each heard.
 async fn together(
     store: &Store,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    work: impl FnMut(&Connection) -> rusqlite::Result<()> + Send + 'static,
 ) -> (Result<(), Error>, Result<(), Error>, Result<(), Error>) {
     let stopped = Stopped::ask(store);
     all_have_asked().await;
