@@ -128,8 +128,9 @@ impl Work {
             let entry = Entry { message, mailbox: &self.mailbox, next: &next, took: result.took };
             entry.write(judgement, &tried);
         }
-        let stray =
-            matches!(next, Next::Held { .. }).then(|| (self.relay.clone(), self.mailbox.name.clone(), message.author.clone()));
+        // A probe that was delivered in part freed its sender, and is held still.
+        let may_stray = self.probes_sender || matches!(next, Next::Held { .. });
+        let stray = may_stray.then(|| (self.relay.clone(), self.mailbox.name.clone(), message.author.clone()));
         self.settle(tried.reports, next, event, notices).await;
         if let Some((relay, mailbox, author)) = stray {
             relay.free_stray(&mailbox, &author, now).await;
