@@ -61,7 +61,14 @@ const ROW: Row = Row {
 /// Three connections may log in, or send, before the first failure is heard of.
 const ROWS: &[Row] = &[
     Row { fault: "expired-token", warm: true, most: [30, 40, 2], ..ROW },
-    Row { fault: "invalid-grant", personality: "google", mended: ByImport, told: ["held", "outlink grant import"], most: [0, 0, 2], ..ROW },
+    Row {
+        fault: "invalid-grant",
+        personality: "google",
+        mended: ByImport,
+        told: ["held", "outlink grant import"],
+        most: [0, 0, 2],
+        ..ROW
+    },
     Row { fault: "client-secret-expired", mended: ByReload, told: ["held", "secret"], most: [0, 0, 2], ..ROW },
     Row { fault: "token-server-down", told: ["held", ""], most: [0, 0, 4], ..ROW },
     Row { fault: "token-server-slow", setting: r#"{"milliseconds": 1500}"#, ..ROW },
@@ -175,10 +182,12 @@ fn settled(row: &Row, story: &Story, daemon: &Program, mended: Instant) {
         assert_eq!(daemon_says(&[&format!("\"event\":\"{event}\"")]), 0, "{}: {}", row.fault, daemon.output());
     }
     let [state, _] = row.told;
-    let told = ["held", "failing", "sender-held"].map(|state| daemon_says(&["mailbox.changed", &format!("\"state\":\"{state}\"")]));
+    let told =
+        ["held", "failing", "sender-held"].map(|state| daemon_says(&["mailbox.changed", &format!("\"state\":\"{state}\"")]));
     let expected = ["held", "failing", "sender-held"].map(|one| usize::from(one == state));
     assert_eq!(told, expected, "{}: told once, not for each message: {}", row.fault, daemon.output());
     until("what was told is over", LONG, || {
-        state.is_empty() || daemon_says(&["mailbox.changed", "\"state\":\"ready\""]) + daemon_says(&["\"state\":\"sender-free\""]) == 1
+        state.is_empty()
+            || daemon_says(&["mailbox.changed", "\"state\":\"ready\""]) + daemon_says(&["\"state\":\"sender-free\""]) == 1
     });
 }

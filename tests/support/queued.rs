@@ -120,7 +120,8 @@ impl Story {
     pub(crate) fn with_subject(&self, subject: &str) -> Value {
         let mut found = None;
         until(subject, LONG, || {
-            found = self.received().into_iter().find(|message| message["subject"].as_str().is_some_and(|it| it.contains(subject)));
+            found =
+                self.received().into_iter().find(|message| message["subject"].as_str().is_some_and(|it| it.contains(subject)));
             found.is_some()
         });
         found.expect("it was found")
