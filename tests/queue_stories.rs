@@ -1,16 +1,18 @@
-//! Every fault of the provider while mail flows under the contract `queue`: nothing is lost, bounced or sent twice, and nobody is hammered.
+//! Every fault of the provider while mail flows under the contract `queue`: nothing is lost, bounced or sent twice, and nobody is
+//! hammered. And the one thing that does end a message: its time.
 
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     thread,
     time::{Duration, Instant},
 };
 use support::{
     LONG, Program,
-    queued::{Mail, limits, queue, until},
-    story::Story,
+    notices::{failed, field, notices, read},
+    queued::{Mail, limits, one_more_app, one_more_mailbox, queue, until},
+    story::{App, Story},
 };
 
 /// Messages sent while the fault is on, each to three recipients.
@@ -188,4 +190,50 @@ fn settled(row: &Row, story: &Story, daemon: &Program, mended: Instant) {
         state.is_empty()
             || daemon_says(&["mailbox.changed", "\"state\":\"ready\""]) + daemon_says(&["\"state\":\"sender-free\""]) == 1
     });
+}
+
+/// The one story that has to wait for a minute: nothing shorter may be configured.
+#[test]
+fn time_that_counts_ends_a_message_and_time_in_a_hold_does_not() {
+    let story = Story::new("custom", |text| {
+        let text = one_more_mailbox(queue(text), "second");
+        let text = one_more_app(text, "warned", "expire-after = \"2m\"\nwarn-after = \"1m\"");
+        let text = one_more_app(text, "held", "mailbox = \"second\"");
+        text.replace("retry = [\"1s\"]", "retry = [\"1s\", \"5s\", \"20s\"]\nexpire-after = \"1m\"")
+    });
+    let daemon = story.start();
+    story.fault("rcpt-temporary", &json!({}));
+    story.fault("quota", &json!({"mailbox": "second@sandbox.example"}));
+    let login = |user| App::login(story.relay, user, &story.password);
+    let later = |id, to| Mail { id, to, sender: "<crowd@sandbox.example>", ..Mail::default() };
+    let id = login("sandbox").queue(later("expired", &["<later@example.org>"]));
+    login("sandbox").queue(later("never", &["<later@example.org> NOTIFY=NEVER"]));
+    login("warned").queue(later("warned", &["<later@example.org>"]));
+    login("held").queue(later("held", &["<a@example.org>"]));
+    daemon.await_count(1, &["mailbox.changed", "\"state\":\"held\""]);
+    // Three tries within the first half minute, as the schedule says, and no more.
+    daemon.logged("\"event\":\"message.failed\"", Duration::from_secs(100));
+    daemon.await_count(2, &["\"event\":\"message.failed\""]);
+    let tries = daemon.count(&["\"event\":\"message.deferred\"", &id]);
+    assert!((4..=6).contains(&tries), "{tries} tries: after 0, 1, 6, 26, 46 s\n{}", daemon.output());
+    let bounce = story.with_subject("Undelivered mail: expired");
+    assert_eq!((&bounce["from"], &bounce["to"]), (&json!(""), &json!(["crowd@sandbox.example"])));
+    let found = read(&story, &bounce);
+    assert!(field(&found["header"], "From").contains("robot@sandbox.example"), "{found}");
+    assert_eq!((field(&found["status"][1], "Action"), field(&found["status"][1], "Status")), ("failed", "4.4.7"));
+    let warning = story.with_subject("Delayed mail");
+    assert_eq!(warning["to"], json!(["crowd@sandbox.example"]));
+    let found = read(&story, &warning);
+    assert_eq!(
+        (field(&found["status"][1], "Action"), field(&found["status"][1], "Final-Recipient")),
+        ("delayed", "rfc822; later@example.org")
+    );
+    // The held one has had more than its minute, and still goes out.
+    story.mend("quota");
+    story.reload(|text| text);
+    story.with_subject("held");
+    story.mend("rcpt-temporary");
+    story.with_subject("warned");
+    assert_eq!(notices(&story).len(), 2, "{:?}", story.subjects());
+    assert_eq!(failed(&story, daemon), ["<expired@app.example>", "<never@app.example>"]);
 }

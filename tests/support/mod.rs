@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod disk;
+pub(crate) mod notices;
 pub(crate) mod queued;
 pub(crate) mod story;
 
