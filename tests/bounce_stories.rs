@@ -2,54 +2,12 @@
 
 mod support;
 
-use outlink::store::{Filter, State, Store};
-use serde_json::{Value, json};
-use std::{fs, path::Path, process::Command, time::Duration};
+use serde_json::json;
 use support::{
-    Program, SOON,
-    queued::{Mail, one_more_app, one_more_mailbox, queue},
-    run,
+    notices::{failed, field, notices, read},
+    queued::{Mail, one_more_app, queue},
     story::{App, Story},
 };
-
-/// What Python finds in a notice that the provider took; fails where that is a defect.
-fn read(story: &Story, notice: &Value) -> Value {
-    let file = story.directory.path().join("notice.eml");
-    let octets = story.octets(notice);
-    fs::write(&file, &octets).expect("it can be written");
-    let mut command = Command::new("python3");
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/bounce.py")).arg(file);
-    let output = run(command, b"", SOON);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}\n{}", String::from_utf8_lossy(&octets));
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-/// The value of the field `name` in a list of pairs; empty when it is missing.
-fn field<'a>(fields: &'a Value, name: &str) -> &'a str {
-    let mut pairs = fields.as_array().expect("a list of fields").iter();
-    let found = pairs.find(|pair| pair[0].as_str().is_some_and(|found| found.eq_ignore_ascii_case(name)));
-    found.and_then(|pair| pair[1].as_str()).unwrap_or_default()
-}
-
-/// Notices that the provider took.
-fn notices(story: &Story) -> Vec<Value> {
-    let is_notice = |message: &Value| message["subject"].as_str().is_some_and(|subject| subject.contains(" mail"));
-    story.received().into_iter().filter(is_notice).collect()
-}
-
-/// Ends the daemon; gives the Message-IDs of what it keeps as failed.
-fn failed(story: &Story, daemon: Program) -> Vec<String> {
-    let (status, output) = daemon.stop();
-    assert_eq!(status, Some(0), "{output}");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let store = Store::open(&story.directory.path().join("state")).expect("the store opens");
-    let filter = Filter { states: vec![State::Failed], ..Filter::default() };
-    let page = runtime.block_on(store.list(filter, None)).expect("a list");
-    let mut ids: Vec<String> = page.lines.iter().map(|line| line.message_id.clone()).collect();
-    ids.sort();
-    ids
-}
 
 #[test]
 fn a_refused_recipient_gives_one_bounce_with_what_the_sender_asked_for() {
@@ -191,50 +149,4 @@ fn a_message_beyond_the_providers_size_is_refused_with_advice() {
     let words = found["text"].as_str().unwrap_or_default().split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("send smaller attachments"), "{words}");
     assert_eq!(story.stat("messages"), 1, "the bounce alone");
-}
-
-/// The one story that has to wait for a minute: nothing shorter may be configured.
-#[test]
-fn time_that_counts_ends_a_message_and_time_in_a_hold_does_not() {
-    let story = Story::new("custom", |text| {
-        let text = one_more_mailbox(queue(text), "second");
-        let text = one_more_app(text, "warned", "expire-after = \"2m\"\nwarn-after = \"1m\"");
-        let text = one_more_app(text, "held", "mailbox = \"second\"");
-        text.replace("retry = [\"1s\"]", "retry = [\"1s\", \"5s\", \"20s\"]\nexpire-after = \"1m\"")
-    });
-    let daemon = story.start();
-    story.fault("rcpt-temporary", &json!({}));
-    story.fault("quota", &json!({"mailbox": "second@sandbox.example"}));
-    let login = |user| App::login(story.relay, user, &story.password);
-    let later = |id, to| Mail { id, to, sender: "<crowd@sandbox.example>", ..Mail::default() };
-    let id = login("sandbox").queue(later("expired", &["<later@example.org>"]));
-    login("sandbox").queue(later("never", &["<later@example.org> NOTIFY=NEVER"]));
-    login("warned").queue(later("warned", &["<later@example.org>"]));
-    login("held").queue(later("held", &["<a@example.org>"]));
-    daemon.await_count(1, &["mailbox.changed", "\"state\":\"held\""]);
-    // Three tries within the first half minute, as the schedule says, and no more.
-    daemon.logged("\"event\":\"message.failed\"", Duration::from_secs(100));
-    daemon.await_count(2, &["\"event\":\"message.failed\""]);
-    let tries = daemon.count(&["\"event\":\"message.deferred\"", &id]);
-    assert!((4..=6).contains(&tries), "{tries} tries: after 0, 1, 6, 26, 46 s\n{}", daemon.output());
-    let bounce = story.with_subject("Undelivered mail: expired");
-    assert_eq!((&bounce["from"], &bounce["to"]), (&json!(""), &json!(["crowd@sandbox.example"])));
-    let found = read(&story, &bounce);
-    assert!(field(&found["header"], "From").contains("robot@sandbox.example"), "{found}");
-    assert_eq!((field(&found["status"][1], "Action"), field(&found["status"][1], "Status")), ("failed", "4.4.7"));
-    let warning = story.with_subject("Delayed mail");
-    assert_eq!(warning["to"], json!(["crowd@sandbox.example"]));
-    let found = read(&story, &warning);
-    assert_eq!(
-        (field(&found["status"][1], "Action"), field(&found["status"][1], "Final-Recipient")),
-        ("delayed", "rfc822; later@example.org")
-    );
-    // The held one has had more than its minute, and still goes out.
-    story.mend("quota");
-    story.reload(|text| text);
-    story.with_subject("held");
-    story.mend("rcpt-temporary");
-    story.with_subject("warned");
-    assert_eq!(notices(&story).len(), 2, "{:?}", story.subjects());
-    assert_eq!(failed(&story, daemon), ["<expired@app.example>", "<never@app.example>"]);
 }

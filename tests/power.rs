@@ -13,9 +13,9 @@ use std::{
 use support::{
     LONG, Program,
     disk::{Disk, Log},
-    http,
+    free_port, http,
     letters::{Client, LARGE, Letter, Row, await_drained, queueing, rows_left},
-    start_daemon, steady_port,
+    start_daemon,
     story::Story,
 };
 
@@ -123,7 +123,7 @@ impl Powered {
         let old = self.directory().canonicalize().expect("a directory");
         let text = text.replace(old.to_str().expect("a name"), after.to_str().expect("a name"));
         let config = after.join("outlink.toml");
-        let port = format!("127.0.0.1:{}", steady_port());
+        let port = format!("127.0.0.1:{}", free_port());
         fs::write(&config, text.replace(&self.story.relay.to_string(), &port)).expect("it can be written");
         let daemon = start_daemon(&config, after, &[]);
         await_drained(&after.join("state"), &daemon, LONG);

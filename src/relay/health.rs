@@ -287,6 +287,22 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_without_a_place_comes_soon_again_and_a_reload_makes_no_trouble() {
+        let mut health = Health::default();
+        health.failed(trouble(Kind::Sender, "denied"), at(0));
+        for now in [60, 62, 64] {
+            assert_eq!(health.may(at(now)), May::Probe(Probe::Message));
+            health.probe(at(now), PATIENCE);
+            health.put_off(at(now));
+            assert_eq!(health.may(at(now)), May::Wait(at(now + 2)));
+        }
+        let mut noted = Health::default();
+        noted.failed(trouble(Kind::Passing, "refused"), at(0));
+        noted.forgive(at(1));
+        assert_eq!((noted.may(at(1)), noted.worked()), (May::Go, None));
+    }
+
+    #[test]
     fn messages_that_fail_together_count_as_one_failure() {
         let mut health = Health::default();
         for _ in 0..50 {

@@ -231,6 +231,20 @@ mod tests {
     }
 
     #[test]
+    fn what_became_of_the_message_does_not_change_how_many_were_too_many() {
+        use Outcome::*;
+        let all = [RetryMessage, RefuseRecipient, RetryMessage, SplitRecipients].map(judgement).into();
+        assert_eq!(Tried::sum_up(&message(4), all).too_many, Some(2));
+    }
+
+    #[test]
+    fn a_sender_beyond_those_that_can_be_held_is_tried_by_the_schedule() {
+        let mut tried = Tried::sum_up(&message(1), vec![judgement(Outcome::Hold(Hold::Sender))]);
+        tried.hold_nobody();
+        assert!(matches!(tried.next(&message(1), plan(&HOUR)), Next::Waits { attempts: 3, .. }));
+    }
+
+    #[test]
     fn the_last_pause_ends_with_the_messages_time() {
         let mut message = message(1);
         message.expires_at = at(400);

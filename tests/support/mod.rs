@@ -5,6 +5,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod letters;
+pub(crate) mod notices;
 pub(crate) mod queued;
 pub(crate) mod story;
 
@@ -17,7 +18,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::{
         Arc, Condvar, Mutex, OnceLock,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -52,22 +53,18 @@ pub(crate) fn outlink() -> Command {
     command
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. Below those that the system gives to outgoing connections, of which stories make many; each
+/// process begins at another place.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("loopback has a free port").port()
-}
-
-/// A free port that the system gives to nobody by itself: a daemon that is killed and started again finds it free again, whatever
-/// connections were made meanwhile (`net.ipv4.ip_local_port_range` begins at 32768).
-pub(crate) fn steady_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let mine = u16::try_from(std::process::id() % 20_000).expect("it is below 20000");
-    loop {
-        let port = 10_000 + (mine + NEXT.fetch_add(1, Ordering::Relaxed) * 7) % 22_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    const PORTS: std::ops::Range<u32> = 12_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut tries = 0..1000;
+    let found = tries.find_map(|_| {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS.start + number % (PORTS.end - PORTS.start)).ok()?;
+        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+    });
+    found.expect("loopback has a free port")
 }
 
 /// The lines that a program wrote, as they come.

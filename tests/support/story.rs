@@ -1,6 +1,6 @@
 //! `outlink run` beside a simulated provider, and a lock-step app that sends through it.
 
-use super::{LONG, Program, SOON, http, outlink, run, start_daemon, steady_port};
+use super::{LONG, Program, SOON, free_port, http, outlink, run, start_daemon};
 use serde_json::Value;
 use std::{
     fs,
@@ -28,7 +28,7 @@ impl Story {
     /// As [`Story::new`], with more options for the provider.
     pub(crate) fn with(personality: &str, options: &[&str], edit: impl Fn(String) -> String) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let port = steady_port();
+        let port = free_port();
         let mut command = outlink();
         command.args(["sandbox", "--json", "--provider", personality, "--port-smtp", "0", "--port-http", "0"]);
         command
