@@ -176,7 +176,7 @@ fn large_envelopes_go_out_in_parts_of_the_same_octets() {
 }
 
 #[test]
-fn an_app_that_leaves_meanwhile_leaves_nothing_behind() {
+fn a_stop_waits_for_the_late_verdict_of_what_was_queued() {
     let story = both("custom", "1s");
     let daemon = story.start();
     story.fault("silent-at-end", &json!({"times": 1}));

@@ -162,10 +162,19 @@ impl Fate {
             status: status(kind, self.state, self.code, &self.reply),
             reply: self.code.map(|_| self.reply.as_str()),
             server: self.code.map(|_| server),
-            reason: &self.reply,
+            reason: self.code.map_or(self.reply.as_str(), |_| of_reply(self.state)),
             advice: self.advice.as_deref(),
             last_attempt: Some(now),
         }
+    }
+}
+
+/// What a reply of the provider meant; its own words stand beside it.
+fn of_reply(state: RecipientState) -> &'static str {
+    match state {
+        RecipientState::Delivered => "the provider has taken the message; it does not report what becomes of it",
+        RecipientState::Refused => "the provider has refused the message for this recipient",
+        RecipientState::Waiting | RecipientState::Expired => "the provider has not taken the message yet",
     }
 }
 
