@@ -39,3 +39,48 @@ fn a_path_that_is_no_directory_is_named() {
     let text = Store::open(&path.join("state")).unwrap_err().to_string();
     assert!(text.contains("file/state") && text.contains("state-directory"), "{text}");
 }
+
+/// A message of so many octets.
+async fn accept(store: &Store, octets: usize) -> Id {
+    let now = SystemTime::now();
+    let mut envelope = crate::mail::Envelope::from(None);
+    envelope.recipients = vec![crate::mail::Recipient::to(crate::mail::Address::parse("you@example.org").unwrap())];
+    let name = |text| crate::mail::Name::parse(text).unwrap();
+    let id = Id::new(now, [7; 10]);
+    let message = NewMessage {
+        id,
+        app: name("crowd"),
+        mailbox: name("alerts"),
+        client: String::new(),
+        envelope,
+        author: String::new(),
+        bounce_of: None,
+        message_id: String::new(),
+        subject: None,
+        accepted_at: now,
+        due_at: now,
+        expires_at: now,
+        warn_at: None,
+        attempts: 0,
+        claim: None,
+        held: None,
+        settled: Vec::new(),
+        events: Vec::new(),
+    };
+    let kept = store.keep(Body::Memory(vec![b'x'; octets].into()), id).await.unwrap();
+    store.accept(message, kept).await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_discarded_message_takes_no_room_after_a_restart_either() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let id = accept(&store, 1000).await;
+    assert_eq!(store.octets_kept(), 1000);
+    let now = SystemTime::now();
+    assert_eq!(store.operate(id, Verb::Discard, now, now).await.unwrap(), Done::Yes);
+    assert_eq!(store.octets_kept(), 0);
+    drop(store);
+    assert_eq!(Store::open(directory.path()).unwrap().octets_kept(), 0);
+}

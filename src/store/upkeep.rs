@@ -43,7 +43,7 @@ impl Totals {
 
     /// Counts what is there, before anybody else uses the database.
     pub(super) fn count(connection: &Connection) -> rusqlite::Result<Self> {
-        let sql = "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE state != 2";
+        let sql = "SELECT count(*), coalesce(sum(size), 0) FROM bodies JOIN messages ON number = message";
         let (messages, octets): (i64, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(Self { messages: messages.cast_unsigned().into(), octets: octets.cast_unsigned().into() })
     }
