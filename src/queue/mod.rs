@@ -187,18 +187,19 @@ impl Queue {
         for mailbox in with_mail {
             let which = |by, app: Option<&Name>| Released { mailbox: mailbox.clone(), by, author: None, app: app.cloned() };
             let at = clock(&mailbox);
-            if mailboxes.contains(&mailbox) {
+            let is_configured = mailboxes.contains(&mailbox);
+            if is_configured {
                 self.store.release(which(HeldBy::Mailbox, None), now, at).await?;
-            } else {
-                self.store.hold(which(HeldBy::Mailbox, None), "its mailbox is no longer configured", at).await?;
-                continue;
             }
             for app in &known_apps {
                 if apps.contains(app) {
                     self.store.release(which(HeldBy::App, Some(app)), now, at).await?;
-                } else {
+                } else if is_configured {
                     self.store.hold(which(HeldBy::App, Some(app)), "its app is no longer configured", at).await?;
                 }
+            }
+            if !is_configured {
+                self.store.hold(which(HeldBy::Mailbox, None), "its mailbox is no longer configured", at).await?;
             }
         }
         Ok(())
