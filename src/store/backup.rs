@@ -18,7 +18,7 @@ impl Store {
     pub fn backup(&self, directory: &Path) -> Result<u64, Error> {
         let source = self.file().to_owned();
         let bodies = source.with_file_name(super::BODIES);
-        let fault = |why| Error::Directory { directory: directory.to_owned(), why };
+        let fault = |why| Error::Backup { directory: directory.to_owned(), why };
         DirBuilder::new().mode(0o700).create(directory).map_err(fault)?;
         DirBuilder::new().mode(0o700).create(directory.join(super::BODIES)).map_err(fault)?;
         let target = directory.join(DATABASE);
@@ -30,7 +30,7 @@ impl Store {
         std::fs::set_permissions(&target, Permissions::from_mode(0o600)).map_err(fault)?;
         let messages = copy_bodies(&target, &bodies, &directory.join(super::BODIES)).map_err(|why| match why {
             Why::Database(why) => database("check the copy", &target)(why),
-            Why::File(file, why) => Error::File { file, why },
+            Why::File(file, why) => fault(io::Error::new(why.kind(), format!("{}: {why}", file.display()))),
         })?;
         std::fs::File::open(&target).and_then(|file| file.sync_all()).map_err(fault)?;
         sync(&directory.join(super::BODIES)).and_then(|()| sync(directory)).map_err(fault)?;

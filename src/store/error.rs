@@ -21,6 +21,16 @@ pub enum Error {
         /// What went wrong.
         why: io::Error,
     },
+    /// A backup could not be written.
+    #[error(
+        "cannot write the backup {}: {why}; it must not exist yet, and the user as whom outlink runs must be able to make it there", directory.display()
+    )]
+    Backup {
+        /// Where to.
+        directory: PathBuf,
+        /// What went wrong.
+        why: io::Error,
+    },
     /// Another process uses the directory.
     #[error("the state directory {} is in use by {}; stop it first, or choose another state-directory", directory.display(), holder_text(*holder))]
     InUse {
@@ -77,7 +87,7 @@ impl Error {
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::Database { why, .. } => why.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
-            Self::Directory { why, .. } | Self::File { why, .. } => {
+            Self::Directory { why, .. } | Self::File { why, .. } | Self::Backup { why, .. } => {
                 matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
             Self::InUse { .. } | Self::NewerSchema { .. } | Self::Slow { .. } | Self::Closed { .. } => false,
