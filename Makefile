@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 help:
 	@echo 'make test [ADVISORY_DB=PATH]   everything: tools, format, clippy, tests, docs, dependency checks'
-	@echo 'make bench                     measure messages per second, latency, CPU and memory; writes $(TARGET)/benchmarks.md'
+	@echo 'make bench                     measure beside Postfix (messages per second, latency, CPU, memory); writes $(TARGET)/benchmarks.md'
 	@echo 'make tools | format | lint | unit | docs | dependencies   one part of make test'
 
 # In this order, stopping at the first failure; the test results once more at the end, where they are looked for.
@@ -40,5 +40,6 @@ results:
 	@grep -E '^( +Running | +Doc-tests |test result:)' $(TARGET)/test.log
 
 bench:
+	@scripts/install-postfix
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench load

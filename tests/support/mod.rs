@@ -279,12 +279,18 @@ pub(crate) fn http(address: SocketAddr, method: &str, path: &str, body: &str) ->
 
 /// `outlink run --config FILE`, started and ready as systemd would see it.
 pub(crate) fn start_daemon(config: &Path, directory: &Path, environment: &[(&str, &str)]) -> Program {
+    let mut command = outlink();
+    command.args(["run", "--config"]).arg(config).envs(environment.iter().copied());
+    start_ready(command, directory)
+}
+
+/// Starts `command`, which ends up as `outlink run`, and waits until it is ready.
+pub(crate) fn start_ready(mut command: Command, directory: &Path) -> Program {
     let socket = directory.join("notify");
     let _ = std::fs::remove_file(&socket);
     let notify = UnixDatagram::bind(&socket).expect("a notify socket can be made");
     notify.set_read_timeout(Some(SOON)).expect("a time-out can be set");
-    let mut command = outlink();
-    command.args(["run", "--config"]).arg(config).env("NOTIFY_SOCKET", &socket).envs(environment.iter().copied());
+    command.env("NOTIFY_SOCKET", &socket);
     let program = Program::start(command);
     let mut state = [0; 4096];
     loop {
