@@ -56,6 +56,26 @@ fn messages_a_minute_count_for_all_contracts_and_outlive_a_kill() {
 }
 
 #[test]
+fn a_hold_that_came_with_a_message_is_probed_by_another_one_each_time() {
+    let story = Story::new("microsoft", |text| {
+        let text = text.replace("format = \"json\"", "format = \"json\"\nlevel = \"debug\"");
+        limits(queue(text), "connections = 1\nmessages-per-minute = 0")
+    });
+    let daemon = story.start();
+    story.fault("quota", &json!({}));
+    let mut app = story.app();
+    let ids: Vec<String> = (0..3).map(|number| app.queue(Mail { id: &format!("m{number}"), ..Mail::default() })).collect();
+    let tried = |id: &str| daemon.count(&["message.deferred", id]);
+    let total = || ids.iter().map(|id| tried(id)).sum::<usize>();
+    until("the first is tried", SOON, || total() == 1);
+    for round in 2..=3 {
+        assert_eq!(story.command(&["queue", "release", "--mailbox", "sandbox"]).0, Some(0));
+        until("one more is tried", SOON, || total() == round);
+    }
+    assert_eq!(ids.iter().map(|id| tried(id)).collect::<Vec<_>>(), [1, 1, 1], "{}", daemon.output());
+}
+
+#[test]
 fn connections_stay_within_the_limit_and_first_attempts_in_order() {
     for connections in [1, 3] {
         let story = Story::new("custom", |text| limits(queue(text), &format!("connections = {connections}")));

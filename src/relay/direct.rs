@@ -148,13 +148,7 @@ impl Story {
         let errand = Errand { envelope, body, policy: Policy::AllOrNone, progress: &progress, until: self.until };
         let result = attempt(&self.relay, &self.mailbox, errand).await;
         pass.leave(was_seen(&result));
-        let case = Case {
-            id: self.submission.id,
-            mailbox: &self.mailbox,
-            client_id: &self.link.client_id,
-            tenant: self.link.tenant.as_deref().unwrap_or("your tenant"),
-            envelope: &self.submission.envelope,
-        };
+        let case = Case::of(self.submission.id, (&self.mailbox, &self.link), &self.submission.envelope);
         let judgement = match result {
             Ok(sent) => case.sent(&sent),
             Err(Unsent::Failed(failure)) => case.failed(&failure),

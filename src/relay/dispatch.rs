@@ -325,13 +325,7 @@ impl Relay {
         let result = try_login(&self, &mailbox, Instant::now() + PATIENCE).await;
         let now = SystemTime::now();
         let envelope = Envelope::from(None);
-        let case = Case {
-            id: Id::from_u128(0),
-            mailbox: &mailbox,
-            client_id: &link.client_id,
-            tenant: link.tenant.as_deref().unwrap_or("your tenant"),
-            envelope: &envelope,
-        };
+        let case = Case::of(Id::from_u128(0), (&mailbox, &link), &envelope);
         match result {
             Ok(()) => self.note_works(&mailbox, now),
             Err(Unsent::Failed(failure)) => self.note_trouble(&mailbox, &case.failed(&failure), now),

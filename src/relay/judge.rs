@@ -5,7 +5,7 @@
 
 use super::health::{Kind, Probe, Trouble};
 use crate::{
-    config::Mailbox,
+    config::{Link, Mailbox},
     mail::{Envelope, Hold, Id, Outcome},
     provider::{Verdict, classify},
     smtp::{Reply, Step},
@@ -63,6 +63,14 @@ pub(super) struct Case<'a> {
     pub(super) client_id: &'a str,
     pub(super) tenant: &'a str,
     pub(super) envelope: &'a Envelope,
+}
+
+impl<'a> Case<'a> {
+    /// What is being judged.
+    pub(super) fn of(id: Id, (mailbox, link): (&'a Mailbox, &'a Link), envelope: &'a Envelope) -> Self {
+        let tenant = link.tenant.as_deref().unwrap_or("your tenant");
+        Self { id, mailbox, client_id: &link.client_id, tenant, envelope }
+    }
 }
 
 impl Case<'_> {

@@ -250,13 +250,7 @@ impl Submitted {
     /// The verdict is there: final for all, or the message is kept with what became of each recipient.
     async fn conclude(&self, result: Attempted) -> Reply {
         let Self { relay, submission, mailbox, link } = self;
-        let case = Case {
-            id: submission.id,
-            mailbox,
-            client_id: &link.client_id,
-            tenant: link.tenant.as_deref().unwrap_or("your tenant"),
-            envelope: &submission.envelope,
-        };
+        let case = Case::of(submission.id, (mailbox, link), &submission.envelope);
         let judgements = match &result.sent {
             Ok(sent) => case.each(sent),
             Err(Unsent::Failed(failure)) => vec![case.failed(failure)],

@@ -139,13 +139,7 @@ impl Work {
 
     fn judge(&self, result: &Attempted) -> Vec<Judgement> {
         let message = &self.claimed.message;
-        let case = Case {
-            id: message.id,
-            mailbox: &self.mailbox,
-            client_id: &self.link.client_id,
-            tenant: self.link.tenant.as_deref().unwrap_or("your tenant"),
-            envelope: &message.envelope,
-        };
+        let case = Case::of(message.id, (&self.mailbox, &self.link), &message.envelope);
         match &result.sent {
             Ok(sent) => case.each(sent),
             Err(Unsent::Failed(failure)) => vec![case.failed(failure); result.recipients],
