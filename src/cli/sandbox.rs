@@ -233,7 +233,7 @@ async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
         Failed(Exit::Configuration, format!("the sandbox's own configuration is faulty, please report it:\n{}", said.join("\n")))
     })?;
     let imports = settings.links.values().any(|link| link.grant == provider::Grant::AuthorizationCode);
-    let daemon = daemon::start(file, settings).await.map_err(|error| match error {
+    let daemon = daemon::start(file.clone(), settings).await.map_err(|error| match error {
         StartError::Taken { address, .. } => Failed(
             Exit::Unavailable,
             format!("port {} is taken by another program: choose one with --port-relay PORT", address.port()),
@@ -245,20 +245,20 @@ async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
         let token = provider.refresh_token(provider.address());
         daemon.tokens().import(&mailbox, token).await.context("cannot store the sandbox's grant")?;
     }
-    ready(arguments.json, &daemon, provider);
+    ready(arguments.json, &daemon, provider, &file);
     let done = daemon.run(show(arguments.json, provider)).await;
     done.context("cannot take signals")?;
     Ok(Exit::Good)
 }
 
 /// Says how to send.
-fn ready(json: bool, daemon: &Daemon, provider: &Provider) {
+fn ready(json: bool, daemon: &Daemon, provider: &Provider, config: &Path) {
     let address = daemon.listeners().first().map(|listener| listener.address.clone()).unwrap_or_default();
     let (user, password) = (provider.user(), provider.password());
     let password = password.expose();
     if json {
         return say(json!({"event": "ready", "smtp": address, "user": user, "password": password,
-            "provider": provider.smtp(), "http": provider.http(), "plain": provider.smtp_plain()}));
+            "provider": provider.smtp(), "http": provider.http(), "plain": provider.smtp_plain(), "config": config}));
     }
     let (host, port) = address.rsplit_once(':').unwrap_or((&address, ""));
     say(format_args!("A relay with a simulated provider behind it, all on this machine. Ctrl-C stops it.\n"));
@@ -270,7 +270,8 @@ fn ready(json: bool, daemon: &Daemon, provider: &Provider) {
     say(format_args!(
         "  swaks --server {address} --auth PLAIN --auth-user {user} --auth-password {password} \\\n    --from sandbox@example.com --to you@example.com\n"
     ));
-    say(format_args!("Rehearse a failure:  outlink sandbox fault quota on\n"));
+    say(format_args!("Rehearse a failure:  outlink sandbox fault quota on"));
+    say(format_args!("See what waits:      outlink queue --config {}\n", config.display()));
     say(format_args!("What the provider receives (bytes: http://{}/received):", provider.http()));
 }
 
