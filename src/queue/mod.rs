@@ -43,6 +43,9 @@ pub const LEASE: Duration = Duration::from_secs(10 * 60);
 /// Why the messages of a removed app are held.
 pub const NO_APP: &str = "its app is no longer configured";
 
+/// Why a message waits whose mailbox left the configuration.
+pub const NO_MAILBOX: &str = "its mailbox is no longer configured";
+
 /// Why a message was not accepted. Nothing of it is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -241,7 +244,7 @@ impl Queue {
                 }
             }
             if !is_configured {
-                self.store.hold(which(HeldBy::Mailbox, None), "its mailbox is no longer configured", at).await?;
+                self.store.hold(which(HeldBy::Mailbox, None), NO_MAILBOX, at).await?;
             }
         }
         Ok(())

@@ -150,6 +150,11 @@ impl Board {
         since
     }
 
+    /// Whether nothing but a delivered message shows that the mailbox works again.
+    pub(super) fn needs_delivery(&self, mailbox: &Name) -> bool {
+        self.mailboxes.get(mailbox).is_some_and(|entry| entry.health.needs_delivery())
+    }
+
     /// Notes that a probe found out nothing.
     pub(super) fn given_up(&mut self, mailbox: &Name, now: SystemTime) {
         self.both(mailbox, |health| health.given_up(now));

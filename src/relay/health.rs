@@ -203,6 +203,12 @@ impl Health {
         self.0.as_ref().is_some_and(|state| !state.is_only_noted())
     }
 
+    /// Whether nothing but a delivered message shows that it is over: the account or a quota refused whole messages.
+    pub(super) fn needs_delivery(&self) -> bool {
+        let whole = |trouble: &Trouble| trouble.probe == Probe::Message && matches!(trouble.kind, Kind::Account | Kind::Quota);
+        self.0.as_ref().is_some_and(|state| whole(&state.trouble))
+    }
+
     /// What is wrong, since when, and when it is tried again.
     pub(super) fn trouble(&self) -> Option<(&Trouble, SystemTime, SystemTime)> {
         let state = self.0.as_ref().filter(|state| !state.is_only_noted())?;
@@ -272,6 +278,21 @@ mod tests {
         }
         assert_eq!(health.worked(), Some(at(0)));
         assert_eq!(health.may(at(now)), May::Go);
+    }
+
+    #[test]
+    fn only_a_delivery_ends_what_refused_whole_messages() {
+        for (kind, probe, expected) in [
+            (Kind::Quota, Probe::Message, true),
+            (Kind::Account, Probe::Message, true),
+            (Kind::Account, Probe::Login, false),
+            (Kind::Passing, Probe::Message, false),
+        ] {
+            let mut health = Health::default();
+            assert!(!health.needs_delivery());
+            health.failed(Trouble { probe, ..trouble(kind, "x") }, at(0));
+            assert_eq!(health.needs_delivery(), expected, "{kind:?} {probe:?}");
+        }
     }
 
     #[test]

@@ -81,6 +81,11 @@ impl Tried {
         (self.sender, self.is_spent) = (None, true);
     }
 
+    /// Whether the provider took the message for anybody.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.reports.iter().any(|report| report.state == RecipientState::Delivered)
+    }
+
     fn say(&mut self, judgement: &Judgement) {
         if self.reason.is_empty() {
             self.reason.clone_from(&judgement.reason);

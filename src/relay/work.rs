@@ -15,7 +15,9 @@ use super::{
 use crate::{
     config::{Link, Mailbox},
     mail::{Hold, Name, Outcome, bounce},
-    queue::{Claimed, Event, HeldBy, Kept, Message, NO_APP, NewMessage, Next, RecipientState, Report, Settled, Settlement},
+    queue::{
+        Claimed, Event, HeldBy, Kept, Message, NO_APP, NO_MAILBOX, NewMessage, Next, RecipientState, Report, Settled, Settlement,
+    },
     store::Body,
     upstream::{Policy, Progress, Sent},
 };
@@ -121,6 +123,7 @@ impl Work {
             true => self.finish(&tried.reports, body, dsn, now).await,
             false => self.go_on(tried.next(message, plan), (body, clock, now)).await,
         };
+        let next = self.unless_removed(next, clock);
         let (word, detail) =
             (word(&next, &tried), loudest.as_ref().map_or_else(String::new, |judgement| judgement.reason.clone()));
         let event = Event { at: now, event: word.to_owned(), detail, took: Some(result.took) };
@@ -155,7 +158,10 @@ impl Work {
         }
         match &tried.trouble {
             Some(judgement) => relay.note_trouble(&self.mailbox, judgement, now),
-            None if says_nothing => relay.note_nothing(&self.mailbox, now),
+            // A refused recipient, or a cut, does not show that a quota has reset.
+            None if says_nothing || (!tried.is_delivered() && relay.board().needs_delivery(name)) => {
+                relay.note_nothing(&self.mailbox, now);
+            }
             None => relay.note_works(&self.mailbox, now),
         }
         if let Some(judgement) = &tried.sender {
@@ -175,10 +181,20 @@ impl Work {
                 tried.hold_nobody();
             }
             relay.keeper.notify_one();
-        } else if tried.reports.iter().any(|report| report.state == RecipientState::Delivered) {
+        } else if tried.is_delivered() {
             relay.free_sender(name, &message.author, now).await;
         } else if self.probes_sender {
             relay.board().sender_given_up(name, &message.author, now);
+        }
+    }
+
+    /// A message that would wait in a mailbox which a reload removed meanwhile is held for that, as those that lay there were.
+    fn unless_removed(&self, next: Next, clock: SystemTime) -> Next {
+        match next {
+            Next::Waits { attempts, .. } if self.relay.mailbox(&self.mailbox.name).is_none() => {
+                Next::Held { by: HeldBy::Mailbox, reason: NO_MAILBOX.to_owned(), since: clock, attempts }
+            }
+            next => next,
         }
     }
 
