@@ -14,8 +14,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-/// How often claims are renewed: three times in their life.
-const RENEW: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+/// How often claims are renewed, many times in their life: what nobody works under is given back then, and waits no longer.
+const RENEW: Duration = Duration::from_secs(30);
 
 /// How often old messages are forgotten.
 const FORGET: Duration = Duration::from_secs(10 * 60);

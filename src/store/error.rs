@@ -83,9 +83,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether what was asked for may be done all the same, later.
+    /// Whether what was asked for may be done all the same, later: when its turn comes, or when a commit whose sync failed comes back as
+    /// the database is opened again.
     pub fn may_be_done(&self) -> bool {
-        matches!(self, Self::Slow { .. })
+        match self {
+            Self::Slow { .. } => true,
+            Self::Database { why, .. } => why.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure),
+            _ => false,
+        }
     }
 
     /// Whether the disk is full: then there is no room, rather than something wrong.
