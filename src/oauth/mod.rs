@@ -3,7 +3,11 @@
 //! Layer 1: pure. The HTTP exchange, the clock and the chance for jitter come in as arguments; `tokens` brings them.
 
 mod answer;
+mod claims;
+pub mod consent;
+pub mod device;
 mod fault;
+mod form;
 mod life;
 mod request;
 

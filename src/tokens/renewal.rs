@@ -261,11 +261,7 @@ impl Renewal<'_> {
         let at = self.source.endpoint();
         match failure {
             Failure::Refused(mut fault) => {
-                let refresh_token = match what {
-                    What::Refresh(token) => Some(token),
-                    What::ClientCredentials => None,
-                };
-                let secrets: Vec<&Secret> = self.secret.iter().chain(refresh_token).collect();
+                let secrets: Vec<&Secret> = self.secret.iter().chain(what.secrets()).collect();
                 fault.scrub(&secrets);
                 self.judge(&fault, format!("{at} answered {fault}"), what)
             }
@@ -288,7 +284,7 @@ impl Renewal<'_> {
         );
         let kind = match (verdict.outcome, what) {
             (OAuthOutcome::Transient, _) => Kind::Transient,
-            (OAuthOutcome::NeedsConsent, What::Refresh(_)) => Kind::Consent,
+            (OAuthOutcome::NeedsConsent, What::Refresh(_) | What::Code { .. } | What::DeviceCode(_)) => Kind::Consent,
             // A client that acts for itself has no grant to lose; its consent is the administrator's.
             (OAuthOutcome::NeedsConsent, What::ClientCredentials) | (OAuthOutcome::NeedsAdministrator, _) => Kind::Administrator,
             (OAuthOutcome::NeedsConfiguration, _) => Kind::Configuration,
@@ -331,6 +327,6 @@ fn authentication(method: ClientAuthentication, secret: Option<&Secret>) -> Auth
 fn scopes<'a>(link: &'a Link, what: What<'_>) -> &'a [String] {
     match (what, link.provider) {
         (What::ClientCredentials, _) | (What::Refresh(_), Provider::Microsoft) => &link.scopes,
-        (What::Refresh(_), Provider::Google | Provider::Custom) => &[],
+        (What::Refresh(_), Provider::Google | Provider::Custom) | (What::Code { .. } | What::DeviceCode(_), _) => &[],
     }
 }
