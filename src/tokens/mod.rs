@@ -7,6 +7,7 @@
 //! between the provider's answer and the moment when a rotated refresh token is durable.
 
 mod background;
+mod consent;
 mod exchange;
 mod renewal;
 mod source;
@@ -15,6 +16,7 @@ mod status;
 mod tests;
 mod unavailable;
 
+pub use consent::{Candidate, Consent, Origin, Refusal};
 pub use status::{State, Status};
 pub use unavailable::{Error, Unavailable};
 
@@ -149,7 +151,8 @@ impl Tokens {
             let route = match link.map(|link| (link, obstacle(link))) {
                 Some((link, None)) => {
                     let http = clients.get(&link.ca_file).cloned().unwrap_or_default();
-                    let context = Context { link: link.clone(), http, mailbox: mailbox.name.clone() };
+                    let context =
+                        Context { link: link.clone(), http, mailbox: mailbox.name.clone(), account: mailbox.address.clone() };
                     Route::Source(self.source(&mut board, context, now))
                 }
                 Some((_, Some((reason, advice)))) => Route::Repair { reason, advice },
@@ -258,7 +261,7 @@ impl Tokens {
             let board = self.board();
             let entry = board.mailboxes.get(mailbox).ok_or_else(|| Error::UnknownMailbox { mailbox: mailbox.clone() })?;
             match (&entry.route, entry.grant) {
-                (Route::Source(source), Some(Grant::AuthorizationCode)) => source.clone(),
+                (Route::Source(source), Some(Grant::AuthorizationCode | Grant::DeviceCode)) => source.clone(),
                 _ => {
                     let grant = entry.grant.map_or("unknown".to_owned(), |grant| grant.to_string());
                     return Err(Error::OtherGrant { mailbox: mailbox.clone(), link: entry.link.clone(), grant });
@@ -266,7 +269,7 @@ impl Tokens {
             }
         };
         self.world.store.put_grant(mailbox, &refresh_token, IMPORT, self.world.now()).await?;
-        source.new_grant();
+        source.new_grant(None, self.world.now());
         self.world.wake.notify_one();
         tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), "a refresh token was brought in");
         Ok(())
@@ -308,7 +311,7 @@ fn clients(settings: &Settings) -> Result<BTreeMap<Option<PathBuf>, reqwest::Cli
 fn obstacle(link: &Link) -> Option<(String, String)> {
     let advice = |instead: &str| format!("use {instead} in [link.{}] until a later version brings it", link.name);
     match (link.grant, link.client_authentication) {
-        (Grant::DeviceCode | Grant::ServiceAccount, _) => Some((
+        (Grant::ServiceAccount, _) => Some((
             format!("link {} asks for grant = \"{}\", which this version does not know yet", link.name, link.grant),
             advice("grant = \"authorization-code\" or \"client-credentials\""),
         )),
@@ -320,7 +323,7 @@ fn obstacle(link: &Link) -> Option<(String, String)> {
             advice("client-authentication = \"post\" or \"basic\" with a client-secret"),
         )),
         (
-            Grant::AuthorizationCode | Grant::ClientCredentials,
+            Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials,
             ClientAuthentication::Post | ClientAuthentication::Basic | ClientAuthentication::None,
         ) => None,
     }

@@ -170,11 +170,11 @@ async fn save(source: &Source, world: &World, mailbox: &Name, unsaved: Unsaved) 
 }
 
 /// What one renewal works with.
-struct Renewal<'a> {
-    source: &'a Source,
-    world: &'a World,
-    context: &'a Context,
-    secret: Option<Secret>,
+pub(super) struct Renewal<'a> {
+    pub(super) source: &'a Source,
+    pub(super) world: &'a World,
+    pub(super) context: &'a Context,
+    pub(super) secret: Option<Secret>,
 }
 
 impl Renewal<'_> {
@@ -211,7 +211,7 @@ impl Renewal<'_> {
             Trouble {
                 kind: Kind::Consent,
                 reason: format!("mailbox {mailbox} has no grant yet"),
-                advice: format!("bring in a refresh token with `outlink grant import {mailbox}`"),
+                advice: format!("authorise it with `outlink authorize {mailbox}`"),
                 retry_after: None,
             }
         })
@@ -239,7 +239,12 @@ impl Renewal<'_> {
     }
 
     /// One request to the token endpoint.
-    async fn ask(&self, what: What<'_>) -> Result<(Token, Granted), Trouble> {
+    pub(super) async fn ask(&self, what: What<'_>) -> Result<(Token, Granted), Trouble> {
+        self.send(what).await.map_err(|failure| self.trouble(failure, what, &self.source.endpoint()))
+    }
+
+    /// The same with the failure as it came.
+    pub(super) async fn send(&self, what: What<'_>) -> Result<(Token, Granted), Failure<exchange::Error>> {
         let link = &self.context.link;
         let request = oauth::Request {
             endpoint: &link.token_endpoint,
@@ -251,14 +256,13 @@ impl Renewal<'_> {
         // The life counts from here: an answer that took long has less of it left.
         let obtained = self.world.now();
         let http = self.context.http.clone();
-        let granted = request.send(move |request| exchange(http.clone(), request), obtained).await;
-        let granted = granted.map_err(|failure| self.trouble(failure, what))?;
+        let granted = request.send(move |request| exchange(http.clone(), request), obtained).await?;
         let expires = obtained + granted.lifetime.unwrap_or(ASSUMED_LIFE);
         Ok((Token { secret: granted.access_token.clone(), obtained, expires, stamp: 0 }, granted))
     }
 
-    fn trouble(&self, failure: Failure<exchange::Error>, what: What<'_>) -> Trouble {
-        let at = self.source.endpoint();
+    /// What a failure of the endpoint `at` means.
+    pub(super) fn trouble(&self, failure: Failure<exchange::Error>, what: What<'_>, at: &str) -> Trouble {
         match failure {
             Failure::Refused(mut fault) => {
                 let secrets: Vec<&Secret> = self.secret.iter().chain(what.secrets()).collect();
@@ -270,7 +274,7 @@ impl Renewal<'_> {
         }
     }
 
-    fn judge(&self, fault: &Fault, reason: String, what: What<'_>) -> Trouble {
+    pub(super) fn judge(&self, fault: &Fault, reason: String, what: What<'_>) -> Trouble {
         let link = &self.context.link;
         let verdict = provider::classify_oauth(
             link.provider,
@@ -292,6 +296,7 @@ impl Renewal<'_> {
         let mailbox = self.context.mailbox.as_str();
         let names = [
             ("mailbox", mailbox),
+            ("address", self.context.account.as_str()),
             ("link", link.name.as_str()),
             ("client-id", &link.client_id),
             ("tenant", link.tenant.as_deref().unwrap_or("common")),
@@ -305,7 +310,7 @@ impl Renewal<'_> {
 fn plain_advice(kind: Kind, mailbox: &str, link: &Name) -> String {
     match kind {
         Kind::Transient => BY_ITSELF.into(),
-        Kind::Consent => format!("bring in a new refresh token with `outlink grant import {mailbox}`; the old one is kept"),
+        Kind::Consent => format!("authorise it again with `outlink authorize {mailbox}`; the old grant is kept until then"),
         Kind::Administrator => {
             format!("mend it in the provider's console, for the client of link {link}; it is probed by itself")
         }
@@ -313,7 +318,7 @@ fn plain_advice(kind: Kind, mailbox: &str, link: &Name) -> String {
     }
 }
 
-fn authentication(method: ClientAuthentication, secret: Option<&Secret>) -> Authentication<'_> {
+pub(super) fn authentication(method: ClientAuthentication, secret: Option<&Secret>) -> Authentication<'_> {
     match (method, secret) {
         (ClientAuthentication::Post, Some(secret)) => Authentication::Post(secret),
         (ClientAuthentication::Basic, Some(secret)) => Authentication::Basic(secret),

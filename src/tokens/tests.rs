@@ -1,5 +1,7 @@
 //! Against a token server on loopback that answers as each test wants.
 
+mod consent;
+
 use super::*;
 use axum::{
     Form, Router,
@@ -348,11 +350,11 @@ async fn a_stopped_mailbox_sees_the_grant_that_another_process_brought() {
 }
 
 #[tokio::test]
-async fn a_mailbox_without_a_grant_says_how_to_bring_one() {
+async fn a_mailbox_without_a_grant_says_how_to_get_one() {
     let bench = Bench::new(Grant::AuthorizationCode, numbered).await;
     let Err(Unavailable::NeedsConsent { reason, advice }) = bench.access("a").await else { panic!() };
     assert_eq!(reason, "mailbox a has no grant yet");
-    assert!(advice.contains("outlink grant import a"), "{advice}");
+    assert!(advice.contains("outlink authorize a"), "{advice}");
     assert_eq!(bench.endpoint.asked(), 0);
 }
 
@@ -464,9 +466,9 @@ async fn the_background_ends_when_told_and_lets_renewals_land() {
 
 #[tokio::test]
 async fn what_this_version_cannot_do_is_said() {
-    let bench = Bench::new(Grant::DeviceCode, numbered).await;
+    let bench = Bench::new(Grant::ServiceAccount, numbered).await;
     let Err(Unavailable::NeedsRepair { reason, .. }) = bench.access("a").await else { panic!() };
-    assert!(reason.contains("device-code"), "{reason}");
+    assert!(reason.contains("service-account"), "{reason}");
     assert_eq!(bench.state(), State::NeedsRepair);
     assert!(matches!(bench.access("nobody").await, Err(Unavailable::NeedsRepair { .. })));
     let import = async |mailbox, text: &str| bench.tokens.import(&name(mailbox), Secret::new(text.into())).await;
