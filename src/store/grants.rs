@@ -1,6 +1,6 @@
 //! The grants: one refresh token per mailbox, replaced by compare-and-swap, the one before it kept.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use std::time::SystemTime;
 
 use super::{Error, Store, millis, time};
@@ -15,6 +15,30 @@ pub struct Version {
     pub generation: i64,
 }
 
+/// What a provider just gave for a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewGrant {
+    /// The refresh token.
+    pub refresh_token: Secret,
+    /// How it came here: `import`, `authorization-code`, `device-code`.
+    pub origin: &'static str,
+    /// Who signed in at the provider, where it was told.
+    pub account: Option<String>,
+    /// The user of this machine who ran the command, where it is known.
+    pub by: Option<String>,
+    /// The scopes granted, where they are known.
+    pub scopes: Option<Vec<String>>,
+    /// When the refresh token ends, where it was told.
+    pub refresh_until: Option<SystemTime>,
+}
+
+impl NewGrant {
+    /// One of which nothing more is known.
+    pub fn new(refresh_token: Secret, origin: &'static str) -> Self {
+        Self { refresh_token, origin, account: None, by: None, scopes: None, refresh_until: None }
+    }
+}
+
 /// What the provider gave for a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -22,14 +46,20 @@ pub struct Grant {
     pub refresh_token: Secret,
     /// Which one it is.
     pub version: Version,
-    /// How it came here: `import`.
+    /// How it came here: `import`, `authorization-code`, `device-code`.
     pub origin: String,
+    /// Who signed in at the provider, where it was told.
+    pub account: Option<String>,
+    /// The user of this machine who ran the command, where it is known.
+    pub by: Option<String>,
     /// The scopes granted, where they are known.
     pub scopes: Option<Vec<String>>,
     /// When the grant was given.
     pub obtained_at: SystemTime,
     /// When an access token was last made from it.
     pub last_renewed_at: Option<SystemTime>,
+    /// When the refresh token ends, where it was told.
+    pub refresh_until: Option<SystemTime>,
 }
 
 /// What became of a refresh token that a provider gave in place of another.
@@ -50,21 +80,25 @@ impl Store {
         self.0.committer.run("read the grant", move |connection| read(connection, &mailbox)).await
     }
 
-    /// Gives `mailbox` a new grant. The refresh token before it is kept beside.
-    pub async fn put_grant(
-        &self,
-        mailbox: &Name,
-        token: &Secret,
-        origin: &'static str,
-        now: SystemTime,
-    ) -> Result<Version, Error> {
-        let (mailbox, token) = (mailbox.clone(), token.clone());
-        self.0.committer.run("keep the grant", move |connection| put(connection, &mailbox, &token, origin, now)).await
+    /// Gives `mailbox` a new grant. The refresh token before it is kept beside; a renewal of it under way ends in vain.
+    pub async fn put_grant(&self, mailbox: &Name, grant: NewGrant, now: SystemTime) -> Result<Version, Error> {
+        let mailbox = mailbox.clone();
+        self.0.committer.run("keep the grant", move |connection| put(connection, &mailbox, &grant, now)).await
+    }
+
+    /// Forgets the grant of `mailbox` and what is kept beside it, if it is still the one of `consent`: only when a person revokes it.
+    pub async fn drop_grant(&self, mailbox: &Name, consent: i64) -> Result<bool, Error> {
+        let mailbox = mailbox.clone();
+        let work = move |connection: &Connection| {
+            let sql = "DELETE FROM grants WHERE mailbox = ?1 AND consent = ?2";
+            overwriting(connection, || Ok(connection.execute(sql, params![mailbox.as_str(), consent])? > 0))
+        };
+        self.0.committer.run("forget the grant", work).await
     }
 
     /// Puts `token` in the place of the refresh token `expected`: compare-and-swap. Durable when it returns.
     ///
-    /// May be asked again after an error: a token that is already there is `Done`.
+    /// May be asked again after an error: a token that is already there is `Done`. Ends the renewal.
     pub async fn replace_refresh_token(
         &self,
         mailbox: &Name,
@@ -77,11 +111,12 @@ impl Store {
         self.0.committer.run("keep the new refresh token", work).await
     }
 
-    /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it.
+    /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it. Ends the renewal.
     pub async fn touch(&self, mailbox: &Name, consent: i64, scopes: Option<Vec<String>>, now: SystemTime) -> Result<(), Error> {
         let mailbox = mailbox.clone();
         let work = move |connection: &Connection| {
-            let sql = "UPDATE grants SET last_renewed_at = :now, scopes = coalesce(:scopes, scopes)
+            let sql = "UPDATE grants SET last_renewed_at = :now, scopes = coalesce(:scopes, scopes),
+                           renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL
                        WHERE mailbox = :mailbox AND consent = :consent";
             let scopes = scopes.as_ref().map(|scopes| scopes.join(" "));
             let values = named_params! {
@@ -94,8 +129,8 @@ impl Store {
 }
 
 fn read(connection: &Connection, mailbox: &Name) -> rusqlite::Result<Option<Grant>> {
-    let sql = "SELECT consent, generation, refresh_token, origin, scopes, obtained_at, last_renewed_at
-               FROM grants WHERE mailbox = ?1";
+    let sql = "SELECT consent, generation, refresh_token, origin, account, brought_by, scopes, obtained_at, last_renewed_at,
+                   refresh_until FROM grants WHERE mailbox = ?1";
     connection.query_row(sql, [mailbox.as_str()], grant).optional()
 }
 
@@ -105,24 +140,32 @@ fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
         refresh_token: secret(row.get("refresh_token")?),
         version: Version { consent: row.get("consent")?, generation: row.get("generation")? },
         origin: row.get("origin")?,
+        account: row.get("account")?,
+        by: row.get("brought_by")?,
         scopes: scopes.map(|scopes| scopes.split_ascii_whitespace().map(str::to_owned).collect()),
         obtained_at: time(row.get("obtained_at")?),
         last_renewed_at: row.get::<_, Option<i64>>("last_renewed_at")?.map(time),
+        refresh_until: row.get::<_, Option<i64>>("refresh_until")?.map(time),
     })
 }
 
-fn put(connection: &Connection, mailbox: &Name, token: &Secret, origin: &str, now: SystemTime) -> rusqlite::Result<Version> {
+fn put(connection: &Connection, mailbox: &Name, grant: &NewGrant, now: SystemTime) -> rusqlite::Result<Version> {
     // The time makes a consent's number unlike those of a mailbox that was removed and added again.
-    let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, origin, obtained_at)
-               VALUES (:mailbox, :now, 1, :token, :origin, :now)
+    let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, origin, account, brought_by, scopes, obtained_at,
+                   refresh_until)
+               VALUES (:mailbox, :now, 1, :token, :origin, :account, :by, :scopes, :now, :until)
                ON CONFLICT (mailbox) DO UPDATE SET
                    consent = max(consent + 1, excluded.consent), generation = generation + 1,
                    spare_token = refresh_token, spare_token_key = refresh_token_key,
                    refresh_token = excluded.refresh_token, refresh_token_key = NULL,
-                   origin = excluded.origin, scopes = NULL, obtained_at = excluded.obtained_at, last_renewed_at = NULL
+                   origin = excluded.origin, account = excluded.account, brought_by = excluded.brought_by,
+                   scopes = excluded.scopes, obtained_at = excluded.obtained_at, refresh_until = excluded.refresh_until,
+                   last_renewed_at = NULL, renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL
                RETURNING consent, generation";
     let values = named_params! {
-        ":mailbox": mailbox.as_str(), ":now": millis(now), ":token": token.expose().as_bytes(), ":origin": origin
+        ":mailbox": mailbox.as_str(), ":now": millis(now), ":token": grant.refresh_token.expose().as_bytes(),
+        ":origin": grant.origin, ":account": grant.account, ":by": grant.by,
+        ":scopes": grant.scopes.as_ref().map(|scopes| scopes.join(" ")), ":until": grant.refresh_until.map(millis)
     };
     overwriting(connection, || {
         connection.query_row(sql, values, |row| Ok(Version { consent: row.get(0)?, generation: row.get(1)? }))
@@ -146,6 +189,7 @@ fn replace(
     let sql = match in_time {
         true => {
             "UPDATE grants SET generation = generation + 1, last_renewed_at = :now,
+                 renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL,
                  spare_token = refresh_token, spare_token_key = refresh_token_key,
                  refresh_token = :token, refresh_token_key = NULL WHERE mailbox = :mailbox"
         }
@@ -188,6 +232,10 @@ mod tests {
         Secret::new(text.into())
     }
 
+    fn new(text: &str) -> NewGrant {
+        NewGrant::new(token(text), "import")
+    }
+
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
@@ -204,7 +252,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         assert_eq!(store.grant(&name()).await.unwrap(), None);
-        let version = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
+        let given = NewGrant {
+            origin: "device-code",
+            account: Some("alerts@example.com".into()),
+            by: Some("ada".into()),
+            scopes: Some(vec!["c".into()]),
+            refresh_until: Some(at(9)),
+            ..new("r1")
+        };
+        let version = store.put_grant(&name(), given, at(1)).await.unwrap();
         store.touch(&name(), version.consent, Some(vec!["a".into(), "b".into()]), at(2)).await.unwrap();
         store.touch(&name(), version.consent, None, at(3)).await.unwrap();
         drop(store);
@@ -213,10 +269,13 @@ mod tests {
         let expected = Grant {
             refresh_token: token("r1"),
             version,
-            origin: "import".into(),
+            origin: "device-code".into(),
+            account: Some("alerts@example.com".into()),
+            by: Some("ada".into()),
             scopes: Some(vec!["a".into(), "b".into()]),
             obtained_at: at(1),
             last_renewed_at: Some(at(3)),
+            refresh_until: Some(at(9)),
         };
         assert_eq!(grant, expected);
     }
@@ -225,7 +284,7 @@ mod tests {
     async fn a_token_is_replaced_by_compare_and_swap_and_the_one_before_it_kept() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let first = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
+        let first = store.put_grant(&name(), new("r1"), at(1)).await.unwrap();
         let Replaced::Done(second) = store.replace_refresh_token(&name(), first, &token("r2"), at(2)).await.unwrap() else {
             panic!()
         };
@@ -243,8 +302,8 @@ mod tests {
     async fn a_token_of_a_grant_that_is_no_more_is_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let first = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
-        let second = store.put_grant(&name(), &token("s1"), "import", at(1)).await.unwrap();
+        let first = store.put_grant(&name(), new("r1"), at(1)).await.unwrap();
+        let second = store.put_grant(&name(), new("s1"), at(1)).await.unwrap();
         assert!(second.consent > first.consent && second.generation > first.generation);
         assert_eq!(store.replace_refresh_token(&name(), first, &token("r2"), at(2)).await.unwrap(), Replaced::Superseded);
         assert_eq!(store.grant(&name()).await.unwrap().unwrap().refresh_token, token("s1"));
@@ -253,10 +312,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_the_grant_that_was_meant_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let first = store.put_grant(&name(), new("r1"), at(1)).await.unwrap();
+        let second = store.put_grant(&name(), new("s1"), at(2)).await.unwrap();
+        assert!(!store.drop_grant(&name(), first.consent).await.unwrap());
+        assert!(store.drop_grant(&name(), second.consent).await.unwrap());
+        assert_eq!(store.grant(&name()).await.unwrap(), None);
+    }
+
+    #[tokio::test]
     async fn of_many_at_once_one_replaces_and_all_end() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let first = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
+        let first = store.put_grant(&name(), new("r1"), at(1)).await.unwrap();
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..300 {
             let store = store.clone();

@@ -19,6 +19,7 @@ mod lock;
 mod message;
 mod operate;
 mod reader;
+mod renewals;
 mod schema;
 mod settle;
 #[cfg(test)]
@@ -30,11 +31,12 @@ pub use body::{Body, BodyFile, BodyReader, Kept, LARGEST_IN_MEMORY, Receiving, S
 pub use claims::{Due, Wanted};
 pub use counters::Count as MinuteCount;
 pub use error::Error;
-pub use grants::{Grant, Replaced, Version};
+pub use grants::{Grant, NewGrant, Replaced, Version};
 pub use holds::{Hold, MailboxClock, Scope};
 pub use listing::{Count, Filter, Line, Page, Standing};
 pub use message::{Claim, Event, HeldBy, Message, NewMessage, Number, RecipientState, Report, State};
 pub use operate::{Done, Released, Verb};
+pub use renewals::Began;
 pub use settle::{Next, Settled, Settlement};
 pub use upkeep::Before;
 
@@ -93,6 +95,7 @@ impl Store {
         sync(directory).map_err(|why| Error::Directory { directory: directory.to_owned(), why })?;
         let removed = upkeep::remove_unnamed(&connection, &bodies).map_err(opened)?;
         let interrupted = free_claims(&connection).map_err(opened)?;
+        renewals::interrupt(&connection).map_err(opened)?;
         if removed > 0 || interrupted > 0 {
             tracing::info!(interrupted, files = removed, directory = %directory.display(),
                 "an earlier process ended amid its work: messages on their way then are tried again and may arrive twice, \

@@ -114,6 +114,12 @@ const MIGRATIONS: &[&str] = &[
         recipients INTEGER NOT NULL,
         PRIMARY KEY (mailbox, start)
     ) STRICT, WITHOUT ROWID;",
+    "ALTER TABLE grants ADD COLUMN account TEXT;             -- who signed in, where it was told
+    ALTER TABLE grants ADD COLUMN brought_by TEXT;          -- the user of this machine who ran the command
+    ALTER TABLE grants ADD COLUMN refresh_until INTEGER;    -- when the refresh token ends, where it was told
+    ALTER TABLE grants ADD COLUMN renewing_since INTEGER;   -- a renewal asks the provider now
+    ALTER TABLE grants ADD COLUMN renewing_until INTEGER;   -- and is given up then
+    ALTER TABLE grants ADD COLUMN interrupted_at INTEGER;   -- when a renewal began whose answer nobody kept",
 ];
 
 /// Opens the database and brings its schema up to date.
@@ -256,7 +262,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         open(&file).unwrap().execute("UPDATE meta SET value = 99 WHERE name = 'schema'", []).unwrap();
         let text = open(&file).unwrap_err().to_string();
-        assert!(text.contains("has schema 99, this program knows schemas up to 2"), "{text}");
+        assert!(text.contains("has schema 99, this program knows schemas up to 3"), "{text}");
     }
 
     #[tokio::test]
