@@ -246,7 +246,10 @@ async fn a_rotated_refresh_token_that_the_store_refuses_waits_and_its_access_tok
     })
     .await;
     let disk = rusqlite::Connection::open(bench.store.file()).unwrap();
-    disk.execute_batch("CREATE TRIGGER full BEFORE UPDATE OF refresh_token ON grants BEGIN SELECT raise(FAIL, 'disk is full'); END").unwrap();
+    disk.execute_batch(
+        "CREATE TRIGGER full BEFORE UPDATE OF refresh_token ON grants BEGIN SELECT raise(FAIL, 'disk is full'); END",
+    )
+    .unwrap();
     let Err(Unavailable::Transient { reason }) = bench.access("a").await else { panic!() };
     assert!(reason.contains("cannot keep the new refresh token") && reason.contains("disk is full"), "{reason}");
     disk.execute_batch("DROP TRIGGER full").unwrap();
