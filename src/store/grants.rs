@@ -3,8 +3,15 @@
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use std::time::SystemTime;
 
-use super::{Error, Store, millis, time};
-use crate::{mail::Name, secret::Secret};
+use super::{
+    Error, Store, millis,
+    sealing::{self, Kept},
+    time,
+};
+use crate::{
+    mail::Name,
+    secret::{Ring, Secret},
+};
 
 /// Which refresh token of a mailbox: the consent that it comes from, and a number that grows with each change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,14 +83,20 @@ pub enum Replaced {
 impl Store {
     /// The grant of `mailbox`.
     pub async fn grant(&self, mailbox: &Name) -> Result<Option<Grant>, Error> {
-        let mailbox = mailbox.clone();
-        self.0.committer.run("read the grant", move |connection| read(connection, &mailbox)).await
+        let name = mailbox.clone();
+        let Some(row) = self.0.committer.run("read the grant", move |connection| read(connection, &name)).await? else {
+            return Ok(None);
+        };
+        let opened = row.token.open(&self.ring(), mailbox.as_str());
+        let refresh_token = opened.map_err(sealing::unreadable(mailbox, self.file()))?;
+        Ok(Some(row.grant(refresh_token)))
     }
 
     /// Gives `mailbox` a new grant. The refresh token before it is kept beside; a renewal of it under way ends in vain.
     pub async fn put_grant(&self, mailbox: &Name, grant: NewGrant, now: SystemTime) -> Result<Version, Error> {
-        let mailbox = mailbox.clone();
-        self.0.committer.run("keep the grant", move |connection| put(connection, &mailbox, &grant, now)).await
+        let (mailbox, keyring) = (mailbox.clone(), self.0.keyring.clone());
+        let work = move |connection: &Connection| put(connection, &keyring.ring(), &mailbox, &grant, now);
+        self.0.committer.run("keep the grant", work).await
     }
 
     /// Forgets the grant of `mailbox` and what is kept beside it, if it is still the one of `consent`: only when a person revokes it.
@@ -106,8 +119,11 @@ impl Store {
         token: &Secret,
         now: SystemTime,
     ) -> Result<Replaced, Error> {
-        let (mailbox, token) = (mailbox.clone(), token.clone());
-        let work = move |connection: &Connection| replace(connection, &mailbox, expected, &token, now);
+        let (mailbox, keyring, token) = (mailbox.clone(), self.0.keyring.clone(), token.clone());
+        let work = move |connection: &Connection| {
+            let changed = Changed { mailbox: &mailbox, expected, token: &token, now };
+            replace(connection, &keyring.ring(), &changed)
+        };
         self.0.committer.run("keep the new refresh token", work).await
     }
 
@@ -128,42 +144,71 @@ impl Store {
     }
 }
 
-fn read(connection: &Connection, mailbox: &Name) -> rusqlite::Result<Option<Grant>> {
-    let sql = "SELECT consent, generation, refresh_token, origin, account, brought_by, scopes, obtained_at, last_renewed_at,
-                   refresh_until FROM grants WHERE mailbox = ?1";
-    connection.query_row(sql, [mailbox.as_str()], grant).optional()
+/// A row: the token sealed, and the grant that it belongs in.
+struct Entry {
+    token: Kept,
+    version: Version,
+    origin: String,
+    account: Option<String>,
+    by: Option<String>,
+    scopes: Option<String>,
+    obtained_at: i64,
+    last_renewed_at: Option<i64>,
+    refresh_until: Option<i64>,
 }
 
-fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
-    let scopes: Option<String> = row.get("scopes")?;
-    Ok(Grant {
-        refresh_token: secret(row.get("refresh_token")?),
+impl Entry {
+    fn grant(self, refresh_token: Secret) -> Grant {
+        Grant {
+            refresh_token,
+            version: self.version,
+            origin: self.origin,
+            account: self.account,
+            by: self.by,
+            scopes: self.scopes.map(|scopes| scopes.split_ascii_whitespace().map(str::to_owned).collect()),
+            obtained_at: time(self.obtained_at),
+            last_renewed_at: self.last_renewed_at.map(time),
+            refresh_until: self.refresh_until.map(time),
+        }
+    }
+}
+
+fn read(connection: &Connection, mailbox: &Name) -> rusqlite::Result<Option<Entry>> {
+    let sql = "SELECT consent, generation, refresh_token, refresh_token_key, origin, account, brought_by, scopes, obtained_at,
+                   last_renewed_at, refresh_until FROM grants WHERE mailbox = ?1";
+    connection.query_row(sql, [mailbox.as_str()], entry).optional()
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        token: Kept::read(row, "refresh_token")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
         version: Version { consent: row.get("consent")?, generation: row.get("generation")? },
         origin: row.get("origin")?,
         account: row.get("account")?,
         by: row.get("brought_by")?,
-        scopes: scopes.map(|scopes| scopes.split_ascii_whitespace().map(str::to_owned).collect()),
-        obtained_at: time(row.get("obtained_at")?),
-        last_renewed_at: row.get::<_, Option<i64>>("last_renewed_at")?.map(time),
-        refresh_until: row.get::<_, Option<i64>>("refresh_until")?.map(time),
+        scopes: row.get("scopes")?,
+        obtained_at: row.get("obtained_at")?,
+        last_renewed_at: row.get("last_renewed_at")?,
+        refresh_until: row.get("refresh_until")?,
     })
 }
 
-fn put(connection: &Connection, mailbox: &Name, grant: &NewGrant, now: SystemTime) -> rusqlite::Result<Version> {
+fn put(connection: &Connection, ring: &Ring, mailbox: &Name, grant: &NewGrant, now: SystemTime) -> rusqlite::Result<Version> {
+    let token = Kept::seal(ring, mailbox.as_str(), &grant.refresh_token);
     // The time makes a consent's number unlike those of a mailbox that was removed and added again.
-    let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, origin, account, brought_by, scopes, obtained_at,
-                   refresh_until)
-               VALUES (:mailbox, :now, 1, :token, :origin, :account, :by, :scopes, :now, :until)
+    let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, refresh_token_key, origin, account, brought_by,
+                   scopes, obtained_at, refresh_until)
+               VALUES (:mailbox, :now, 1, :token, :key, :origin, :account, :by, :scopes, :now, :until)
                ON CONFLICT (mailbox) DO UPDATE SET
                    consent = max(consent + 1, excluded.consent), generation = generation + 1,
                    spare_token = refresh_token, spare_token_key = refresh_token_key,
-                   refresh_token = excluded.refresh_token, refresh_token_key = NULL,
+                   refresh_token = excluded.refresh_token, refresh_token_key = excluded.refresh_token_key,
                    origin = excluded.origin, account = excluded.account, brought_by = excluded.brought_by,
                    scopes = excluded.scopes, obtained_at = excluded.obtained_at, refresh_until = excluded.refresh_until,
                    last_renewed_at = NULL, renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL
                RETURNING consent, generation";
     let values = named_params! {
-        ":mailbox": mailbox.as_str(), ":now": millis(now), ":token": grant.refresh_token.expose().as_bytes(),
+        ":mailbox": mailbox.as_str(), ":now": millis(now), ":token": token.octets(), ":key": token.key(),
         ":origin": grant.origin, ":account": grant.account, ":by": grant.by,
         ":scopes": grant.scopes.as_ref().map(|scopes| scopes.join(" ")), ":until": grant.refresh_until.map(millis)
     };
@@ -172,17 +217,21 @@ fn put(connection: &Connection, mailbox: &Name, grant: &NewGrant, now: SystemTim
     })
 }
 
-fn replace(
-    connection: &Connection,
-    mailbox: &Name,
+/// A refresh token that came in the place of another.
+struct Changed<'a> {
+    mailbox: &'a Name,
     expected: Version,
-    token: &Secret,
+    token: &'a Secret,
     now: SystemTime,
-) -> rusqlite::Result<Replaced> {
-    let Some(current) = read(connection, mailbox)?.filter(|grant| grant.version.consent == expected.consent) else {
+}
+
+fn replace(connection: &Connection, ring: &Ring, changed: &Changed<'_>) -> rusqlite::Result<Replaced> {
+    let Changed { mailbox, expected, token, now } = *changed;
+    let Some(current) = read(connection, mailbox)?.filter(|row| row.version.consent == expected.consent) else {
         return Ok(Replaced::Superseded);
     };
-    if current.refresh_token == *token {
+    // One that does not open is another.
+    if current.token.open(ring, mailbox.as_str()).is_ok_and(|kept| kept == *token) {
         return Ok(Replaced::Done(current.version));
     }
     let in_time = current.version == expected;
@@ -191,13 +240,15 @@ fn replace(
             "UPDATE grants SET generation = generation + 1, last_renewed_at = :now,
                  renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL,
                  spare_token = refresh_token, spare_token_key = refresh_token_key,
-                 refresh_token = :token, refresh_token_key = NULL WHERE mailbox = :mailbox"
+                 refresh_token = :token, refresh_token_key = :key WHERE mailbox = :mailbox"
         }
         false => {
-            "UPDATE grants SET last_renewed_at = :now, spare_token = :token, spare_token_key = NULL WHERE mailbox = :mailbox"
+            "UPDATE grants SET last_renewed_at = :now, spare_token = :token, spare_token_key = :key WHERE mailbox = :mailbox"
         }
     };
-    let values = named_params! { ":now": millis(now), ":token": token.expose().as_bytes(), ":mailbox": mailbox.as_str() };
+    let sealed = Kept::seal(ring, mailbox.as_str(), token);
+    let values =
+        named_params! { ":now": millis(now), ":token": sealed.octets(), ":key": sealed.key(), ":mailbox": mailbox.as_str() };
     overwriting(connection, || connection.execute(sql, values))?;
     Ok(match in_time {
         true => Replaced::Done(Version { generation: expected.generation + 1, ..expected }),
@@ -207,16 +258,11 @@ fn replace(
 
 /// Does `work` so that what it replaces is overwritten, not left in free space. Off elsewhere: each message's body would be written
 /// once more when it leaves.
-fn overwriting<T>(connection: &Connection, work: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+pub(super) fn overwriting<T>(connection: &Connection, work: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     connection.pragma_update(None, "secure_delete", "ON")?;
     let result = work();
     connection.pragma_update(None, "secure_delete", "FAST")?;
     result
-}
-
-fn secret(bytes: Vec<u8>) -> Secret {
-    // What was put in was text; a damaged one is refused by the provider, not by us.
-    Secret::new(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 #[cfg(test)]
@@ -242,9 +288,11 @@ mod tests {
 
     async fn spare(store: &Store) -> Option<Secret> {
         let work = |connection: &Connection| {
-            connection.query_row("SELECT spare_token FROM grants", [], |row| row.get::<_, Option<Vec<u8>>>(0))
+            let sql = "SELECT spare_token, spare_token_key FROM grants";
+            connection.query_row(sql, [], |row| Kept::read(row, "spare_token"))
         };
-        store.0.committer.run("look", work).await.unwrap().map(secret)
+        let kept = store.0.committer.run("look", work).await.unwrap();
+        kept.map(|kept| kept.open(&store.ring(), "alerts").unwrap())
     }
 
     #[tokio::test]

@@ -20,7 +20,9 @@ mod message;
 mod operate;
 mod reader;
 mod renewals;
+mod rotation;
 mod schema;
+mod sealing;
 mod settle;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -37,6 +39,7 @@ pub use listing::{Count, Filter, Line, Page, Standing};
 pub use message::{Claim, Event, HeldBy, Message, NewMessage, Number, RecipientState, Report, State};
 pub use operate::{Done, Released, Verb};
 pub use renewals::Began;
+pub use rotation::Rotated;
 pub use settle::{Next, Settled, Settlement};
 pub use upkeep::Before;
 
@@ -53,6 +56,7 @@ use crate::mail::Id;
 use body::Bodies;
 use committer::Committer;
 use reader::Reader;
+use sealing::Keyring;
 use upkeep::Totals;
 
 /// The database's name in the state directory.
@@ -72,18 +76,27 @@ struct Inner {
     spool: Spool,
     bodies: Bodies,
     totals: Totals,
+    keyring: Arc<Keyring>,
+    /// One rotation of the key at a time.
+    rotation: tokio::sync::Mutex<()>,
 }
 
 impl Store {
     /// Opens the state directory, made (mode 0700) when missing. Blocks: up to five seconds for another process that is just
-    /// about to leave it, and for the migration of an older schema.
+    /// about to leave it, and for the migration of an older schema. The keys are those of the unit's credential or of the directory.
     pub fn open(directory: &Path) -> Result<Self, Error> {
+        Self::open_with(directory, crate::key::credentials().as_deref())
+    }
+
+    /// The same with the directory of credentials as an argument.
+    pub(crate) fn open_with(directory: &Path, credentials: Option<&Path>) -> Result<Self, Error> {
         create(directory).map_err(|why| Error::Directory { directory: directory.to_owned(), why })?;
         // The lock comes first: whoever holds the directory may be using the spool that the next line but one clears.
         let lock = lock::take(directory)?;
         let file = directory.join(DATABASE);
         prepare(&file).map_err(|why| Error::File { file: file.clone(), why })?;
-        let connection = schema::open(&file)?;
+        let mut connection = schema::open(&file)?;
+        let keys = sealing::settle(&mut connection, &file, directory, credentials)?;
         let opened = |why| Error::Database { what: "read the queue", file: file.clone(), why: Arc::new(why) };
         let totals = Totals::count(&connection).map_err(opened)?;
         // Without this a power cut could leave synced pages in a file that no directory names.
@@ -104,7 +117,8 @@ impl Store {
         let reader = Reader::new(file.clone());
         let committer = Committer::start(file.clone(), connection, reader.clone(), lock);
         let committer = committer.map_err(|why| Error::File { file: file.clone(), why })?;
-        Ok(Self(Arc::new(Inner { committer, reader, spool, bodies, totals })))
+        let (keyring, rotation) = (Keyring::new(keys), tokio::sync::Mutex::new(()));
+        Ok(Self(Arc::new(Inner { committer, reader, spool, bodies, totals, keyring, rotation })))
     }
 
     /// Makes a body durable, so that a row may speak of it.

@@ -119,7 +119,8 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE grants ADD COLUMN refresh_until INTEGER;    -- when the refresh token ends, where it was told
     ALTER TABLE grants ADD COLUMN renewing_since INTEGER;   -- a renewal asks the provider now
     ALTER TABLE grants ADD COLUMN renewing_until INTEGER;   -- and is given up then
-    ALTER TABLE grants ADD COLUMN interrupted_at INTEGER;   -- when a renewal began whose answer nobody kept",
+    ALTER TABLE grants ADD COLUMN interrupted_at INTEGER;   -- when a renewal began whose answer nobody kept
+    INSERT INTO meta (name, value) VALUES ('clear-text', 1) -- schemas 1 and 2 had tokens in clear text, see `sealing`",
 ];
 
 /// Opens the database and brings its schema up to date.
@@ -179,6 +180,17 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "trusted_schema", "OFF")
+}
+
+/// Makes a database as an earlier version did, up to `schema`.
+#[cfg(test)]
+pub(super) fn open_at(file: &Path, schema: usize) -> rusqlite::Result<Connection> {
+    let mut connection = connect(file)?;
+    match migrate(&mut connection, &MIGRATIONS[..schema]) {
+        Ok(()) => Ok(connection),
+        Err(Fault::Database(why)) => Err(why),
+        Err(Fault::Newer { .. }) => Err(rusqlite::Error::InvalidQuery),
+    }
 }
 
 #[derive(Debug)]

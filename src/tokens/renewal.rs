@@ -255,16 +255,15 @@ impl Renewal<'_> {
     }
 
     async fn stored(&self, mailbox: &Name) -> Result<Grant, Trouble> {
-        let grant = self.world.store.grant(mailbox).await.map_err(kept_badly)?;
-        grant.ok_or_else(|| {
-            self.source.remember_tried(None);
-            Trouble {
-                kind: Kind::Consent,
-                reason: format!("mailbox {mailbox} has no grant yet"),
-                advice: format!("bring in a refresh token with `outlink grant import {mailbox}`"),
-                retry_after: None,
-            }
-        })
+        let reason = match self.world.store.grant(mailbox).await {
+            Ok(Some(grant)) => return Ok(grant),
+            Ok(None) => format!("mailbox {mailbox} has no grant yet"),
+            Err(error @ store::Error::Unsealed { .. }) => error.to_string(),
+            Err(error) => return Err(kept_badly(error)),
+        };
+        self.source.remember_tried(None);
+        let advice = format!("bring in a refresh token with `outlink grant import {mailbox}`");
+        Err(Trouble { kind: Kind::Consent, reason, advice, retry_after: None })
     }
 
     /// Keeps what came with the access token. `None`: the mailbox has another grant by now.

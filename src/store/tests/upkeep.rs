@@ -79,6 +79,7 @@ async fn a_backup_is_made_while_messages_come_and_go_and_can_be_started() {
         next += 10;
     }
     let copied = copying.await.unwrap();
+    std::fs::copy(from.join("key"), to.join("key")).unwrap();
     let copy = Store::open(&to).unwrap();
     let mut with_body = 0;
     for line in copy.list(Filter::default(), None).await.unwrap().lines.iter().filter(|line| line.has_body) {
