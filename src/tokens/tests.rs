@@ -15,7 +15,7 @@ use std::{
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
-    config::{Allowed, Http, Log, LogFormat, Mailbox, Queue, SecretSource, Server, WhenFromDiffers},
+    config::{Allowed, Http, Log, LogFormat, Mailbox, Queue, SecretMethod, SecretSource, Server, WhenFromDiffers},
     mail::Address,
     provider::{Chunking, Cloud, Limits, NullSender, Provider, TlsMode},
     store,
@@ -142,15 +142,20 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         grant,
         tenant: None,
         client_id: "me".into(),
-        client_secret: Some(SecretSource::File(secret)),
-        client_authentication: ClientAuthentication::Post,
+        proof: Proof::Secret { source: SecretSource::File(secret), method: SecretMethod::Post },
+        key_id: None,
+        service_account: None,
         client_secret_expires: None,
         scopes: vec!["mail".into()],
         authorization_endpoint: None,
         token_endpoint: url::Url::parse(&format!("http://{endpoint}/token")).unwrap(),
         device_endpoint: None,
+        revocation_endpoint: None,
+        issuer: None,
+        parameters: BTreeMap::new(),
         redirect_url: None,
         ca_file: None,
+        proxy: config::Proxy::Environment,
     };
     let mailboxes = ["a", "b"].map(|text| (name(text), Arc::new(mailbox(text))));
     Settings {
@@ -175,6 +180,7 @@ fn mailbox(text: &str) -> Mailbox {
         provider: Provider::Microsoft,
         address: Address::parse(&format!("{text}@example.com")).unwrap(),
         xoauth2_user: format!("{text}@example.com"),
+        account: None,
         server: Server { host: "smtp.example.com".into(), port: 587 },
         tls: TlsMode::Starttls,
         chunking: Chunking::Auto,
@@ -506,11 +512,8 @@ async fn the_background_ends_when_told_and_lets_renewals_land() {
 }
 
 #[tokio::test]
-async fn what_this_version_cannot_do_is_said() {
-    let bench = Bench::new(Grant::DeviceCode, numbered).await;
-    let Err(Unavailable::NeedsRepair { reason, .. }) = bench.access("a").await else { panic!() };
-    assert!(reason.contains("device-code"), "{reason}");
-    assert_eq!(bench.state(), State::NeedsRepair);
+async fn a_grant_that_is_not_taken_is_told_why() {
+    let bench = Bench::new(Grant::ClientCredentials, numbered).await;
     assert!(matches!(bench.access("nobody").await, Err(Unavailable::NeedsRepair { .. })));
     let import = async |mailbox, text: &str| bench.tokens.import(&name(mailbox), Secret::new(text.into())).await;
     assert!(matches!(import("a", "r1").await, Err(Error::OtherGrant { .. })));
