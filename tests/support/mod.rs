@@ -3,11 +3,16 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod browser;
+pub(crate) mod client_key;
 pub(crate) mod disk;
+pub(crate) mod hunt;
 pub(crate) mod letters;
 pub(crate) mod notices;
+pub(crate) mod proxy;
 pub(crate) mod queued;
 pub(crate) mod story;
+pub(crate) mod world;
 
 use serde_json::Value;
 use std::{
@@ -337,7 +342,7 @@ pub(crate) fn start_ready(mut command: Command, directory: &Path) -> Program {
     }
 }
 
-/// A CA and a certificate for 127.0.0.1 signed by it, as `ca.pem`, `cert.pem` and `key.pem`; returns the first one's path.
+/// A CA and a certificate for this machine's names signed by it, as `ca.pem`, `cert.pem` and `key.pem`; returns the first one's path.
 pub(crate) fn write_certificates(directory: &Path) -> PathBuf {
     let ca_key = rcgen::KeyPair::generate().expect("a key");
     let mut ca = rcgen::CertificateParams::default();
@@ -345,7 +350,7 @@ pub(crate) fn write_certificates(directory: &Path) -> PathBuf {
     ca.distinguished_name.push(rcgen::DnType::CommonName, "outlink test CA");
     let issuer = rcgen::CertifiedIssuer::self_signed(ca, ca_key).expect("a CA");
     let key = rcgen::KeyPair::generate().expect("a key");
-    let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".into(), "localhost".into()]).expect("names");
+    let leaf = rcgen::CertificateParams::new(["127.0.0.1", "localhost", proxy::HOST].map(str::to_owned)).expect("names");
     let certificate = leaf.signed_by(&key, &issuer).expect("a certificate");
     let file = directory.join("ca.pem");
     std::fs::write(&file, issuer.pem()).expect("it can be written");
