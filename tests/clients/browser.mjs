@@ -1,6 +1,6 @@
 // A person with a browser: Chromium goes to a provider's page, signs in, allows or denies, and ends where the provider sends it. One
-// argument, JSON: url, directory (for its profile), account, answer (allow|deny), code (what a device shows), hosts (names that lead
-// to a place here, such as {"relay.example.com": "127.0.0.1:4433"}), certificate (a PEM file that it trusts), whole (tell the whole
+// argument, JSON: url, directory (for its profile), account, answer (allow|deny), code (what a device shows), hosts (where names, or
+// hosts with ports, lead: {"relay.example.com": "127.0.0.1:4433"}), certificate (a PEM file that it trusts), whole (tell the whole
 // address, with its secrets). Prints one JSON line: url, keys (of its query), title, text of the last page; `unreachable` where
 // nobody answered. Nothing outside of this machine is asked for anything.
 import { createHash, X509Certificate } from 'node:crypto';
@@ -26,7 +26,7 @@ const browser = await puppeteer.launch({
         '--disable-gpu',
         '--disable-dev-shm-usage',
         '--no-proxy-server',
-        `--host-resolver-rules=${[...rules, 'MAP * ~NOTFOUND', 'EXCLUDE 127.0.0.1', 'EXCLUDE localhost'].join(', ')}`,
+        `--host-resolver-rules=${[...rules, 'MAP 127.0.0.1 127.0.0.1', 'MAP localhost localhost', 'MAP * ~NOTFOUND'].join(', ')}`,
         ...(person.certificate ? [`--ignore-certificate-errors-spki-list=${trusted(person.certificate)}`] : []),
     ],
     timeout: step,

@@ -69,15 +69,18 @@ export async function oauthServer({ issuer, mailbox, say, secret, authentication
         });
     }
 
-    // What a person consented to before the test began.
-    const grant = new oauth.Grant({ accountId: mailbox, clientId });
-    grant.addOIDCScope(scopes);
-    const client = await oauth.Client.find(clientId);
-    const refresh = new oauth.RefreshToken({ accountId: mailbox, client, grantId: await grant.save(), gty: 'authorization_code', scope: scopes });
+    // What a person consented to before the test, or elsewhere: a refresh token of a grant of its own.
+    const consented = async () => {
+        const grant = new oauth.Grant({ accountId: mailbox, clientId });
+        grant.addOIDCScope(scopes);
+        const client = await oauth.Client.find(clientId);
+        const origin = { accountId: mailbox, client, grantId: await grant.save(), gty: 'authorization_code', scope: scopes };
+        return new oauth.RefreshToken(origin).save();
+    };
 
     return {
         answer: oauth.callback(),
-        refresh: await refresh.save(),
+        consented,
         live: (seconds) => {
             life = seconds;
         },

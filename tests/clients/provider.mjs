@@ -4,7 +4,7 @@
 // logins and messages; every secret that is issued is among them, so that a test can look for it.
 //
 // On the OAuth port besides: PUT /mode/NAME makes it misbehave until PUT /mode/well; PUT /forget ends all access tokens,
-// PUT /life/SECONDS says how long later ones serve.
+// PUT /life/SECONDS says how long later ones serve, PUT /grant gives a refresh token of a new grant.
 import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -51,6 +51,8 @@ answer = async (request, response) => {
     } else if (request.method === 'PUT' && request.url.startsWith('/life/')) {
         oauth.live(Number(request.url.slice('/life/'.length)));
         response.writeHead(204).end();
+    } else if (request.method === 'PUT' && request.url === '/grant') {
+        response.end(await oauth.consented());
     } else if (request.url === '/token' && broken[mode]) {
         const [status, type, body] = broken[mode];
         request.resume().on('end', () => response.writeHead(status, { 'content-type': type }).end(body));
@@ -69,5 +71,5 @@ const smtp = mailServer({
     mayLogIn: async (user, token) => user === mailbox && (await oauth.serves(token, user)),
 });
 const port = await listen(smtp);
-say({ event: 'ready', oauth: issuer, smtp: `127.0.0.1:${port}`, refresh: oauth.refresh });
+say({ event: 'ready', oauth: issuer, smtp: `127.0.0.1:${port}`, refresh: await oauth.consented() });
 process.stdin.resume().on('end', () => process.exit(0)); // Ends with the test that started it.

@@ -13,6 +13,8 @@ pub(crate) struct Person<'a> {
     pub(crate) code: Option<&'a str>,
     /// Where the name of the proxy leads.
     pub(crate) proxy: Option<SocketAddr>,
+    /// A host and port of the machine that the browser is not on: nobody answers there.
+    pub(crate) elsewhere: Option<&'a str>,
     /// Whether the address bar is read with the secrets in it.
     pub(crate) whole: bool,
 }
@@ -20,7 +22,7 @@ pub(crate) struct Person<'a> {
 impl Person<'_> {
     /// One who allows.
     pub(crate) fn allowing(account: &str) -> Person<'_> {
-        Person { account, answer: "allow", code: None, proxy: None, whole: false }
+        Person { account, answer: "allow", code: None, proxy: None, elsewhere: None, whole: false }
     }
 
     /// Opens `url` and goes on to the last page: its `url`, `text`, and whether it was `unreachable`. `directory` has `cert.pem` of the
@@ -28,6 +30,7 @@ impl Person<'_> {
     pub(crate) fn visits(&self, url: &str, directory: &Path) -> Value {
         let home = tempfile::tempdir_in(directory).expect("a directory for the browser");
         let mut hosts = serde_json::Map::new();
+        hosts.extend(self.elsewhere.map(|place| (place.to_owned(), json!("127.0.0.1:1"))));
         hosts.extend(self.proxy.map(|place| (proxy::HOST.to_owned(), json!(place.to_string()))));
         let order = json!({
             "url": url, "directory": home.path(), "account": self.account, "answer": self.answer, "code": self.code,

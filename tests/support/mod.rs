@@ -55,6 +55,13 @@ pub(crate) fn outlink() -> Command {
     for name in ["CRASH_AT", "NOTIFY_SOCKET", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY", "RUST_LOG"] {
         command.env_remove(name);
     }
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    // Nor may one open windows on the developer's screen.
+    for name in ["DISPLAY", "WAYLAND_DISPLAY"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -182,6 +189,12 @@ impl Program {
     pub(crate) fn printed(&self, text: &str, wait: Duration) -> String {
         let holds = |line: &str| line.contains(text).then(|| line.to_owned());
         self.out.next(0, wait, holds).unwrap_or_else(|| panic!("no {text:?} within {wait:?}:\n{}", self.output())).0
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it was piped");
+        writeln!(stdin, "{line}").unwrap_or_else(|e| panic!("{} does not listen: {e}", self.what));
     }
 
     /// Sends it a signal: `TERM`, `INT`, `HUP`.

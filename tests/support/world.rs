@@ -1,7 +1,13 @@
 //! A provider made of programs that are not ours (`tests/clients/provider.mjs`), and outlink beside it. Every secret of such a world
 //! is known, so that it can be looked for in whatever outlink wrote ([`World::expect_no_secret`]).
 
-use super::{LONG, Program, SOON, free_port, http, hunt::Hunt, outlink, run, start_daemon, write_certificates};
+use super::{
+    Program, SOON,
+    client_key::{self, Key},
+    free_port, http,
+    hunt::Hunt,
+    outlink, run, start_daemon, write_certificates,
+};
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use serde_json::Value;
 use std::{
@@ -23,9 +29,9 @@ pub(crate) enum Proof {
     Post,
     Basic,
     /// `certificate` and `private-key` in PEM.
-    Pem,
+    Pem(Key),
     /// `pkcs12` and `pkcs12-password`.
-    Pkcs12,
+    Pkcs12(Key),
 }
 
 /// What a story wants of its world.
@@ -39,7 +45,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) scopes: &'a [&'a str],
     /// The link's `redirect-url`.
     pub(crate) redirect: Option<&'a str>,
-    /// More lines for the link.
+    /// More lines for the link, `{oauth}` for the OAuth server's address.
     pub(crate) link: &'a str,
     /// Seconds that an access token serves.
     pub(crate) life: u32,
@@ -82,8 +88,8 @@ impl World {
         write_certificates(directory.path());
         let mut secrets = [CLIENT_SECRET, APP_PASSWORD, WRONG_PASSWORD].map(str::to_owned).to_vec();
         secrets.extend(["marked-broken-access-token", "marked-broken-refresh-token"].map(str::to_owned));
-        if matches!(setup.proof, Proof::Pem | Proof::Pkcs12) {
-            secrets.extend(super::client_key::write(directory.path()));
+        if let Proof::Pem(key) | Proof::Pkcs12(key) = setup.proof {
+            secrets.extend(client_key::write(directory.path(), key));
         }
         let mut provider = Program::start(provider(setup, directory.path()));
         let ready = provider.event("ready", SOON);
@@ -150,20 +156,18 @@ impl World {
         assert_eq!(http(self.oauth, "PUT", path, "").0, 204, "{path}");
     }
 
-    /// An app's message by swaks.
-    pub(crate) fn swaks(&self, password: &str, to: &str) -> Command {
-        let mut command = Command::new("swaks");
-        let (host, port) = (self.relay.ip().to_string(), self.relay.port().to_string());
-        command.args(["--timeout", "80", "--server", &host, "--port", &port, "--ehlo", "client.example"]);
-        command.args(["--auth", "PLAIN", "--auth-user", "crowd", "--auth-password", password]);
-        command.args(["--from", MAILBOX, "--to", to, "--header", "Subject: counterpart", "--body", ".\n..two\nend"]);
-        command
+    /// Another refresh token, of a grant of its own.
+    pub(crate) fn another_grant(&mut self) -> String {
+        let (status, token) = http(self.oauth, "PUT", "/grant", "");
+        assert_eq!(status, 200, "/grant");
+        let token = String::from_utf8(token).expect("a token is text");
+        self.secrets.push(token.clone());
+        token
     }
 
     /// Sends as the app does; gives whether it was taken, and what swaks saw.
     pub(crate) fn send(&self, password: &str, to: &str) -> (bool, String) {
-        let output = run(self.swaks(password, to), b"", SOON * 3);
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+        swaks(self.relay, password, to)
     }
 
     pub(crate) fn expect_taken(&self) {
@@ -184,14 +188,16 @@ impl World {
         self.written += &output;
     }
 
-    /// How many of the provider's events have this value under this key.
-    pub(crate) fn count(&self, event: &str, key: &str, value: &str) -> usize {
-        self.provider.events(event).iter().filter(|event| event[key] == value).count()
+    /// How many tokens the provider gave for this kind of grant.
+    pub(crate) fn tokens(&self, grant: &str) -> usize {
+        self.provider.events("token").iter().filter(|token| token["grant"] == grant).count()
     }
 
-    /// The provider's next answer to a token request.
-    pub(crate) fn token(&mut self) -> Value {
-        self.provider.event("token", LONG)
+    /// Fails when the provider refused a token request, but for a device whose person is not done yet.
+    pub(crate) fn expect_no_refusal(&self) {
+        let refused = self.provider.events("token-refused");
+        let refused: Vec<&Value> = refused.iter().filter(|refusal| refusal["error"] != "authorization_pending").collect();
+        assert!(refused.is_empty(), "the provider refused: {refused:?}\noutlink:\n{}{}", self.written, self.output());
     }
 
     /// Everything secret of this story.
@@ -239,6 +245,17 @@ impl World {
     }
 }
 
+/// Sends a message by swaks as the app does; gives whether it was taken, and what swaks saw.
+pub(crate) fn swaks(relay: SocketAddr, password: &str, to: &str) -> (bool, String) {
+    let mut command = Command::new("swaks");
+    let (host, port) = (relay.ip().to_string(), relay.port().to_string());
+    command.args(["--timeout", "80", "--server", &host, "--port", &port, "--ehlo", "client.example"]);
+    command.args(["--auth", "PLAIN", "--auth-user", "crowd", "--auth-password", password]);
+    command.args(["--from", MAILBOX, "--to", to, "--header", "Subject: counterpart", "--body", ".\n..two\nend"]);
+    let output = run(command, b"", SOON * 3);
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Where everything of a world is.
 struct Places<'a> {
     directory: &'a Path,
@@ -259,12 +276,12 @@ impl Places<'_> {
                 let method = if setup.proof == Proof::Basic { "basic" } else { "post" };
                 format!("client-secret = {{ file = \"{}\" }}\nclient-authentication = \"{method}\"\n", path("client.secret"))
             }
-            Proof::Pem => format!(
+            Proof::Pem(_) => format!(
                 "client-authentication = \"private-key-jwt\"\ncertificate = \"{}\"\nprivate-key = {{ file = \"{}\" }}\n",
                 path("client.pem"),
                 path("client.key"),
             ),
-            Proof::Pkcs12 => format!(
+            Proof::Pkcs12(_) => format!(
                 "client-authentication = \"private-key-jwt\"\npkcs12 = \"{}\"\npkcs12-password = {{ file = \"{}\" }}\n",
                 path("client.p12"),
                 path("client.p12.password"),
@@ -310,7 +327,7 @@ level = "trace"
             ca = path("ca.pem"),
             grant = setup.grant,
             tls = setup.tls,
-            link = setup.link,
+            link = setup.link.replace("{oauth}", oauth),
             scopes = scopes.join(", "),
             password = hash(APP_PASSWORD),
         )
@@ -326,7 +343,7 @@ fn provider(setup: &Setup<'_>, directory: &Path) -> Command {
     match setup.proof {
         Proof::Post => command.env("CLIENT_AUTHENTICATION", "client_secret_post").env("CLIENT_SECRET", CLIENT_SECRET),
         Proof::Basic => command.env("CLIENT_AUTHENTICATION", "client_secret_basic").env("CLIENT_SECRET", CLIENT_SECRET),
-        Proof::Pem | Proof::Pkcs12 => {
+        Proof::Pem(_) | Proof::Pkcs12(_) => {
             command.env("CLIENT_AUTHENTICATION", "private_key_jwt").env("CLIENT_CERTIFICATE", directory.join("client.pem"))
         }
     };
