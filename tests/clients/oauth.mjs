@@ -44,9 +44,10 @@ export async function oauthServer({ issuer, mailbox, say, secret, authentication
         cookies: { keys: ['test'] },
     });
 
-    oauth.on('grant.success', ({ body, oidc: { params } }) => say({
+    oauth.on('grant.success', ({ body, oidc: { params, entities } }) => say({
         event: 'token',
         grant: params.grant_type,
+        of: entities.Grant?.jti,
         access: body.access_token,
         refresh: body.refresh_token,
         identity: body.id_token,
