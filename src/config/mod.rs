@@ -5,6 +5,7 @@
 //! then one file per kind of table, and `checks` for what can be seen only across them.
 
 mod app;
+mod certificate;
 mod checks;
 mod fault;
 mod later;
@@ -12,6 +13,9 @@ mod link;
 mod listener;
 mod locate;
 mod mailbox;
+mod parameters;
+mod proof;
+mod proxy;
 mod queue;
 mod root;
 mod secrets;
@@ -24,8 +28,8 @@ mod words;
 pub use fault::{Fault, Severity};
 pub use secrets::SecretError;
 pub use settings::{
-    Allowed, App, Auth, ClientAuthentication, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
-    Mailbox, Queue, SecretSource, Server, Settings, WhenFromDiffers,
+    Allowed, App, Auth, Certificate, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Proof,
+    Proxy, Queue, SecretMethod, SecretSource, Server, Settings, WhenFromDiffers,
 };
 
 pub use units::duration;
