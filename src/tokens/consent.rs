@@ -26,7 +26,7 @@ use crate::{
     },
     provider::{Grant, Provider},
     secret::Secret,
-    store,
+    store::{self, NewGrant},
 };
 
 /// Who answers at Google's authorization endpoint (its discovery document).
@@ -94,6 +94,22 @@ pub struct Candidate {
     link: Arc<Link>,
 }
 
+impl Candidate {
+    /// Whether the account that signed in is one of those that may, as far as it is told.
+    pub fn is_of(&self, expected: &[&str]) -> bool {
+        self.accounts.is_empty() || self.named(expected).is_some()
+    }
+
+    /// Who signed in, where it is told: by the expected name if it is among several.
+    pub fn account(&self, expected: &[&str]) -> Option<String> {
+        self.named(expected).or(self.accounts.first()).cloned()
+    }
+
+    fn named(&self, expected: &[&str]) -> Option<&String> {
+        self.accounts.iter().find(|account| expected.iter().any(|expected| expected.eq_ignore_ascii_case(account)))
+    }
+}
+
 /// One login under way, with the link as it was when it began.
 pub struct Consent {
     world: Arc<World>,
@@ -141,7 +157,7 @@ impl Tokens {
     }
 
     /// Makes `candidate` the grant of `mailbox`; durable when it returns. Its access token serves from now on.
-    pub async fn adopt(&self, mailbox: &Name, candidate: Candidate) -> Result<(), Refusal> {
+    pub async fn adopt(&self, mailbox: &Name, candidate: Candidate, by: Option<String>) -> Result<(), Refusal> {
         let source = match self.board().mailboxes.get(mailbox).map(|entry| entry.route.clone()) {
             Some(Route::Source(source)) if same_tokens(&source.context().link, &candidate.link) => source,
             _ => {
@@ -151,13 +167,16 @@ impl Tokens {
                 });
             }
         };
-        let Candidate { refresh_token, scopes, origin, token, .. } = candidate;
+        let account = candidate.account(&[source.context().account.as_str()]);
+        let Candidate { refresh_token, scopes, refresh_until, origin, token, .. } = candidate;
+        let grant = NewGrant { refresh_token, origin: origin.word(), account, by, scopes, refresh_until };
         let now = self.world.now();
-        let version = self.world.store.put_grant(mailbox, &refresh_token, origin.word(), now).await?;
+        let version = self.world.store.put_grant(mailbox, grant, now).await?;
         source.new_grant(Some((token, version)), now);
         self.world.wake.notify_one();
-        if let Err(error) = self.world.store.touch(mailbox, version.consent, scopes, now).await {
-            tracing::warn!(event = "grant.untouched", %mailbox, "cannot note what the grant allows: {error}");
+        if let Err(error) = self.world.store.touch(mailbox, version.consent, None, now).await {
+            // Only the daily renewal after a restart reads it.
+            tracing::warn!(event = "grant.untouched", %mailbox, "cannot note when the grant was renewed: {error}");
         }
         Ok(())
     }
@@ -167,6 +186,11 @@ impl Consent {
     /// The link as it was when the login began.
     pub fn link(&self) -> &Link {
         &self.context.link
+    }
+
+    /// Who is expected to sign in.
+    pub fn account(&self) -> &str {
+        self.context.account.as_str()
     }
 
     /// Who must have answered the login.
@@ -181,11 +205,16 @@ impl Consent {
             reason: format!("link {} has no authorization-endpoint, where a person could sign in", link.name),
             advice: format!("add authorization-endpoint to [link.{}]; the provider's manual names it", link.name),
         })?;
-        let chosen = Default::default();
         let mut usual = usual_parameters(link);
         usual.push(("login_hint", self.context.account.as_str()));
-        let login =
-            Login { endpoint, client_id: &link.client_id, redirect, scopes: &link.scopes, usual: &usual, chosen: &chosen };
+        let login = Login {
+            endpoint,
+            client_id: &link.client_id,
+            redirect,
+            scopes: &link.scopes,
+            usual: &usual,
+            chosen: &link.parameters,
+        };
         opening.address(&login).map_err(|error| Refusal {
             reason: format!("the redirect {redirect} is no URL: {error}"),
             advice: format!("correct redirect-url of [link.{}]", link.name),
@@ -208,13 +237,13 @@ impl Consent {
         let request = oauth::Request {
             endpoint,
             client_id: &link.client_id,
-            authentication: authentication(link.client_authentication, renewal.secret.as_ref()),
+            authentication: authentication(&link.proof, renewal.secret.as_ref()),
             scopes: &link.scopes,
             what: What::ClientCredentials,
         };
         let http = self.context.http.clone();
-        let chosen = Default::default();
-        let started = device::start(&request, &chosen, move |request| exchange(http.clone(), request), self.world.now()).await;
+        let started =
+            device::start(&request, &link.parameters, move |request| exchange(http.clone(), request), self.world.now()).await;
         let at = format!("device endpoint {endpoint}");
         started.map_err(|failure| renewal.trouble(failure, What::ClientCredentials, &at).into())
     }
@@ -276,6 +305,9 @@ fn usual_parameters(link: &Link) -> Vec<(&'static str, &str)> {
 }
 
 fn issuer(link: &Link) -> Issuer {
+    if let Some(issuer) = &link.issuer {
+        return Issuer::Exact(issuer.clone());
+    }
     let host = link.authorization_endpoint.as_ref().and_then(Url::host_str);
     match (link.provider, host) {
         (Provider::Google, Some("accounts.google.com")) => Issuer::Exact(GOOGLE.to_owned()),

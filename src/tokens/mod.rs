@@ -37,12 +37,12 @@ use tokio::{
 };
 
 use crate::{
-    config::{self, ClientAuthentication, Link, Settings},
+    config::{self, Link, Proof, Settings},
     mail::Name,
     oauth::{self, Ask, Flight},
     provider::Grant,
     secret::Secret,
-    store::Store,
+    store::{NewGrant, Store},
     tls,
 };
 use source::{Context, Key, Source};
@@ -151,8 +151,12 @@ impl Tokens {
             let route = match link.map(|link| (link, obstacle(link))) {
                 Some((link, None)) => {
                     let http = clients.get(&link.ca_file).cloned().unwrap_or_default();
-                    let context =
-                        Context { link: link.clone(), http, mailbox: mailbox.name.clone(), account: mailbox.address.clone() };
+                    let context = Context {
+                        link: link.clone(),
+                        http,
+                        mailbox: mailbox.name.clone(),
+                        account: mailbox.account.clone().unwrap_or_else(|| mailbox.address.clone()),
+                    };
                     Route::Source(self.source(&mut board, context, now))
                 }
                 Some((_, Some((reason, advice)))) => Route::Repair { reason, advice },
@@ -268,7 +272,7 @@ impl Tokens {
                 }
             }
         };
-        self.world.store.put_grant(mailbox, &refresh_token, IMPORT, self.world.now()).await?;
+        self.world.store.put_grant(mailbox, NewGrant::new(refresh_token, IMPORT), self.world.now()).await?;
         source.new_grant(None, self.world.now());
         self.world.wake.notify_one();
         tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), "a refresh token was brought in");
@@ -310,22 +314,16 @@ fn clients(settings: &Settings) -> Result<BTreeMap<Option<PathBuf>, reqwest::Cli
 /// What of a link this version cannot do: reason and advice.
 fn obstacle(link: &Link) -> Option<(String, String)> {
     let advice = |instead: &str| format!("use {instead} in [link.{}] until a later version brings it", link.name);
-    match (link.grant, link.client_authentication) {
+    match (link.grant, &link.proof) {
         (Grant::ServiceAccount, _) => Some((
             format!("link {} asks for grant = \"{}\", which this version does not know yet", link.name, link.grant),
             advice("grant = \"authorization-code\" or \"client-credentials\""),
         )),
-        (_, ClientAuthentication::PrivateKeyJwt) => Some((
-            format!(
-                "link {} asks for client-authentication = \"private-key-jwt\", which this version does not know yet",
-                link.name
-            ),
+        (_, Proof::Certificate(_) | Proof::PrivateKey(_) | Proof::FederatedToken(_)) => Some((
+            format!("link {} proves its client by a signed assertion, which this version does not know yet", link.name),
             advice("client-authentication = \"post\" or \"basic\" with a client-secret"),
         )),
-        (
-            Grant::AuthorizationCode | Grant::DeviceCode | Grant::ClientCredentials,
-            ClientAuthentication::Post | ClientAuthentication::Basic | ClientAuthentication::None,
-        ) => None,
+        (_, Proof::Secret { .. } | Proof::None) => None,
     }
 }
 

@@ -85,7 +85,7 @@ async fn a_candidate_becomes_the_grant_only_when_it_is_adopted_and_then_serves_a
     assert!(bench.store.grant(&name("a")).await.unwrap().is_none());
     assert!(!bench.tokens.has_working_grant(&name("a")).await.unwrap());
     assert_eq!(candidate.refresh_until, Some(*bench.clock.lock().unwrap() + Duration::from_secs(60)));
-    bench.tokens.adopt(&name("a"), candidate).await.unwrap();
+    bench.tokens.adopt(&name("a"), candidate, Some("ann".into())).await.unwrap();
     assert_eq!(
         (bench.stored().await.as_str(), bench.store.grant(&name("a")).await.unwrap().unwrap().origin.as_str()),
         ("r1", "authorization-code")
@@ -114,7 +114,7 @@ async fn an_adopted_grant_wins_over_a_renewal_of_the_old_one_that_is_in_the_air(
     while bench.endpoint.asked() < 2 {
         tokio::task::yield_now().await;
     }
-    bench.tokens.adopt(&name("a"), candidate).await.unwrap();
+    bench.tokens.adopt(&name("a"), candidate, Some("ann".into())).await.unwrap();
     bench.endpoint.leave.add_permits(10_000);
     assert_eq!(waiter.await.unwrap().unwrap().secret.expose(), "of-r2");
     assert_eq!(bench.stored().await, "r2");
@@ -151,7 +151,7 @@ async fn a_link_changed_during_the_login_takes_no_grant_of_the_old_client() {
     let mut bench = bench(Provider::Microsoft, full).await;
     let candidate = exchange(&bench).await.unwrap();
     edit(&mut bench, |link| link.client_id = "another".into());
-    let refusal = bench.tokens.adopt(&name("a"), candidate).await.unwrap_err();
+    let refusal = bench.tokens.adopt(&name("a"), candidate, Some("ann".into())).await.unwrap_err();
     assert!(refusal.reason.contains("was changed while the login went on"), "{refusal}");
     assert!(bench.store.grant(&name("a")).await.unwrap().is_none());
 }
