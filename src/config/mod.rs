@@ -6,6 +6,7 @@
 //! write.
 
 mod app;
+mod certificate;
 mod checks;
 mod fault;
 mod later;
@@ -13,6 +14,9 @@ mod link;
 mod listener;
 mod locate;
 mod mailbox;
+mod parameters;
+mod proof;
+mod proxy;
 mod queue;
 mod root;
 mod secrets;
@@ -26,8 +30,8 @@ pub mod write;
 pub use fault::{Fault, Severity};
 pub use secrets::SecretError;
 pub use settings::{
-    Allowed, App, Auth, ClientAuthentication, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
-    Mailbox, Queue, SecretSource, Server, Settings, WhenFromDiffers,
+    Allowed, App, Auth, Certificate, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Proof,
+    Proxy, Queue, SecretMethod, SecretSource, Server, Settings, WhenFromDiffers,
 };
 
 pub use units::duration;
