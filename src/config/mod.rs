@@ -7,6 +7,7 @@
 mod app;
 mod certificate;
 mod checks;
+mod evidence;
 mod fault;
 mod later;
 mod link;
@@ -25,6 +26,7 @@ mod table;
 mod units;
 mod words;
 
+pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
 pub use secrets::SecretError;
 pub use settings::{

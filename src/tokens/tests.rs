@@ -1,5 +1,7 @@
 //! Against a token server on loopback that answers as each test wants.
 
+mod proofs;
+
 use super::*;
 use axum::{
     Form, Router,
@@ -15,7 +17,9 @@ use std::{
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
-    config::{Allowed, Http, Log, LogFormat, Mailbox, Queue, SecretMethod, SecretSource, Server, WhenFromDiffers},
+    config::{
+        Allowed, Http, Link, Log, LogFormat, Mailbox, Proof, Proxy, Queue, SecretMethod, SecretSource, Server, WhenFromDiffers,
+    },
     mail::Address,
     provider::{Chunking, Cloud, Limits, NullSender, Provider, TlsMode},
 };
@@ -154,7 +158,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         parameters: BTreeMap::new(),
         redirect_url: None,
         ca_file: None,
-        proxy: config::Proxy::Environment,
+        proxy: Proxy::Environment,
     };
     let mailboxes = ["a", "b"].map(|text| (name(text), Arc::new(mailbox(text))));
     Settings {
