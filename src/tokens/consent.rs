@@ -12,12 +12,13 @@ use url::Url;
 use super::{
     AccessToken, Route, Tokens, World,
     exchange::exchange,
-    renewal::{Renewal, authentication, read_secret},
+    proof::{self, Shown},
+    renewal::Renewal,
     same_tokens,
     source::{Context, Source},
 };
 use crate::{
-    config::Link,
+    config::{Evidence, Link},
     mail::Name,
     oauth::{
         self, Fault, Granted, Health, Kind, Token, Trouble, What,
@@ -91,7 +92,7 @@ pub struct Candidate {
     /// How it came.
     pub origin: Origin,
     token: Token,
-    link: Arc<Link>,
+    context: Context,
 }
 
 impl Candidate {
@@ -159,10 +160,13 @@ impl Tokens {
     /// Makes `candidate` the grant of `mailbox`; durable when it returns. Its access token serves from now on.
     pub async fn adopt(&self, mailbox: &Name, candidate: Candidate, by: Option<String>) -> Result<(), Refusal> {
         let source = match self.board().mailboxes.get(mailbox).map(|entry| entry.route.clone()) {
-            Some(Route::Source(source)) if same_tokens(&source.context().link, &candidate.link) => source,
+            Some(Route::Source(source)) if same_tokens(&source.context(), &candidate.context) => source,
             _ => {
                 return Err(Refusal {
-                    reason: format!("mailbox {mailbox} or its link {} was changed while the login went on", candidate.link.name),
+                    reason: format!(
+                        "mailbox {mailbox} or its link {} was changed while the login went on",
+                        candidate.context.link.name
+                    ),
                     advice: "start the login again".into(),
                 });
             }
@@ -233,26 +237,29 @@ impl Consent {
         let Some(endpoint) = link.device_endpoint.as_ref().filter(|_| link.provider != Provider::Google) else {
             return Err(no_device_endpoint(link));
         };
-        let renewal = self.renewal().await?;
+        let (renewal, now) = (self.renewal().await?, self.world.now());
+        let shown = Shown::of(&renewal.evidence, link, now)?;
+        let what = What::ClientCredentials;
         let request = oauth::Request {
             endpoint,
             client_id: &link.client_id,
-            authentication: authentication(&link.proof, renewal.secret.as_ref()),
+            authentication: shown.authentication(),
             scopes: &link.scopes,
-            what: What::ClientCredentials,
+            what,
+            parameters: &link.parameters,
         };
         let http = self.context.http.clone();
-        let started =
-            device::start(&request, &link.parameters, move |request| exchange(http.clone(), request), self.world.now()).await;
+        let started = device::start(&request, move |request| exchange(http.clone(), request), now).await;
         let at = format!("device endpoint {endpoint}");
-        started.map_err(|failure| renewal.trouble(failure, What::ClientCredentials, &at).into())
+        started.map_err(|failure| renewal.trouble(failure, what, (&shown, &at)).into())
     }
 
     /// Asks once whether the code was entered; `None`: ask again when `polling` says.
     pub async fn ask_device(&self, code: &Secret, polling: &mut Polling) -> Result<Option<Candidate>, Refusal> {
         let renewal = self.renewal().await?;
         let what = What::DeviceCode(code);
-        let failure = match renewal.send(what).await {
+        let shown = Shown::of(&renewal.evidence, self.link(), self.world.now())?;
+        let failure = match renewal.send(what, &shown).await {
             Ok((token, granted)) => return self.candidate(token, granted, Origin::DeviceCode).map(Some),
             Err(failure) => failure,
         };
@@ -264,7 +271,7 @@ impl Consent {
                 true
             }
         };
-        let trouble = || renewal.trouble(failure, what, &self.source.endpoint());
+        let trouble = || renewal.trouble(failure, what, (&shown, &self.source.endpoint()));
         match goes_on {
             true => Ok(None),
             false => Err(trouble().into()),
@@ -273,22 +280,23 @@ impl Consent {
 
     /// What the provider's refusal at the authorization endpoint means.
     pub fn refusal(&self, fault: &Fault) -> Refusal {
-        let renewal = Renewal { source: &self.source, world: &self.world, context: &self.context, secret: None };
-        renewal.judge(fault, format!("the provider answered the login with {fault}"), What::ClientCredentials).into()
+        let renewal = Renewal { source: &self.source, world: &self.world, context: &self.context, evidence: Evidence::None };
+        // What it stands for is a person's consent, like a code.
+        let code = Secret::new(String::new());
+        renewal.judge(fault, format!("the provider answered the login with {fault}"), What::DeviceCode(&code)).into()
     }
 
     async fn renewal(&self) -> Result<Renewal<'_>, Trouble> {
-        let secret = read_secret(&self.context.link).await?;
-        Ok(Renewal { source: &self.source, world: &self.world, context: &self.context, secret })
+        let evidence = proof::read(&self.context.link).await?;
+        Ok(Renewal { source: &self.source, world: &self.world, context: &self.context, evidence })
     }
 
     fn candidate(&self, token: Token, granted: Granted, origin: Origin) -> Result<Candidate, Refusal> {
         let Granted { refresh_token, refresh_lifetime, scopes, accounts, .. } = granted;
         let Some(refresh_token) = refresh_token else { return Err(no_refresh_token(self.link())) };
         let refresh_until = refresh_lifetime.and_then(|life: Duration| token.obtained.checked_add(life));
-        let link = self.context.link.clone();
-        let access = token.clone().into();
-        Ok(Candidate { refresh_token, access, scopes, accounts, refresh_until, origin, token, link })
+        let (access, context) = (token.clone().into(), self.context.clone());
+        Ok(Candidate { refresh_token, access, scopes, accounts, refresh_until, origin, token, context })
     }
 }
 
