@@ -19,6 +19,7 @@ mod parameters;
 mod proof;
 mod proxy;
 mod queue;
+mod redirect;
 mod root;
 mod secrets;
 mod settings;
