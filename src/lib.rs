@@ -20,8 +20,9 @@ pub mod smtp;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod provider;
 
-// Between: where tests end the process.
+// Between: where tests end the process, and where keys lie.
 pub mod crash;
+pub mod key;
 
 // Layer 3: settings, storage, trust.
 pub mod config;

@@ -10,8 +10,9 @@ const LAYERS: &[&[&str]] = &[
     &["mail", "secret"],
     &["smtp", "oauth"],
     &["provider"],
-    // For tests alone; it has no number of its own in the map.
+    // For tests alone, and what store and configuration both read; they have no number of their own in the map.
     &["crash"],
+    &["key"],
     &["config", "store", "tls"],
     &["listener", "queue", "tokens", "upstream"],
     &["relay"],

@@ -243,6 +243,7 @@ fn a_one_time_refresh_token_lost_on_its_way_asks_for_a_consent_and_the_mail_wait
     let (story, letter, daemon) = through_a_renewal("custom", "token-answered");
     daemon.logged("grant import sandbox", LONG);
     await_that("the status says so", SOON, || story.status().contains("needs-consent").then_some(()));
+    assert!(story.status().contains("ended during a renewal at "), "the cause is named: {}", story.status());
     assert_eq!(support::letters::rows(&story.state())[&letter.id], support::letters::Row::Kept);
     // Also over the next start.
     daemon.kill();

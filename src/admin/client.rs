@@ -1,6 +1,6 @@
 //! The command line's end of the control socket.
 
-use super::{BackedUp, Backup, Changed, Details, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb};
+use super::{BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb};
 use crate::{mail::Name, secret::Secret};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -91,6 +91,11 @@ impl Client {
     /// Hands the daemon a refresh token for `mailbox`.
     pub async fn import_grant(&self, mailbox: &Name, token: &Secret) -> Result<(), ClientError> {
         self.ask(Method::PUT, &format!("grants/{mailbox}"), token.expose().to_owned(), WAIT).await.map(drop)
+    }
+
+    /// All links with their mailboxes.
+    pub async fn links(&self) -> Result<Links, ClientError> {
+        self.get("links").await
     }
 
     /// How many messages stand how.

@@ -101,6 +101,11 @@ impl Layer {
         self.places.get(path)
     }
 
+    /// Whether its text begins like this.
+    pub(super) fn begins_with(&self, text: &str) -> bool {
+        self.text.starts_with(text)
+    }
+
     /// Variables that are named by a reference `{ env = … }`.
     pub(super) fn variables_referred_to(&self) -> Vec<String> {
         fn walk(values: &Map<String, Value>, found: &mut Vec<String>) {

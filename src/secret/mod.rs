@@ -1,12 +1,14 @@
 //! Values that never show themselves, and what proves that somebody knows one.
 //!
-//! Layer 0. Sealing at rest will live here too.
+//! Layer 0.
 
 mod password;
 mod recent;
+mod sealing;
 
 pub use password::{InvalidHash, Memory, PasswordHash};
 pub use recent::Recent;
+pub use sealing::{InvalidRing, InvalidSealed, Key, KeyId, Ring, Sealed, Unsealed};
 
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;

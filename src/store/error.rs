@@ -2,6 +2,11 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use crate::{
+    key,
+    secret::{KeyId, Unsealed},
+};
+
 /// What went wrong, on which file, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -72,6 +77,55 @@ pub enum Error {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// The key cannot be read or written.
+    #[error(transparent)]
+    Key(#[from] key::Error),
+    /// There is no key for what the database holds.
+    #[error("{} is sealed under key {key}, and {}", file.display(), missing(at, *credential))]
+    MissingKey {
+        /// The database.
+        file: PathBuf,
+        /// Its key.
+        key: KeyId,
+        /// Where the key file ought to lie.
+        at: PathBuf,
+        /// Whether the key came from a credential.
+        credential: bool,
+    },
+    /// There are other keys than the database's.
+    #[error(
+        "{} is sealed under key {key}, but {} holds {}: put the right key back (nothing was changed); if it is lost for good, \
+         `outlink key rotate --lost` goes on without the grants", file.display(), at.display(), ids(found)
+    )]
+    OtherKey {
+        /// The database.
+        file: PathBuf,
+        /// Its key.
+        key: KeyId,
+        /// Where other keys lie.
+        at: PathBuf,
+        /// Which.
+        found: Vec<KeyId>,
+    },
+    /// The key is the service manager's.
+    #[error(
+        "the key is the credential {}, which only its administrator can change: put a new `outlink-key1:` line before the others in what \
+         LoadCredential= or LoadCredentialEncrypted= names, then restart outlink, which seals everything anew", file.display()
+    )]
+    KeyIsCredential {
+        /// Where it lies.
+        file: PathBuf,
+    },
+    /// A sealed value of the database does not open.
+    #[error("cannot read the {what} in {}: {why}", file.display())]
+    Unsealed {
+        /// What.
+        what: String,
+        /// The database.
+        file: PathBuf,
+        /// Why not.
+        why: Unsealed,
+    },
     /// The thread that owns the database has ended.
     #[error("cannot {what}: {} is closed; restart outlink", file.display())]
     Closed {
@@ -100,9 +154,51 @@ impl Error {
             Self::Directory { why, .. } | Self::File { why, .. } | Self::Backup { why, .. } => {
                 matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
-            Self::InUse { .. } | Self::NewerSchema { .. } | Self::Slow { .. } | Self::Closed { .. } => false,
+            Self::Key(key::Error::Read { why, .. } | key::Error::Write { why, .. }) => {
+                matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::InUse { .. }
+            | Self::NewerSchema { .. }
+            | Self::Slow { .. }
+            | Self::Closed { .. }
+            | Self::Key(_)
+            | Self::MissingKey { .. }
+            | Self::OtherKey { .. }
+            | Self::KeyIsCredential { .. }
+            | Self::Unsealed { .. } => false,
         }
     }
+
+    /// Whether the keys are not the ones that were needed: a matter of configuration.
+    pub fn is_of_the_key(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::MissingKey { .. } | Self::OtherKey { .. } | Self::KeyIsCredential { .. })
+    }
+
+    /// Whether this user may not use what was found.
+    pub fn is_of_permission(&self) -> bool {
+        match self {
+            Self::Directory { why, .. } | Self::File { why, .. } => why.kind() == io::ErrorKind::PermissionDenied,
+            Self::Key(why) => why.is_of_permission(),
+            _ => false,
+        }
+    }
+}
+
+fn missing(at: &std::path::Path, credential: bool) -> String {
+    match credential {
+        true => "its key is a credential of the service, which is not here: start the daemon (systemctl start outlink) and ask \
+                 again; it has the key"
+            .to_owned(),
+        false => format!(
+            "there is no key at {}: put it back from where you keep a copy (nothing was changed); if it is lost for good, \
+             `outlink key rotate --lost` goes on without the grants",
+            at.display()
+        ),
+    }
+}
+
+fn ids(keys: &[KeyId]) -> String {
+    keys.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn holder_text(holder: Option<u32>) -> String {

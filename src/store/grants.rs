@@ -1,10 +1,17 @@
 //! The grants: one refresh token per mailbox, replaced by compare-and-swap, the one before it kept.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use std::time::SystemTime;
 
-use super::{Error, Store, millis, time};
-use crate::{mail::Name, secret::Secret};
+use super::{
+    Error, Store, millis,
+    sealing::{self, Kept},
+    time,
+};
+use crate::{
+    mail::Name,
+    secret::{Ring, Secret},
+};
 
 /// Which refresh token of a mailbox: the consent that it comes from, and a number that grows with each change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +22,30 @@ pub struct Version {
     pub generation: i64,
 }
 
+/// What a provider just gave for a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewGrant {
+    /// The refresh token.
+    pub refresh_token: Secret,
+    /// How it came here: `import`, `authorization-code`, `device-code`.
+    pub origin: &'static str,
+    /// Who signed in at the provider, where it was told.
+    pub account: Option<String>,
+    /// The user of this machine who ran the command, where it is known.
+    pub by: Option<String>,
+    /// The scopes granted, where they are known.
+    pub scopes: Option<Vec<String>>,
+    /// When the refresh token ends, where it was told.
+    pub refresh_until: Option<SystemTime>,
+}
+
+impl NewGrant {
+    /// One of which nothing more is known.
+    pub fn new(refresh_token: Secret, origin: &'static str) -> Self {
+        Self { refresh_token, origin, account: None, by: None, scopes: None, refresh_until: None }
+    }
+}
+
 /// What the provider gave for a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -22,14 +53,20 @@ pub struct Grant {
     pub refresh_token: Secret,
     /// Which one it is.
     pub version: Version,
-    /// How it came here: `import`.
+    /// How it came here: `import`, `authorization-code`, `device-code`.
     pub origin: String,
+    /// Who signed in at the provider, where it was told.
+    pub account: Option<String>,
+    /// The user of this machine who ran the command, where it is known.
+    pub by: Option<String>,
     /// The scopes granted, where they are known.
     pub scopes: Option<Vec<String>>,
     /// When the grant was given.
     pub obtained_at: SystemTime,
     /// When an access token was last made from it.
     pub last_renewed_at: Option<SystemTime>,
+    /// When the refresh token ends, where it was told.
+    pub refresh_until: Option<SystemTime>,
 }
 
 /// What became of a refresh token that a provider gave in place of another.
@@ -46,25 +83,35 @@ pub enum Replaced {
 impl Store {
     /// The grant of `mailbox`.
     pub async fn grant(&self, mailbox: &Name) -> Result<Option<Grant>, Error> {
-        let mailbox = mailbox.clone();
-        self.0.committer.run("read the grant", move |connection| read(connection, &mailbox)).await
+        let name = mailbox.clone();
+        let Some(row) = self.0.committer.run("read the grant", move |connection| read(connection, &name)).await? else {
+            return Ok(None);
+        };
+        let opened = row.token.open(&self.ring(), mailbox.as_str());
+        let refresh_token = opened.map_err(sealing::unreadable(mailbox, self.file()))?;
+        Ok(Some(row.grant(refresh_token)))
     }
 
-    /// Gives `mailbox` a new grant. The refresh token before it is kept beside.
-    pub async fn put_grant(
-        &self,
-        mailbox: &Name,
-        token: &Secret,
-        origin: &'static str,
-        now: SystemTime,
-    ) -> Result<Version, Error> {
-        let (mailbox, token) = (mailbox.clone(), token.clone());
-        self.0.committer.run("keep the grant", move |connection| put(connection, &mailbox, &token, origin, now)).await
+    /// Gives `mailbox` a new grant. The refresh token before it is kept beside; a renewal of it under way ends in vain.
+    pub async fn put_grant(&self, mailbox: &Name, grant: NewGrant, now: SystemTime) -> Result<Version, Error> {
+        let (mailbox, keyring) = (mailbox.clone(), self.0.keyring.clone());
+        let work = move |connection: &Connection| put(connection, &keyring.ring(), &mailbox, &grant, now);
+        self.0.committer.run("keep the grant", work).await
+    }
+
+    /// Forgets the grant of `mailbox` and what is kept beside it, if it is still the one of `consent`: only when a person revokes it.
+    pub async fn drop_grant(&self, mailbox: &Name, consent: i64) -> Result<bool, Error> {
+        let mailbox = mailbox.clone();
+        let work = move |connection: &Connection| {
+            let sql = "DELETE FROM grants WHERE mailbox = ?1 AND consent = ?2";
+            overwriting(connection, || Ok(connection.execute(sql, params![mailbox.as_str(), consent])? > 0))
+        };
+        self.0.committer.run("forget the grant", work).await
     }
 
     /// Puts `token` in the place of the refresh token `expected`: compare-and-swap. Durable when it returns.
     ///
-    /// May be asked again after an error: a token that is already there is `Done`.
+    /// May be asked again after an error: a token that is already there is `Done`. Ends the renewal.
     pub async fn replace_refresh_token(
         &self,
         mailbox: &Name,
@@ -72,16 +119,20 @@ impl Store {
         token: &Secret,
         now: SystemTime,
     ) -> Result<Replaced, Error> {
-        let (mailbox, token) = (mailbox.clone(), token.clone());
-        let work = move |connection: &Connection| replace(connection, &mailbox, expected, &token, now);
+        let (mailbox, keyring, token) = (mailbox.clone(), self.0.keyring.clone(), token.clone());
+        let work = move |connection: &Connection| {
+            let changed = Changed { mailbox: &mailbox, expected, token: &token, now };
+            replace(connection, &keyring.ring(), &changed)
+        };
         self.0.committer.run("keep the new refresh token", work).await
     }
 
-    /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it.
+    /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it. Ends the renewal.
     pub async fn touch(&self, mailbox: &Name, consent: i64, scopes: Option<Vec<String>>, now: SystemTime) -> Result<(), Error> {
         let mailbox = mailbox.clone();
         let work = move |connection: &Connection| {
-            let sql = "UPDATE grants SET last_renewed_at = :now, scopes = coalesce(:scopes, scopes)
+            let sql = "UPDATE grants SET last_renewed_at = :now, scopes = coalesce(:scopes, scopes),
+                           renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL
                        WHERE mailbox = :mailbox AND consent = :consent";
             let scopes = scopes.as_ref().map(|scopes| scopes.join(" "));
             let values = named_params! {
@@ -93,67 +144,111 @@ impl Store {
     }
 }
 
-fn read(connection: &Connection, mailbox: &Name) -> rusqlite::Result<Option<Grant>> {
-    let sql = "SELECT consent, generation, refresh_token, origin, scopes, obtained_at, last_renewed_at
-               FROM grants WHERE mailbox = ?1";
-    connection.query_row(sql, [mailbox.as_str()], grant).optional()
+/// A row: the token sealed, and the grant that it belongs in.
+struct Entry {
+    token: Kept,
+    version: Version,
+    origin: String,
+    account: Option<String>,
+    by: Option<String>,
+    scopes: Option<String>,
+    obtained_at: i64,
+    last_renewed_at: Option<i64>,
+    refresh_until: Option<i64>,
 }
 
-fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
-    let scopes: Option<String> = row.get("scopes")?;
-    Ok(Grant {
-        refresh_token: secret(row.get("refresh_token")?),
+impl Entry {
+    fn grant(self, refresh_token: Secret) -> Grant {
+        Grant {
+            refresh_token,
+            version: self.version,
+            origin: self.origin,
+            account: self.account,
+            by: self.by,
+            scopes: self.scopes.map(|scopes| scopes.split_ascii_whitespace().map(str::to_owned).collect()),
+            obtained_at: time(self.obtained_at),
+            last_renewed_at: self.last_renewed_at.map(time),
+            refresh_until: self.refresh_until.map(time),
+        }
+    }
+}
+
+fn read(connection: &Connection, mailbox: &Name) -> rusqlite::Result<Option<Entry>> {
+    let sql = "SELECT consent, generation, refresh_token, refresh_token_key, origin, account, brought_by, scopes, obtained_at,
+                   last_renewed_at, refresh_until FROM grants WHERE mailbox = ?1";
+    connection.query_row(sql, [mailbox.as_str()], entry).optional()
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        token: Kept::read(row, "refresh_token")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
         version: Version { consent: row.get("consent")?, generation: row.get("generation")? },
         origin: row.get("origin")?,
-        scopes: scopes.map(|scopes| scopes.split_ascii_whitespace().map(str::to_owned).collect()),
-        obtained_at: time(row.get("obtained_at")?),
-        last_renewed_at: row.get::<_, Option<i64>>("last_renewed_at")?.map(time),
+        account: row.get("account")?,
+        by: row.get("brought_by")?,
+        scopes: row.get("scopes")?,
+        obtained_at: row.get("obtained_at")?,
+        last_renewed_at: row.get("last_renewed_at")?,
+        refresh_until: row.get("refresh_until")?,
     })
 }
 
-fn put(connection: &Connection, mailbox: &Name, token: &Secret, origin: &str, now: SystemTime) -> rusqlite::Result<Version> {
+fn put(connection: &Connection, ring: &Ring, mailbox: &Name, grant: &NewGrant, now: SystemTime) -> rusqlite::Result<Version> {
+    let token = Kept::seal(ring, mailbox.as_str(), &grant.refresh_token);
     // The time makes a consent's number unlike those of a mailbox that was removed and added again.
-    let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, origin, obtained_at)
-               VALUES (:mailbox, :now, 1, :token, :origin, :now)
+    let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, refresh_token_key, origin, account, brought_by,
+                   scopes, obtained_at, refresh_until)
+               VALUES (:mailbox, :now, 1, :token, :key, :origin, :account, :by, :scopes, :now, :until)
                ON CONFLICT (mailbox) DO UPDATE SET
                    consent = max(consent + 1, excluded.consent), generation = generation + 1,
                    spare_token = refresh_token, spare_token_key = refresh_token_key,
-                   refresh_token = excluded.refresh_token, refresh_token_key = NULL,
-                   origin = excluded.origin, scopes = NULL, obtained_at = excluded.obtained_at, last_renewed_at = NULL
+                   refresh_token = excluded.refresh_token, refresh_token_key = excluded.refresh_token_key,
+                   origin = excluded.origin, account = excluded.account, brought_by = excluded.brought_by,
+                   scopes = excluded.scopes, obtained_at = excluded.obtained_at, refresh_until = excluded.refresh_until,
+                   last_renewed_at = NULL, renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL
                RETURNING consent, generation";
     let values = named_params! {
-        ":mailbox": mailbox.as_str(), ":now": millis(now), ":token": token.expose().as_bytes(), ":origin": origin
+        ":mailbox": mailbox.as_str(), ":now": millis(now), ":token": token.octets(), ":key": token.key(),
+        ":origin": grant.origin, ":account": grant.account, ":by": grant.by,
+        ":scopes": grant.scopes.as_ref().map(|scopes| scopes.join(" ")), ":until": grant.refresh_until.map(millis)
     };
     overwriting(connection, || {
         connection.query_row(sql, values, |row| Ok(Version { consent: row.get(0)?, generation: row.get(1)? }))
     })
 }
 
-fn replace(
-    connection: &Connection,
-    mailbox: &Name,
+/// A refresh token that came in the place of another.
+struct Changed<'a> {
+    mailbox: &'a Name,
     expected: Version,
-    token: &Secret,
+    token: &'a Secret,
     now: SystemTime,
-) -> rusqlite::Result<Replaced> {
-    let Some(current) = read(connection, mailbox)?.filter(|grant| grant.version.consent == expected.consent) else {
+}
+
+fn replace(connection: &Connection, ring: &Ring, changed: &Changed<'_>) -> rusqlite::Result<Replaced> {
+    let Changed { mailbox, expected, token, now } = *changed;
+    let Some(current) = read(connection, mailbox)?.filter(|row| row.version.consent == expected.consent) else {
         return Ok(Replaced::Superseded);
     };
-    if current.refresh_token == *token {
+    // One that does not open is another.
+    if current.token.open(ring, mailbox.as_str()).is_ok_and(|kept| kept == *token) {
         return Ok(Replaced::Done(current.version));
     }
     let in_time = current.version == expected;
     let sql = match in_time {
         true => {
             "UPDATE grants SET generation = generation + 1, last_renewed_at = :now,
+                 renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL,
                  spare_token = refresh_token, spare_token_key = refresh_token_key,
-                 refresh_token = :token, refresh_token_key = NULL WHERE mailbox = :mailbox"
+                 refresh_token = :token, refresh_token_key = :key WHERE mailbox = :mailbox"
         }
         false => {
-            "UPDATE grants SET last_renewed_at = :now, spare_token = :token, spare_token_key = NULL WHERE mailbox = :mailbox"
+            "UPDATE grants SET last_renewed_at = :now, spare_token = :token, spare_token_key = :key WHERE mailbox = :mailbox"
         }
     };
-    let values = named_params! { ":now": millis(now), ":token": token.expose().as_bytes(), ":mailbox": mailbox.as_str() };
+    let sealed = Kept::seal(ring, mailbox.as_str(), token);
+    let values =
+        named_params! { ":now": millis(now), ":token": sealed.octets(), ":key": sealed.key(), ":mailbox": mailbox.as_str() };
     overwriting(connection, || connection.execute(sql, values))?;
     Ok(match in_time {
         true => Replaced::Done(Version { generation: expected.generation + 1, ..expected }),
@@ -163,16 +258,11 @@ fn replace(
 
 /// Does `work` so that what it replaces is overwritten, not left in free space. Off elsewhere: each message's body would be written
 /// once more when it leaves.
-fn overwriting<T>(connection: &Connection, work: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+pub(super) fn overwriting<T>(connection: &Connection, work: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     connection.pragma_update(None, "secure_delete", "ON")?;
     let result = work();
     connection.pragma_update(None, "secure_delete", "FAST")?;
     result
-}
-
-fn secret(bytes: Vec<u8>) -> Secret {
-    // What was put in was text; a damaged one is refused by the provider, not by us.
-    Secret::new(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 #[cfg(test)]
@@ -188,15 +278,21 @@ mod tests {
         Secret::new(text.into())
     }
 
+    fn new(text: &str) -> NewGrant {
+        NewGrant::new(token(text), "import")
+    }
+
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
     async fn spare(store: &Store) -> Option<Secret> {
         let work = |connection: &Connection| {
-            connection.query_row("SELECT spare_token FROM grants", [], |row| row.get::<_, Option<Vec<u8>>>(0))
+            let sql = "SELECT spare_token, spare_token_key FROM grants";
+            connection.query_row(sql, [], |row| Kept::read(row, "spare_token"))
         };
-        store.0.committer.run("look", work).await.unwrap().map(secret)
+        let kept = store.0.committer.run("look", work).await.unwrap();
+        kept.map(|kept| kept.open(&store.ring(), "alerts").unwrap())
     }
 
     #[tokio::test]
@@ -204,7 +300,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         assert_eq!(store.grant(&name()).await.unwrap(), None);
-        let version = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
+        let given = NewGrant {
+            origin: "device-code",
+            account: Some("alerts@example.com".into()),
+            by: Some("ada".into()),
+            scopes: Some(vec!["c".into()]),
+            refresh_until: Some(at(9)),
+            ..new("r1")
+        };
+        let version = store.put_grant(&name(), given, at(1)).await.unwrap();
         store.touch(&name(), version.consent, Some(vec!["a".into(), "b".into()]), at(2)).await.unwrap();
         store.touch(&name(), version.consent, None, at(3)).await.unwrap();
         drop(store);
@@ -213,10 +317,13 @@ mod tests {
         let expected = Grant {
             refresh_token: token("r1"),
             version,
-            origin: "import".into(),
+            origin: "device-code".into(),
+            account: Some("alerts@example.com".into()),
+            by: Some("ada".into()),
             scopes: Some(vec!["a".into(), "b".into()]),
             obtained_at: at(1),
             last_renewed_at: Some(at(3)),
+            refresh_until: Some(at(9)),
         };
         assert_eq!(grant, expected);
     }
@@ -225,7 +332,7 @@ mod tests {
     async fn a_token_is_replaced_by_compare_and_swap_and_the_one_before_it_kept() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let first = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
+        let first = store.put_grant(&name(), new("r1"), at(1)).await.unwrap();
         let Replaced::Done(second) = store.replace_refresh_token(&name(), first, &token("r2"), at(2)).await.unwrap() else {
             panic!()
         };
@@ -243,8 +350,8 @@ mod tests {
     async fn a_token_of_a_grant_that_is_no_more_is_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let first = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
-        let second = store.put_grant(&name(), &token("s1"), "import", at(1)).await.unwrap();
+        let first = store.put_grant(&name(), new("r1"), at(1)).await.unwrap();
+        let second = store.put_grant(&name(), new("s1"), at(1)).await.unwrap();
         assert!(second.consent > first.consent && second.generation > first.generation);
         assert_eq!(store.replace_refresh_token(&name(), first, &token("r2"), at(2)).await.unwrap(), Replaced::Superseded);
         assert_eq!(store.grant(&name()).await.unwrap().unwrap().refresh_token, token("s1"));
@@ -253,10 +360,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_the_grant_that_was_meant_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let first = store.put_grant(&name(), new("r1"), at(1)).await.unwrap();
+        let second = store.put_grant(&name(), new("s1"), at(2)).await.unwrap();
+        assert!(!store.drop_grant(&name(), first.consent).await.unwrap());
+        assert!(store.drop_grant(&name(), second.consent).await.unwrap());
+        assert_eq!(store.grant(&name()).await.unwrap(), None);
+    }
+
+    #[tokio::test]
     async fn of_many_at_once_one_replaces_and_all_end() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let first = store.put_grant(&name(), &token("r1"), "import", at(1)).await.unwrap();
+        let first = store.put_grant(&name(), new("r1"), at(1)).await.unwrap();
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..300 {
             let store = store.clone();

@@ -12,6 +12,7 @@ mod claims;
 mod committer;
 mod counters;
 mod error;
+mod granted;
 mod grants;
 mod holds;
 mod listing;
@@ -19,7 +20,10 @@ mod lock;
 mod message;
 mod operate;
 mod reader;
+mod renewals;
+mod rotation;
 mod schema;
+mod sealing;
 mod settle;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -30,11 +34,14 @@ pub use body::{Body, BodyFile, BodyReader, Kept, LARGEST_IN_MEMORY, Receiving, S
 pub use claims::{Due, Wanted};
 pub use counters::Count as MinuteCount;
 pub use error::Error;
-pub use grants::{Grant, Replaced, Version};
+pub use granted::Granted;
+pub use grants::{Grant, NewGrant, Replaced, Version};
 pub use holds::{Hold, MailboxClock, Scope};
 pub use listing::{Count, Filter, Line, Page, Standing};
 pub use message::{Claim, Event, HeldBy, Message, NewMessage, Number, RecipientState, Report, State};
 pub use operate::{Done, Released, Verb};
+pub use renewals::Began;
+pub use rotation::Rotated;
 pub use settle::{Next, Settled, Settlement};
 pub use upkeep::Before;
 
@@ -51,6 +58,7 @@ use crate::mail::Id;
 use body::Bodies;
 use committer::Committer;
 use reader::Reader;
+use sealing::Keyring;
 use upkeep::Totals;
 
 /// The database's name in the state directory.
@@ -70,18 +78,27 @@ struct Inner {
     spool: Spool,
     bodies: Bodies,
     totals: Totals,
+    keyring: Arc<Keyring>,
+    /// One rotation of the key at a time.
+    rotation: tokio::sync::Mutex<()>,
 }
 
 impl Store {
     /// Opens the state directory, made (mode 0700) when missing. Blocks: up to five seconds for another process that is just
-    /// about to leave it, and for the migration of an older schema.
+    /// about to leave it, and for the migration of an older schema. The keys are those of the unit's credential or of the directory.
     pub fn open(directory: &Path) -> Result<Self, Error> {
+        Self::open_with(directory, crate::key::credentials().as_deref())
+    }
+
+    /// The same with the directory of credentials as an argument.
+    pub(crate) fn open_with(directory: &Path, credentials: Option<&Path>) -> Result<Self, Error> {
         create(directory).map_err(|why| Error::Directory { directory: directory.to_owned(), why })?;
         // The lock comes first: whoever holds the directory may be using the spool that the next line but one clears.
         let lock = lock::take(directory)?;
         let file = directory.join(DATABASE);
         prepare(&file).map_err(|why| Error::File { file: file.clone(), why })?;
-        let connection = schema::open(&file)?;
+        let mut connection = schema::open(&file)?;
+        let keys = sealing::settle(&mut connection, &file, directory, credentials)?;
         let opened = |why| Error::Database { what: "read the queue", file: file.clone(), why: Arc::new(why) };
         let totals = Totals::count(&connection).map_err(opened)?;
         // Without this a power cut could leave synced pages in a file that no directory names.
@@ -93,6 +110,7 @@ impl Store {
         sync(directory).map_err(|why| Error::Directory { directory: directory.to_owned(), why })?;
         let removed = upkeep::remove_unnamed(&connection, &bodies).map_err(opened)?;
         let interrupted = free_claims(&connection).map_err(opened)?;
+        renewals::interrupt(&connection).map_err(opened)?;
         if removed > 0 || interrupted > 0 {
             tracing::info!(interrupted, files = removed, directory = %directory.display(),
                 "an earlier process ended amid its work: messages on their way then are tried again and may arrive twice, \
@@ -101,7 +119,8 @@ impl Store {
         let reader = Reader::new(file.clone());
         let committer = Committer::start(file.clone(), connection, reader.clone(), lock);
         let committer = committer.map_err(|why| Error::File { file: file.clone(), why })?;
-        Ok(Self(Arc::new(Inner { committer, reader, spool, bodies, totals })))
+        let (keyring, rotation) = (Keyring::new(keys), tokio::sync::Mutex::new(()));
+        Ok(Self(Arc::new(Inner { committer, reader, spool, bodies, totals, keyring, rotation })))
     }
 
     /// Makes a body durable, so that a row may speak of it.

@@ -41,7 +41,7 @@ use crate::{
     oauth::{self, Ask, Flight},
     provider::Grant,
     secret::Secret,
-    store::Store,
+    store::{NewGrant, Store},
     tls,
 };
 use source::{Context, Key, Source};
@@ -271,7 +271,7 @@ impl Tokens {
                 }
             }
         };
-        self.world.store.put_grant(mailbox, &refresh_token, IMPORT, self.world.now()).await?;
+        self.world.store.put_grant(mailbox, NewGrant::new(refresh_token, IMPORT), self.world.now()).await?;
         source.new_grant();
         self.world.wake.notify_one();
         tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), "a refresh token was brought in");

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
@@ -22,12 +22,16 @@ use crate::{
     oauth::{self, Failure, Fault, Flight, Granted, Kind, Landing, Token, Trouble, What},
     provider::{self, OAuthFault, OAuthOutcome, Provider},
     secret::Secret,
-    store::{self, Grant, Replaced, Version},
+    store::{self, Began, Grant, Replaced, Version},
+    tls::HTTP_WAIT,
 };
 
 /// The life of a token whose server does not tell it: half of what is usual, since one that ends earlier is refused upstream and
 /// then renewed, at the cost of a failed login.
 const ASSUMED_LIFE: Duration = Duration::from_secs(1800);
+
+/// How long a renewal may keep others from renewing the same grant: longer than the longest wait for an answer, with time to keep it.
+const LEASE: Duration = HTTP_WAIT.saturating_add(Duration::from_secs(30));
 
 /// Advice where only time helps.
 const BY_ITSELF: &str = "it is tried again by itself";
@@ -149,6 +153,27 @@ async fn save(source: &Source, world: &World, mailbox: &Name, unsaved: Unsaved) 
     }
 }
 
+/// The right to renew a grant, for a while.
+struct Lease {
+    until: SystemTime,
+    /// When an earlier renewal began whose answer nobody kept.
+    interrupted: Option<SystemTime>,
+}
+
+impl Lease {
+    /// Names the likely cause of a refused grant that the provider cannot know.
+    fn explain(&self, mut trouble: Trouble) -> Trouble {
+        if let (Kind::Consent, Some(at)) = (trouble.kind, self.interrupted) {
+            trouble.reason = format!(
+                "{}; a process of outlink ended during a renewal at {}: a one-time refresh token that the provider gave then is lost",
+                trouble.reason,
+                rfc3339(at)
+            );
+        }
+        trouble
+    }
+}
+
 /// What one renewal works with.
 struct Renewal<'a> {
     source: &'a Source,
@@ -164,37 +189,61 @@ impl Renewal<'_> {
         let mut grant = self.stored(mailbox).await?;
         for first in [true, false] {
             self.source.remember_tried(Some(grant.version));
+            let Some(lease) = self.begin(mailbox, grant.version).await? else {
+                grant = self.stored(mailbox).await?;
+                continue;
+            };
             match self.ask(What::Refresh(&grant.refresh_token)).await {
                 Ok((token, granted)) => match self.keep(mailbox, &grant, token, granted).await? {
                     Some(token) => return Ok(token),
                     None if first => grant = self.stored(mailbox).await?,
                     None => return Err(transient("the grant was replaced twice during one renewal".into())),
                 },
-                Err(trouble) if first && trouble.kind == Kind::Consent => {
-                    let stored = self.stored(mailbox).await?;
-                    if stored.refresh_token == grant.refresh_token {
-                        return Err(trouble);
-                    }
-                    grant = stored;
+                Err(trouble) => {
+                    self.end(mailbox, &lease).await;
+                    let stored = match first && trouble.kind == Kind::Consent {
+                        true => Some(self.stored(mailbox).await?).filter(|stored| stored.refresh_token != grant.refresh_token),
+                        false => None,
+                    };
+                    grant = stored.ok_or_else(|| lease.explain(trouble))?;
                 }
-                Err(trouble) => return Err(trouble),
             }
         }
-        // Both rounds end above.
         Err(transient("the grant changed during the renewal".into()))
     }
 
-    async fn stored(&self, mailbox: &Name) -> Result<Grant, Trouble> {
-        let grant = self.world.store.grant(mailbox).await.map_err(kept_badly)?;
-        grant.ok_or_else(|| {
-            self.source.remember_tried(None);
-            Trouble {
-                kind: Kind::Consent,
-                reason: format!("mailbox {mailbox} has no grant yet"),
-                advice: format!("bring in a refresh token with `outlink grant import {mailbox}`"),
-                retry_after: None,
+    /// Takes the lease. `None`: the mailbox has another refresh token by now.
+    async fn begin(&self, mailbox: &Name, version: Version) -> Result<Option<Lease>, Trouble> {
+        let now = self.world.now();
+        let until = now + LEASE;
+        match self.world.store.begin_renewal(mailbox, version, until, now).await.map_err(kept_badly)? {
+            Began::Go { interrupted } => Ok(Some(Lease { until, interrupted })),
+            Began::Changed => Ok(None),
+            Began::Busy { until } => {
+                let reason =
+                    format!("another process renews the grant of mailbox {mailbox}, until {} at the latest", rfc3339(until));
+                Err(transient(reason))
             }
-        })
+        }
+    }
+
+    /// Gives the lease back after an answer that left nothing to keep.
+    async fn end(&self, mailbox: &Name, lease: &Lease) {
+        if let Err(error) = self.world.store.end_renewal(mailbox, lease.until).await {
+            tracing::warn!(event = "grant.untouched", mailbox = %mailbox, "the next renewal has to wait a minute: {error}");
+        }
+    }
+
+    async fn stored(&self, mailbox: &Name) -> Result<Grant, Trouble> {
+        let reason = match self.world.store.grant(mailbox).await {
+            Ok(Some(grant)) => return Ok(grant),
+            Ok(None) => format!("mailbox {mailbox} has no grant yet"),
+            Err(error @ store::Error::Unsealed { .. }) => error.to_string(),
+            Err(error) => return Err(kept_badly(error)),
+        };
+        self.source.remember_tried(None);
+        let advice = format!("bring in a refresh token with `outlink grant import {mailbox}`");
+        Err(Trouble { kind: Kind::Consent, reason, advice, retry_after: None })
     }
 
     /// Keeps what came with the access token. `None`: the mailbox has another grant by now.

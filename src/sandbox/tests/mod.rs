@@ -1,5 +1,6 @@
 //! The sandbox over real loopback sockets: tokens, dialogues, faults.
 
+mod consents;
 mod crashes;
 mod dialogues;
 mod faults;

@@ -4,6 +4,7 @@ mod claims;
 mod committer;
 mod listing;
 mod operate;
+mod sealing;
 mod upkeep;
 
 use super::*;

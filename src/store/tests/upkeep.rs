@@ -61,7 +61,8 @@ async fn a_backup_is_made_while_messages_come_and_go_and_can_be_started() {
     let parent = tempfile::tempdir().unwrap();
     let (from, to) = (parent.path().join("state"), parent.path().join("copy"));
     let store = Store::open(&from).unwrap();
-    store.put_grant(&name("alerts"), &crate::secret::Secret::new("r1".into()), "import", at(1)).await.unwrap();
+    let grant = NewGrant::new(crate::secret::Secret::new("r1".into()), "import");
+    store.put_grant(&name("alerts"), grant, at(1)).await.unwrap();
     fill(&store, 0..100, message).await;
     for number in 100..110 {
         let body = large(&store, number).await;
@@ -78,6 +79,7 @@ async fn a_backup_is_made_while_messages_come_and_go_and_can_be_started() {
         next += 10;
     }
     let copied = copying.await.unwrap();
+    std::fs::copy(from.join("key"), to.join("key")).unwrap();
     let copy = Store::open(&to).unwrap();
     let mut with_body = 0;
     for line in copy.list(Filter::default(), None).await.unwrap().lines.iter().filter(|line| line.has_body) {
