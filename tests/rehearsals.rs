@@ -151,3 +151,51 @@ fn every_setting_of_a_fault_has_an_option() {
     }
     assert_eq!(setting.len(), options.len(), "{on}");
 }
+
+#[test]
+fn a_consent_that_is_left_to_a_person_is_asked_for() {
+    for personality in ["google", "custom"] {
+        let mut command = outlink();
+        command.args(["sandbox", "--provider", personality, "--grant", "authorization-code", "--no-grant"]);
+        command.args(["--port-relay", "0", "--port-smtp", "0", "--port-http", "0"]);
+        let sandbox = Program::start(command);
+        let page = sandbox.printed("What the provider receives", SOON);
+        assert!(sandbox.output().contains("outlink authorize sandbox --config /"), "{}", sandbox.output());
+        let address = page.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
+        let address = address.parse().expect("an address");
+        let (status, answer) = http(address, "GET", "/authorize?client_id=other", "");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!((400..500).contains(&status) && answer.contains("invalid_client"), "{answer}");
+    }
+}
+
+#[test]
+fn every_grant_and_proof_writes_its_files_and_says_what_to_do() {
+    for (options, files) in [
+        (&["google", "--grant", "authorization-code"][..], &["client-secret", "grant"][..]),
+        (&["google", "--grant", "service-account"], &["service-account.json"]),
+        (&["microsoft", "--proof", "certificate"], &["client-key.pem", "client.pem"]),
+        (&["microsoft", "--proof", "federated-token"], &["federated-token"]),
+        (&["microsoft", "--grant", "device-code"], &["grant"]),
+        (&["custom", "--grant", "device-code", "--no-grant"], &["client-secret"]),
+    ] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut command = outlink();
+        command.args(["sandbox", "--port-smtp", "0", "--port-http", "0", "--provider-only", "--write-config"]);
+        command.arg(directory.path()).arg("--provider").args(options);
+        let sandbox = Program::start(command);
+        sandbox.printed("outlink run --config", SOON);
+        let names = std::fs::read_dir(directory.path()).expect("it is there").map(|entry| entry.expect("a file").file_name());
+        let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.retain(|name| !["ca.pem", "outlink.toml"].contains(&name.as_str()));
+        names.sort();
+        assert_eq!(names, files, "{options:?}");
+        assert_eq!(sandbox.output().contains("outlink grant import"), files.contains(&"grant"), "{options:?}");
+        assert_eq!(sandbox.output().contains("outlink authorize sandbox"), options.contains(&"--no-grant"), "{options:?}");
+    }
+    let mut command = outlink();
+    command.args(["sandbox", "--provider", "google", "--proof", "certificate"]);
+    let output = run(command, b"", SOON);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(64) && said.contains("google takes no proof certificate"), "{said}");
+}
