@@ -49,7 +49,7 @@ fn an_imported_refresh_token_is_renewed_and_its_successor_survives_a_restart() {
     assert_eq!(world.provider.events("token").len(), 2, "one renewal for each start");
     assert!(world.provider.events("token-refused").is_empty(), "a spent refresh token was used again");
     assert_eq!(world.provider.events("received").len(), 2);
-    world.expect_no_secret_said();
+    world.expect_no_secret();
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_running_daemon_takes_up_an_imported_grant() {
     world.import();
     world.expect_taken();
     world.stop();
-    world.expect_no_secret_said();
+    world.expect_no_secret();
 }
 
 /// Each: the provider's mode, the recipient, and what the app hears.
@@ -91,7 +91,7 @@ fn no_error_path_writes_a_secret() {
             world.run(command, "");
         }
         world.stop();
-        world.expect_no_secret_said();
+        world.expect_no_secret();
     }
 }
 
