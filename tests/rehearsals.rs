@@ -126,6 +126,27 @@ fn a_link_by_consent_sends_through_every_personality() {
 }
 
 #[test]
+fn a_link_of_every_proof_sends() {
+    for options in [
+        &["google", "--grant", "service-account"][..],
+        &["microsoft", "--proof", "certificate"],
+        &["microsoft", "--proof", "federated-token"],
+        &["microsoft", "--grant", "authorization-code", "--proof", "certificate"],
+        &["microsoft", "--grant", "authorization-code", "--proof", "none"],
+        &["custom", "--proof", "certificate"],
+        &["custom", "--grant", "authorization-code", "--proof", "none"],
+    ] {
+        let mut sandbox = Sandbox::start(&[&["--provider"], options].concat());
+        let said = App::login(sandbox.smtp, &sandbox.user, &sandbox.password).send();
+        assert!(said.starts_with("250 "), "{options:?}: {said}");
+        sandbox.received(SOON);
+        let stats: serde_json::Value = serde_json::from_slice(&http(sandbox.http, "GET", "/stats", "").1).expect("statistics");
+        let signs = options.iter().any(|word| ["certificate", "federated-token", "service-account"].contains(word));
+        assert_eq!(stats["assertions"].as_u64().is_some_and(|number| number > 0), signs, "{options:?}: {stats}");
+    }
+}
+
+#[test]
 fn every_setting_of_a_fault_has_an_option() {
     let sandbox = Sandbox::start(&[]);
     let options = [
