@@ -135,6 +135,8 @@ fn a_link_of_every_proof_sends() {
         &["microsoft", "--grant", "authorization-code", "--proof", "none"],
         &["custom", "--proof", "certificate"],
         &["custom", "--grant", "authorization-code", "--proof", "none"],
+        &["microsoft", "--grant", "device-code"],
+        &["custom", "--grant", "device-code"],
     ] {
         let mut sandbox = Sandbox::start(&[&["--provider"], options].concat());
         let said = App::login(sandbox.smtp, &sandbox.user, &sandbox.password).send();
