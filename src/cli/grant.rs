@@ -28,7 +28,8 @@ pub(super) fn import(mailbox: &str, file: Option<&Path>, config: &Config) -> Out
 
 /// Puts the grant into the store of a stopped daemon, by the same function that the running one uses.
 async fn import_stopped(settings: &Settings, mailbox: &Name, token: Secret) -> Result<(), Failed> {
-    let store = Store::open(&settings.state_directory).map_err(|error| not_started(error.into()))?;
+    let store =
+        Store::open_with_keys(&settings.state_directory, &settings.keys_needed()).map_err(|error| not_started(error.into()))?;
     let tokens = Tokens::new(store);
     tokens.configure(settings).map_err(|error| not_started(StartError::Tls(error)))?;
     let imported = tokens.import(mailbox, token).await;

@@ -7,6 +7,7 @@ mod app;
 mod check;
 mod control;
 mod grant;
+mod key;
 mod logging;
 mod out;
 mod queue;
@@ -38,6 +39,14 @@ enum Exit {
     InputOutput = 74,
     Permission = 77,
     Configuration = 78,
+}
+
+impl Exit {
+    /// The exit that a process of this program ended with.
+    fn of(code: i32) -> Option<Self> {
+        let all = [Self::Findings, Self::Usage, Self::Unavailable, Self::InputOutput, Self::Permission, Self::Configuration];
+        all.into_iter().find(|exit| i32::from(*exit as u8) == code)
+    }
 }
 
 /// A command that failed: the status and the sentence for standard error.
@@ -80,6 +89,9 @@ enum Command {
     /// What the provider granted to a mailbox
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// The key under which secrets are sealed
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Kept messages: list, look at, retry, hold, release, discard, move, export
     Queue(queue::Arguments),
     /// Tell what became of a message, or of all messages from or to an address
@@ -164,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
         Command::App(AppCommand::Hash) => app::hash(),
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
+        Command::Key(command) => key::key(command),
         Command::Queue(arguments) => queue::queue(arguments),
         Command::Trace(trace) => queue::trace(trace),
         Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),

@@ -1,6 +1,6 @@
 //! What a configuration may say already, but this version cannot do: `check` notes it, `run` refuses it.
 
-use super::settings::{ClientAuthentication, Link, ListenerTls, SecretSource, Settings, WhenFromDiffers};
+use super::settings::{ClientAuthentication, Link, ListenerTls, Settings, WhenFromDiffers};
 use crate::provider::Grant;
 
 impl Settings {
@@ -57,9 +57,6 @@ fn link_not_yet(link: &Link) -> Vec<(&'static str, String)> {
     }
     if link.client_authentication == ClientAuthentication::PrivateKeyJwt {
         refused.push(("client-authentication", "private-key-jwt comes in a later version; write \"post\" or \"basic\"".into()));
-    }
-    if matches!(link.client_secret, Some(SecretSource::Sealed(_))) {
-        refused.push(("client-secret", "sealed values come in a later version; write { file = … }".into()));
     }
     refused
 }

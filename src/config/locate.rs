@@ -98,6 +98,12 @@ impl Layer {
         self.places.get(path)
     }
 
+    /// The text that stands at `path`, where it is written without escapes.
+    pub(super) fn text_of(&self, path: &[String]) -> Option<String> {
+        let value = self.text.get(self.place(path)?.value.clone())?;
+        Some(value.trim_matches(['"', '\'']).to_owned())
+    }
+
     /// Variables that are named by a reference `{ env = … }`.
     pub(super) fn variables_referred_to(&self) -> Vec<String> {
         fn walk(values: &Map<String, Value>, found: &mut Vec<String>) {

@@ -13,6 +13,7 @@ mod listener;
 mod locate;
 mod mailbox;
 mod queue;
+mod reseal;
 mod root;
 mod secrets;
 mod settings;
@@ -22,10 +23,11 @@ mod units;
 mod words;
 
 pub use fault::{Fault, Severity};
+pub use reseal::{Resealed, reseal};
 pub use secrets::SecretError;
 pub use settings::{
     Allowed, App, Auth, ClientAuthentication, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
-    Mailbox, Queue, SecretSource, Server, Settings, WhenFromDiffers,
+    Mailbox, Queue, SealedSecret, SecretSource, Server, Settings, WhenFromDiffers,
 };
 
 pub use units::duration;

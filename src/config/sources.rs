@@ -107,7 +107,7 @@ fn state_directory(layers: &[Layer], variables: &Variables) -> PathBuf {
     }
 }
 
-fn directory_of(file: &Path) -> PathBuf {
+pub(super) fn directory_of(file: &Path) -> PathBuf {
     file.parent().map(Path::to_path_buf).unwrap_or_default()
 }
 

@@ -19,7 +19,7 @@ use crate::{
     mail::Name,
     oauth::{self, Authentication, Failure, Fault, Flight, Granted, Kind, Landing, Token, Trouble, What},
     provider::{self, OAuthFault, OAuthOutcome, Provider},
-    secret::Secret,
+    secret::{Ring, Secret},
     store::{self, Began, Grant, Replaced, Version},
     tls::HTTP_WAIT,
 };
@@ -110,7 +110,7 @@ fn kept_badly(error: store::Error) -> Trouble {
 
 async fn renew(source: &Source, world: &World) -> Result<Token, Trouble> {
     let context = source.context();
-    let secret = read_secret(&context.link).await;
+    let secret = read_secret(&context.link, world.store.ring()).await;
     source.remember_secret(secret.as_ref().ok().cloned().flatten());
     match &source.key {
         Key::Link(_) => {
@@ -130,7 +130,7 @@ async fn renew(source: &Source, world: &World) -> Result<Token, Trouble> {
 }
 
 /// The link's client secret, read afresh; `None` where the client has none to show.
-pub(super) async fn read_secret(link: &Link) -> Result<Option<Secret>, Trouble> {
+pub(super) async fn read_secret(link: &Link, ring: Arc<Ring>) -> Result<Option<Secret>, Trouble> {
     let Some(origin) = link.client_secret.clone().filter(|_| link.client_authentication != ClientAuthentication::None) else {
         return Ok(None);
     };
@@ -141,7 +141,7 @@ pub(super) async fn read_secret(link: &Link) -> Result<Option<Secret>, Trouble> 
         retry_after: None,
     };
     let named = format!("{origin:?}");
-    let reading = tokio::task::spawn_blocking(move || origin.read().map_err(|error| error.to_string()));
+    let reading = tokio::task::spawn_blocking(move || origin.read(&ring).map_err(|error| error.to_string()));
     let secret = match tokio::time::timeout(SECRET_WAIT, reading).await {
         Ok(Ok(read)) => read.map_err(fault)?,
         Ok(Err(_)) => return Err(transient("reading the client secret was interrupted".into())),
