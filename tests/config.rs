@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use outlink::{
-    config::{self, Fault, SecretSource, Settings, Variables},
+    config::{self, Fault, Link, Proof, SecretSource, Settings, Variables},
     provider::NullSender,
     secret::Ring,
 };
@@ -50,6 +50,11 @@ fn load(files: &[(&str, &str)], more: &[(&str, &str)]) -> Result<(Settings, Vec<
     let mut variables = variables(more);
     variables.insert("STATE_DIRECTORY".into(), state.to_str().unwrap().into());
     config::load_with(&directory.path().join(files[0].0), &variables)
+}
+
+fn secret(link: &Link) -> &SecretSource {
+    let Proof::Secret { source, .. } = &link.proof else { panic!("{link:?}") };
+    source
 }
 
 /// The parts of a complete configuration that needs no preset.
@@ -277,8 +282,8 @@ fn a_later_way_to_a_secret_replaces_an_earlier_one() {
     }
     let (settings, notes) = config::load_with(&directory.path().join("outlink.toml"), &variables(&[])).unwrap();
     let link = settings.links.values().next().unwrap();
-    assert_eq!(link.client_secret, Some(SecretSource::File(directory.path().join("conf.d/internal.secret"))));
-    assert_eq!(link.client_secret.as_ref().unwrap().read(&ring()).unwrap().expose(), "from the file");
+    assert_eq!(secret(link), &SecretSource::File(directory.path().join("conf.d/internal.secret")));
+    assert_eq!(secret(link).read(&ring()).unwrap().expose(), "from the file");
     assert!(notes.iter().any(|note| note.message.starts_with("every user of this machine can read")), "{notes:?}");
 }
 
@@ -286,7 +291,7 @@ fn a_later_way_to_a_secret_replaces_an_earlier_one() {
 fn a_plain_secret_works_and_is_noted_and_masked() {
     let text = LINK.replace("{ env = \"TEST_SECRET\" }", "\"MARKED\"");
     let (settings, notes) = load(&[("outlink.toml", &text)], &[]).unwrap();
-    assert_eq!(settings.links.values().next().unwrap().client_secret.as_ref().unwrap().read(&ring()).unwrap().expose(), "MARKED");
+    assert_eq!(secret(settings.links.values().next().unwrap()).read(&ring()).unwrap().expose(), "MARKED");
     assert_eq!(notes.len(), 1);
     assert_eq!(notes[0].source_line, "client-secret = [secret]");
     assert!(!format!("{settings:?}{notes:?}").contains("MARKED"));
@@ -332,23 +337,6 @@ fn what_comes_later_passes_with_a_note_and_is_refused_by_run() {
 when-from-differs = "rewrite"
 limits = {{ messages-per-minute = 30, recipients-per-message = 7 }}
 
-[link.device]
-provider = "custom"
-grant = "device-code"
-client-id = "outlink"
-scopes = ["mail.send"]
-token-endpoint = "https://login.example.com/token"
-proxy = "http://proxy.example.com:3128"
-
-[link.certified]
-provider = "custom"
-grant = "client-credentials"
-client-authentication = "private-key-jwt"
-client-id = "outlink"
-private-key = "/etc/outlink/key.pem"
-scopes = ["mail.send"]
-token-endpoint = "https://login.example.com/token"
-
 [listener.local]
 tls = "starttls"
 certificate = "/etc/outlink/cert.pem"
@@ -375,19 +363,15 @@ bind = "127.0.0.1:8025"
     let refused = settings.not_yet();
     for key in [
         "listener.local.tls",
-        "link.device.grant",
-        "link.certified.client-secret",
-        "link.certified.client-authentication",
         "mailbox.robot.when-from-differs",
         "app.printer.mailbox",
         "app.printer.allowed-from",
         "listener.local.proxy-protocol-from",
-        "link.device.proxy",
     ] {
         assert!(refused.iter().any(|sentence| sentence.starts_with(&format!("{key}: "))), "{key}: {refused:?}");
     }
-    assert_eq!(refused.len(), 9);
-    for key in ["link.certified.private-key", "listener.local.certificate", "http"] {
+    assert_eq!(refused.len(), 5);
+    for key in ["listener.local.certificate", "http"] {
         assert!(notes.iter().any(|note| note.key == key), "{key}: {notes:?}");
     }
     for key in ["mailbox.robot.limits", "listener.local.delivery", "app.printer.delivery", "queue"] {

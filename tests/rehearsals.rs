@@ -128,7 +128,17 @@ fn a_link_by_consent_sends_through_every_personality() {
 #[test]
 fn every_setting_of_a_fault_has_an_option() {
     let sandbox = Sandbox::start(&[]);
-    let options = ["--times", "--seconds", "--mailbox", "--milliseconds", "--retry-after", "--count"];
+    let options = [
+        "--times",
+        "--seconds",
+        "--mailbox",
+        "--milliseconds",
+        "--retry-after",
+        "--count",
+        "--error",
+        "--description",
+        "--aadsts",
+    ];
     let words: Vec<&str> =
         ["token-server-slow", "on"].into_iter().chain(options.iter().flat_map(|option| [*option, "7"])).collect();
     assert_eq!(fault(&sandbox, &words), (Some(0), String::new()));

@@ -134,6 +134,7 @@ fn the_daemon_seals_for_commands_and_what_it_seals_is_taken_up() {
     let daemon = story.start();
     let secret = client_secret(&story);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    outlink::tls::choose_provider();
     let client = Client::connect(&socket_path(&state(&story), None)).expect("it runs");
     let sealed = runtime.block_on(client.seal(PLACE, &secret)).expect("it seals");
     let refused = runtime.block_on(client.seal("grants/sandbox/refresh-token", &secret)).expect_err("no key of a configuration");

@@ -1,7 +1,7 @@
 //! The command line's end of the control socket.
 
 use super::{
-    BackedUp, Backup, Changed, Details, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb,
+    BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb,
     keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
 };
 use crate::{mail::Name, secret::Secret};
@@ -114,6 +114,11 @@ impl Client {
     pub async fn drop_keys(&self) -> Result<KeysDropped, ClientError> {
         let response = self.ask(Method::POST, "key/drop", String::new(), WAIT).await?;
         self.read(response).await
+    }
+
+    /// All links with their mailboxes.
+    pub async fn links(&self) -> Result<Links, ClientError> {
+        self.get("links").await
     }
 
     /// How many messages stand how.

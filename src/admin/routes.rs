@@ -1,9 +1,9 @@
-//! The paths of the control socket below `/queue`, `/messages`, `/mailboxes` and `/backup`.
+//! The paths of the control socket below `/links`, `/queue`, `/messages`, `/mailboxes` and `/backup`.
 //!
 //! Every answer is JSON, but for a message's octets; what is refused is told in sentences.
 
 use super::{
-    Control, Problem, Refused,
+    Control, Problem, Refused, links,
     orders::{self, Verb},
     queue,
     selection::Selection,
@@ -26,6 +26,7 @@ const CHUNK: usize = 64 * 1024;
 
 pub(super) fn routes() -> Router<Arc<Control>> {
     Router::new()
+        .route("/links", get(links_now))
         .route("/queue", get(list))
         .route("/queue/summary", get(summary))
         .route("/queue/{verb}", post(order))
@@ -50,6 +51,10 @@ type Answer<T> = Result<Json<T>, Refused>;
 
 async fn summary(State(control): State<Arc<Control>>) -> Answer<queue::Summary> {
     queue::summary(&control.relay).await.map(Json)
+}
+
+async fn links_now(State(control): State<Arc<Control>>) -> Answer<links::Links> {
+    links::links(&control.relay).await.map(Json)
 }
 
 async fn list(State(control): State<Arc<Control>>, RawQuery(query): RawQuery) -> Answer<queue::Page> {

@@ -4,16 +4,23 @@
 //! Layer 9.
 
 mod app;
+mod change;
 mod check;
 mod control;
 mod grant;
 mod key;
+mod link;
+mod listing;
 mod logging;
+mod mailbox;
 mod out;
+mod question;
 mod queue;
 mod reach;
+mod remove;
 mod run;
 mod sandbox;
+mod seal;
 mod status;
 mod store;
 
@@ -83,9 +90,15 @@ enum Command {
     },
     /// Try everything on this machine: a relay, and a simulated provider behind it
     Sandbox(sandbox::Arguments),
+    /// Outgoing links: OAuth 2.0 clients at a provider
+    #[command(subcommand)]
+    Link(link::LinkCommand),
+    /// Sending identities, each authorised through a link
+    #[command(subcommand)]
+    Mailbox(mailbox::MailboxCommand),
     /// Applications that send
     #[command(subcommand)]
-    App(AppCommand),
+    App(app::AppCommand),
     /// What the provider granted to a mailbox
     #[command(subcommand)]
     Grant(GrantCommand),
@@ -111,12 +124,6 @@ enum Command {
     Reload(Config),
     /// Stop the running daemon; messages under way are finished
     Stop(Config),
-}
-
-#[derive(Debug, Subcommand)]
-enum AppCommand {
-    /// Read a password from standard input, or ask for it, and print the hash for the app's `password` key
-    Hash,
 }
 
 #[derive(Debug, Subcommand)]
@@ -174,7 +181,9 @@ pub fn main() -> ExitCode {
         Command::Run(config) => run::run(&config),
         Command::Check { config, json } => check::check(&config, json),
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
-        Command::App(AppCommand::Hash) => app::hash(),
+        Command::Link(command) => link::link(command),
+        Command::Mailbox(command) => mailbox::mailbox(command),
+        Command::App(command) => app::app(command),
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
         Command::Key(command) => key::key(command),
         Command::Queue(arguments) => queue::queue(arguments),

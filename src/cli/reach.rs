@@ -4,8 +4,8 @@
 use super::{Config, Exit, Failed, Outcome, check, run::not_started, runtime};
 use crate::{
     admin::{
-        self, BackedUp, Backup, Changed, Client, ClientError, Details, Page, Paused, Refused, Selection, Summary, Targets, Verb,
-        socket_path,
+        self, BackedUp, Backup, Changed, Client, ClientError, Details, Links, Page, Paused, Refused, Selection, Summary, Targets,
+        Verb, socket_path,
     },
     config,
     daemon::{self, StartError},
@@ -158,6 +158,13 @@ impl Reached {
         match self {
             Self::Running(client) => client.summary().await.map_err(failed),
             Self::Stopped(relay) => admin::summary(relay).await.map_err(refused),
+        }
+    }
+
+    pub(super) async fn links(&self) -> Result<Links, Failed> {
+        match self {
+            Self::Running(client) => client.links().await.map_err(failed),
+            Self::Stopped(relay) => admin::links(relay).await.map_err(refused),
         }
     }
 

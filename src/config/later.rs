@@ -1,6 +1,6 @@
 //! What a configuration may say already, but this version cannot do: `check` notes it, `run` refuses it.
 
-use super::settings::{ClientAuthentication, Link, ListenerTls, Settings, WhenFromDiffers};
+use super::settings::{Link, ListenerTls, Proof, Proxy, Settings, WhenFromDiffers};
 use crate::provider::Grant;
 
 impl Settings {
@@ -40,23 +40,18 @@ impl Settings {
 
 fn link_not_yet(link: &Link) -> Vec<(&'static str, String)> {
     let mut refused = Vec::new();
-    match link.grant {
-        Grant::AuthorizationCode => {}
-        Grant::ClientCredentials if link.client_secret.is_some() => {}
-        Grant::ClientCredentials => {
-            refused.push((
-                "client-secret",
-                "certificates and federated tokens come in a later version; write a client-secret".into(),
-            ));
-        }
-        grant @ (Grant::DeviceCode | Grant::ServiceAccount) => {
-            let what =
-                format!("the grant {grant} comes in a later version; write \"authorization-code\" or \"client-credentials\"");
-            refused.push(("grant", what));
-        }
+    if link.grant == Grant::ServiceAccount {
+        refused.push(("grant", "the grant service-account comes in a later version; write \"authorization-code\"".into()));
     }
-    if link.client_authentication == ClientAuthentication::PrivateKeyJwt {
-        refused.push(("client-authentication", "private-key-jwt comes in a later version; write \"post\" or \"basic\"".into()));
+    match &link.proof {
+        Proof::Certificate(_) | Proof::PrivateKey(_) | Proof::FederatedToken(_) => {
+            let what = "certificates, keys and federated tokens come in a later version; write a client-secret";
+            refused.push(("client-authentication", what.into()));
+        }
+        Proof::Secret { .. } | Proof::None => {}
+    }
+    if link.proxy != Proxy::Environment {
+        refused.push(("proxy", "proxies by link come in a later version; set HTTPS_PROXY and NO_PROXY".into()));
     }
     refused
 }

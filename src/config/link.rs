@@ -1,8 +1,8 @@
 //! `[link.NAME]`: an OAuth 2.0 client at a provider, filled up from the provider's preset.
 
 use super::{
-    secrets,
-    settings::{ClientAuthentication, Link, SecretSource},
+    parameters, proof, proxy,
+    settings::{Link, Proxy},
     table::{Table, Wrong},
     words,
 };
@@ -10,13 +10,11 @@ use crate::{
     mail::Name,
     provider::{self, Cloud, Grant, Preset, Provider, ScopeFinding},
 };
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 use url::Url;
 
 /// The directories of Microsoft that stand for no tenant.
 const NO_TENANT: [&str; 3] = ["common", "organizations", "consumers"];
-/// Keys of which one proves an application without a client secret; their issue is the grants'.
-const OTHER_PROOFS: [&str; 4] = ["certificate", "pkcs12", "federated-token", "private-key"];
 
 /// What the table says, before the preset.
 struct Given {
@@ -25,22 +23,24 @@ struct Given {
     grant: Option<Grant>,
     tenant: Option<String>,
     client_id: Option<String>,
-    client_secret: Option<SecretSource>,
-    client_authentication: Option<ClientAuthentication>,
+    proof: proof::Given,
     client_secret_expires: Option<chrono::NaiveDate>,
     scopes: Option<Vec<String>>,
     authorization_endpoint: Option<Url>,
     token_endpoint: Option<Url>,
     device_endpoint: Option<Url>,
+    revocation_endpoint: Option<Url>,
+    issuer: Option<String>,
     redirect_url: Option<Url>,
+    parameters: BTreeMap<String, String>,
     ca_file: Option<PathBuf>,
-    /// Whether `client-secret` or another proof stands there, well or ill.
-    has_secret: bool,
-    has_other_proof: bool,
+    proxy: Proxy,
+    /// Whether a key stands there, well or ill.
     has_client_id: bool,
     has_tenant: bool,
     has_scopes: bool,
     has_token_endpoint: bool,
+    has_device_endpoint: bool,
 }
 
 /// Reads one.
@@ -49,13 +49,15 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Link> {
     table.finish();
     let (provider, grant) = (given.provider?, given.grant?);
     check_grant(table, provider, grant, &given);
-    check_proof(table, grant, &given);
+    if !given.has_client_id && grant != Grant::ServiceAccount {
+        table.missing("client-id", "copy it from the provider's page of the application");
+    }
+    let proof = given.proof.settle(table, provider, grant);
+    parameters::check(table, provider, &given.parameters);
     let preset = provider::preset(provider, given.cloud, given.tenant.as_deref(), grant, "");
     let scopes = scopes(table, provider, grant, &mut given, &preset);
     let token_endpoint = token_endpoint(table, provider, &mut given, &preset);
     let or_preset = |given: Option<Url>, preset: Option<String>| given.or_else(|| Url::parse(&preset?).ok());
-    let has_secret = given.client_secret.is_some();
-    let usual = if has_secret { ClientAuthentication::Post } else { ClientAuthentication::None };
     Some(Link {
         name,
         provider,
@@ -63,15 +65,20 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Link> {
         grant,
         tenant: given.tenant,
         client_id: if grant == Grant::ServiceAccount { given.client_id.unwrap_or_default() } else { given.client_id? },
-        client_secret: given.client_secret,
-        client_authentication: given.client_authentication.unwrap_or(usual),
+        proof: proof?,
+        key_id: given.proof.key_id,
+        service_account: given.proof.service_account,
         client_secret_expires: given.client_secret_expires,
         scopes,
         authorization_endpoint: or_preset(given.authorization_endpoint, preset.authorization_endpoint),
         token_endpoint: token_endpoint?,
         device_endpoint: or_preset(given.device_endpoint, preset.device_endpoint),
+        revocation_endpoint: or_preset(given.revocation_endpoint, preset.revocation_endpoint),
+        issuer: given.issuer,
+        parameters: given.parameters,
         redirect_url: given.redirect_url,
         ca_file: given.ca_file,
+        proxy: given.proxy,
     })
 }
 
@@ -85,12 +92,11 @@ fn take(table: &mut Table<'_>) -> Given {
         }
     }
     let given = Given {
-        has_secret: table.has("client-secret"),
-        has_other_proof: OTHER_PROOFS.iter().any(|key| table.has(key)),
         has_client_id: table.has("client-id"),
         has_tenant: table.has("tenant"),
         has_scopes: table.has("scopes"),
         has_token_endpoint: table.has("token-endpoint"),
+        has_device_endpoint: table.has("device-endpoint"),
         provider: table.choice(
             "provider",
             &[("google", Provider::Google), ("microsoft", Provider::Microsoft), ("custom", Provider::Custom)],
@@ -107,16 +113,7 @@ fn take(table: &mut Table<'_>) -> Given {
         ),
         tenant: table.parsed("tenant", tenant),
         client_id: table.parsed("client-id", words::word),
-        client_secret: secrets::take(table, "client-secret"),
-        client_authentication: table.choice(
-            "client-authentication",
-            &[
-                ("post", ClientAuthentication::Post),
-                ("basic", ClientAuthentication::Basic),
-                ("private-key-jwt", ClientAuthentication::PrivateKeyJwt),
-                ("none", ClientAuthentication::None),
-            ],
-        ),
+        proof: proof::take(table),
         client_secret_expires: table.parsed("client-secret-expires", |text| {
             text.parse().map_err(|_| Wrong::new(format!("`{text}` is no date"), "write year, month and day: 2027-05-01"))
         }),
@@ -124,16 +121,18 @@ fn take(table: &mut Table<'_>) -> Given {
         authorization_endpoint: table.parsed("authorization-endpoint", words::endpoint),
         token_endpoint: table.parsed("token-endpoint", words::endpoint),
         device_endpoint: table.parsed("device-endpoint", words::endpoint),
+        revocation_endpoint: table.parsed("revocation-endpoint", words::endpoint),
+        // Compared letter by letter, so it stays as it is written.
+        issuer: table.parsed("issuer", |text| words::endpoint(text).map(|_| text.to_owned())),
         redirect_url: table.parsed("redirect-url", words::endpoint),
+        parameters: parameters::take(table),
         ca_file: table.path("ca-file"),
+        proxy: proxy::take(table),
     };
     if let Some(file) = given.ca_file.as_ref().filter(|file| !file.is_file()) {
         let hint = "write the path of the CA's certificate in PEM form, readable by the service's user";
         table.fault("ca-file", Wrong::new(format!("there is no file {}", file.display()), hint));
     }
-    table.later(&OTHER_PROOFS);
-    table.later(&["pkcs12-password", "service-account", "parameters"]);
-    table.refused(&["proxy"]);
     given
 }
 
@@ -195,8 +194,8 @@ fn check_grant(table: &Table<'_>, provider: Provider, grant: Grant, given: &Give
     };
     if let Some((message, hint)) = advice {
         table.fault("grant", Wrong::new(message, hint));
-    } else if matches!(grant, Grant::DeviceCode | Grant::ServiceAccount) {
-        table.note("grant", format!("the grant {grant} comes in a later version; `outlink run` refuses this"));
+    } else if grant == Grant::DeviceCode {
+        check_device(table, provider, given);
     }
     if provider != Provider::Microsoft && given.cloud != Cloud::Global {
         table.note("cloud", "clouds are Microsoft's; this has no effect here");
@@ -208,36 +207,18 @@ fn check_grant(table: &Table<'_>, provider: Provider, grant: Grant, given: &Give
     }
 }
 
-/// Whether the client can prove itself.
-fn check_proof(table: &Table<'_>, grant: Grant, given: &Given) {
-    if !given.has_client_id && grant != Grant::ServiceAccount {
-        table.missing("client-id", "copy it from the provider's page of the application");
-    }
-    let secret = given.has_secret || given.has_other_proof;
-    if grant == Grant::ClientCredentials && !secret {
-        table.missing(
-            "client-secret",
-            "write client-secret = { file = \"/path\" }, { env = \"NAME\" } or { credential = \"name\" }",
-        );
-    }
-    if given.provider == Some(Provider::Google) && grant == Grant::AuthorizationCode && !secret {
-        let hint = "desktop clients have one, too: it stands in the JSON that the console lets you download";
-        table.note_here(Wrong::new("Google refuses renewals without the client secret", hint));
-    }
-    match given.client_authentication {
-        Some(ClientAuthentication::PrivateKeyJwt) => {
-            table.note("client-authentication", "private-key-jwt comes in a later version; `outlink run` refuses this");
+/// Device code works where nobody forbids it, and Microsoft's own policy does so in many tenants.
+fn check_device(table: &Table<'_>, provider: Provider, given: &Given) {
+    match provider {
+        Provider::Microsoft => {
+            let message = "Conditional Access blocks device codes in many tenants, and then later renewals too (AADSTS530036)";
+            let hint = "prefer grant = \"authorization-code\": its URL can be opened on another machine and the answer pasted";
+            table.note("grant", Wrong::new(message, hint));
         }
-        Some(ClientAuthentication::Post | ClientAuthentication::Basic) if !given.has_secret => {
-            table.fault(
-                "client-authentication",
-                Wrong::new("there is no client-secret to authenticate with", "add client-secret, or write \"none\""),
-            );
+        Provider::Custom if !given.has_device_endpoint => {
+            table.missing("device-endpoint", "the provider's manual or its .well-known/openid-configuration names it");
         }
-        Some(ClientAuthentication::None) if given.has_secret => {
-            table.note("client-authentication", "the client-secret is not used with \"none\"");
-        }
-        _ => {}
+        Provider::Custom | Provider::Google => {}
     }
 }
 

@@ -75,8 +75,11 @@ impl Layer {
         for (path, name, value) in variables {
             let start = layer.text.len();
             layer.text.push_str(&format!("{name}={}\n", value.replace(|c: char| c.is_control(), " ")));
+            let secret =
+                path.iter().skip(1).any(|segment| is_secret(segment)) && path.last().is_none_or(|last| !is_reference(last));
+            let secret = secret || holds_credentials(value);
             let (key, value) = (start..start + name.len(), start + name.len() + 1..layer.text.len() - 1);
-            if path.iter().skip(1).any(|segment| is_secret(segment)) && path.last().is_none_or(|last| !is_reference(last)) {
+            if secret {
                 layer.secrets.push(value.clone());
             }
             // A variable makes the tables above its key, too.
@@ -102,6 +105,11 @@ impl Layer {
     pub(super) fn text_of(&self, path: &[String]) -> Option<String> {
         let value = self.text.get(self.place(path)?.value.clone())?;
         Some(value.trim_matches(['"', '\'']).to_owned())
+    }
+
+    /// Whether its text begins like this.
+    pub(super) fn begins_with(&self, text: &str) -> bool {
+        self.text.starts_with(text)
     }
 
     /// Variables that are named by a reference `{ env = … }`.
@@ -149,7 +157,8 @@ impl Layer {
             && !name.contains(|c: char| c.is_ascii_uppercase())
             && line[name.len()..].trim_start().starts_with('=');
         // A secret can stand behind another key of the same line in an inline table.
-        let suspicious = ["secret", "passw", "sealed", "private"].iter().any(|word| line.to_ascii_lowercase().contains(word));
+        let suspicious = ["secret", "passw", "sealed", "private", "service-account"];
+        let suspicious = suspicious.iter().any(|word| line.to_ascii_lowercase().contains(word)) || holds_credentials(line);
         let harmless = header || assigns && !is_secret(&name) && !suspicious;
         if !(readable || line.is_empty() || harmless) {
             position.source_line = match name.is_empty() || !assigns {
@@ -185,7 +194,8 @@ impl Layer {
             let secret = path.len() > 1 && (secret || is_secret(name)) && !(secret && is_reference(name));
             path.push(name.to_owned());
             self.places.insert(path.clone(), Place { key: key.span(), value: value.span() });
-            if secret && !value.get_ref().is_table() {
+            let in_a_url = value.get_ref().as_str().is_some_and(holds_credentials);
+            if secret && !value.get_ref().is_table() || in_a_url {
                 self.secrets.push(value.span());
             }
             let kind = self.value(value, path, secret, broken);
@@ -257,8 +267,15 @@ pub(super) fn is_secret(name: &str) -> bool {
     if name.ends_with("-expires") {
         return false;
     }
-    let says_so = ["secret", "passw", "passphrase", "pwd", "sealed", "private-key"].iter().any(|word| name.contains(word));
+    let says_so = ["secret", "passw", "passphrase", "pwd", "sealed", "private-key", "service-account"]
+        .iter()
+        .any(|word| name.contains(word));
     says_so || distance(&name, "client-secret") <= 3 || distance(&name, "password") <= 2
+}
+
+/// Whether a URL with a user name or password in it stands there (RFC 3986 §3.2.1).
+fn holds_credentials(text: &str) -> bool {
+    text.split("://").skip(1).any(|rest| rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')))
 }
 
 /// Whether a key below a secret one says where the secret is, not what it is.
@@ -324,6 +341,8 @@ mod tests {
             ("[app.a]\npassword = [\"MARKED\", \"MARKED\"]", "app.a.password", "password = [secret]"),
             ("[app.a]\npassword = [\n\"MARKED\",\n]", "app.a.password.#0", "[secret]"),
             ("[app.a]\npassword = \"\"\"\nMARKED\"\"\"", "app.a.password", "password = [secret]"),
+            ("[link.a]\nproxy = 'http://me:MARKED@p:1'", "link.a.proxy", "proxy = [secret]"),
+            ("[link.a]\nservice-account = 'MARKED'", "link.a.service-account", "service-account = [secret]"),
             ("[app.password-reset]\nuser = \"plain\"", "app.password-reset.user", "user = \"plain\""),
         ] {
             let layer = layer(text);
@@ -338,6 +357,7 @@ mod tests {
             ("[link.a]\nclient-secret = \"MARKED", "client-secret = [secret]"),
             ("[link.a]\nclient-secret = \"a\nMARKED\"", "client-secret = [secret]"),
             ("[app.a]\npassword = [\"x\",\nMARKED]", "[not shown: it may hold a secret]"),
+            ("[link.a]\nproxy = 'http://me:MARKED@p:1", "proxy = [secret]"),
             ("[link.a]\ntenant = oops", "tenant = oops"),
             ("[link.a\ntenant = 1", "[link.a"),
         ] {

@@ -35,6 +35,7 @@ pub(super) fn read(
     let link = table.text("link").and_then(|link| reference(table, "link", &link, declared));
     let address = table.parsed("address", words::address);
     let xoauth2_user = table.parsed("xoauth2-user", words::word);
+    let account = table.parsed("account", words::address);
     let server_given = table.has("server");
     let server = table.parsed("server", words::server);
     let tls = table.choice("tls", &[("starttls", TlsMode::Starttls), ("implicit", TlsMode::Implicit)]);
@@ -61,6 +62,7 @@ pub(super) fn read(
         link: link_name,
         provider: link.provider,
         xoauth2_user: xoauth2_user.unwrap_or_else(|| address.as_str().to_owned()),
+        account,
         server,
         tls,
         chunking: chunking.unwrap_or(preset.chunking),

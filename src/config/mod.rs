@@ -2,9 +2,11 @@
 //!
 //! Layer 3. `Settings` exists only when every fault is mended; all faults are reported at once.
 //! `sources` finds, reads and merges the layers; `locate` knows where each key stands; `table` reads one table and records its faults;
-//! then one file per kind of table, and `checks` for what can be seen only across them.
+//! then one file per kind of table, and `checks` for what can be seen only across them. `write` is the way back: the files that commands
+//! write.
 
 mod app;
+mod certificate;
 mod checks;
 mod fault;
 mod later;
@@ -12,6 +14,9 @@ mod link;
 mod listener;
 mod locate;
 mod mailbox;
+mod parameters;
+mod proof;
+mod proxy;
 mod queue;
 mod reseal;
 mod root;
@@ -21,13 +26,14 @@ mod sources;
 mod table;
 mod units;
 mod words;
+pub mod write;
 
 pub use fault::{Fault, Severity};
 pub use reseal::{Resealed, reseal};
 pub use secrets::SecretError;
 pub use settings::{
-    Allowed, App, Auth, ClientAuthentication, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
-    Mailbox, Queue, SealedSecret, SecretSource, Server, Settings, WhenFromDiffers,
+    Allowed, App, Auth, Certificate, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Proof,
+    Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, WhenFromDiffers,
 };
 
 pub use units::duration;
@@ -66,6 +72,11 @@ pub fn load_with(file: &Path, variables: &Variables) -> Result<(Settings, Vec<Fa
 /// Reads one text, called `outlink.toml` in faults, and the environment; no `conf.d`.
 pub fn parse(text: &str, variables: &Variables) -> Result<(Settings, Vec<Fault>), Vec<Fault>> {
     settle(&Sources::from_text(text, variables)?)
+}
+
+/// [`load`] as if `file`, in a `conf.d`, held `text`, or were not there.
+fn load_instead(main: &Path, file: &Path, text: Option<&str>) -> Result<(Settings, Vec<Fault>), Vec<Fault>> {
+    settle(&Sources::read_instead(main, &environment(), Some(sources::Instead { file, text }))?)
 }
 
 fn settle(sources: &Sources<'_>) -> Result<(Settings, Vec<Fault>), Vec<Fault>> {

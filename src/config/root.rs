@@ -59,11 +59,9 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     })
 }
 
-/// The keys whose silent neglect would let an app send more than its administrator allowed, take a proxy for its clients, or reach a
-/// provider by a way that was not meant.
+/// The keys whose silent neglect would let an app send more than its administrator allowed, or take a proxy for its clients.
 fn unheeded(root: &Table<'_>) -> Vec<String> {
-    const KEYS: [(&str, &str); 4] =
-        [("app", "allowed-from"), ("listener", "client-ca"), ("listener", "proxy-protocol-from"), ("link", "proxy")];
+    const KEYS: [(&str, &str); 3] = [("app", "allowed-from"), ("listener", "client-ca"), ("listener", "proxy-protocol-from")];
     let sources = root.sources();
     let mut found = BTreeSet::new();
     for path in sources.layers.iter().flat_map(|layer| layer.paths()) {

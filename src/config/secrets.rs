@@ -129,6 +129,18 @@ fn read_file(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "it is not text (UTF-8)".into())
 }
 
+/// Takes a secret that is a file's content, a key in PEM or JSON form: a path in its place is a frequent slip.
+pub(super) fn take_content(table: &mut Table<'_>, key: &'static str) -> Option<SecretSource> {
+    let source = take(table, key)?;
+    match &source {
+        SecretSource::Plain(text) if !text.expose().contains(['\n', '{']) => {
+            table.fault(key, Wrong::new("this is no key but perhaps its path", "write { file = \"/path\" }"));
+            None
+        }
+        _ => Some(source),
+    }
+}
+
 /// Takes a secret by reference, or plain with a note, and tries to read it.
 pub(super) fn take(table: &mut Table<'_>, key: &'static str) -> Option<SecretSource> {
     let value = table.raw(key)?;

@@ -136,10 +136,12 @@ pub struct Link {
     pub tenant: Option<String>,
     /// OAuth client id.
     pub client_id: String,
-    /// OAuth client secret; public clients have none.
-    pub client_secret: Option<SecretSource>,
     /// How the client proves itself at the token endpoint.
-    pub client_authentication: ClientAuthentication,
+    pub proof: Proof,
+    /// The `kid` that assertions name in their head, where the server wants one.
+    pub key_id: Option<String>,
+    /// The JSON key of Google's service account, with that grant.
+    pub service_account: Option<SecretSource>,
     /// The day on which the administrator said that the secret ends.
     pub client_secret_expires: Option<chrono::NaiveDate>,
     /// Scopes asked for, in order.
@@ -150,24 +152,85 @@ pub struct Link {
     pub token_endpoint: url::Url,
     /// Device authorization endpoint.
     pub device_endpoint: Option<url::Url>,
+    /// Where a refresh token is revoked (RFC 7009); Microsoft has no such place.
+    pub revocation_endpoint: Option<url::Url>,
+    /// Who answers at the authorization endpoint, as its `iss` says it (RFC 9207).
+    pub issuer: Option<String>,
+    /// What is added to the request that begins the grant.
+    pub parameters: BTreeMap<String, String>,
     /// Where the provider sends the browser back to.
     pub redirect_url: Option<url::Url>,
     /// A private CA, trusted for this link besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// The way to its endpoints.
+    pub proxy: Proxy,
 }
 
 /// How the client proves itself at the token endpoint (RFC 6749 §2.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClientAuthentication {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// A public client: its id alone.
+    None,
+    /// A client secret.
+    Secret {
+        /// Where it is.
+        source: SecretSource,
+        /// How it is sent.
+        method: SecretMethod,
+    },
+    /// An assertion (RFC 7523) signed by the key of a certificate, which it names by thumbprint.
+    Certificate(Certificate),
+    /// An assertion signed by a key alone, in PEM form.
+    PrivateKey(SecretSource),
+    /// An assertion that somebody else made and left in this file.
+    FederatedToken(PathBuf),
+}
+
+/// How a client secret is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretMethod {
     /// Id and secret in the form.
     Post,
     /// HTTP Basic.
     Basic,
-    /// A signed assertion (RFC 7523); its issue is the grants'.
-    PrivateKeyJwt,
-    /// A public client.
+}
+
+/// Where a certificate and its private key are. Read again at each use, as secrets are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certificate {
+    /// In PEM form.
+    Pem {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key; `None`: it stands in the certificate's file.
+        private_key: Option<SecretSource>,
+    },
+    /// Both in one PKCS#12 file.
+    Pkcs12 {
+        /// The file.
+        file: PathBuf,
+        /// What opens it; `None`: the empty password.
+        password: Option<SecretSource>,
+    },
+}
+
+/// The way to a link's endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Proxy {
+    /// As `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    #[default]
+    Environment,
+    /// Straight, whatever the environment says.
     None,
+    /// Through this one.
+    Url {
+        /// `http://host:port`, without user and password.
+        url: url::Url,
+        /// Who asks.
+        user: Option<String>,
+        /// What proves it.
+        password: Option<SecretSource>,
+    },
 }
 
 /// Where a secret comes from. Read again at each use, so that a changed file is taken up.
@@ -219,6 +282,8 @@ pub struct Mailbox {
     pub address: Address,
     /// The XOAUTH2 user: the address, unless configured.
     pub xoauth2_user: String,
+    /// Who signs in, where it is another than the mailbox: a delegate of a shared one.
+    pub account: Option<Address>,
     /// The upstream server.
     pub server: Server,
     /// How its connection is protected.

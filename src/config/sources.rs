@@ -32,12 +32,24 @@ pub(super) struct Sources<'a> {
     pub(super) state_directory: PathBuf,
 }
 
+/// A file of a `conf.d` that is read as if it held this text; without one, as if it were not there.
+#[derive(Clone, Copy)]
+pub(super) struct Instead<'t> {
+    pub(super) file: &'t Path,
+    pub(super) text: Option<&'t str>,
+}
+
 impl<'a> Sources<'a> {
     /// Reads the main file, `conf.d` beside it, `conf.d` in the state directory, and the environment.
     pub(super) fn read(main: &Path, variables: &'a Variables) -> Result<Self, Vec<Fault>> {
+        Self::read_instead(main, variables, None)
+    }
+
+    /// The same with another text in the place of one file.
+    pub(super) fn read_instead(main: &Path, variables: &'a Variables, instead: Option<Instead<'_>>) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut layers: Vec<_> = read_layer(main, &mut faults).into_iter().collect();
-        read_directory(&directory_of(main).join("conf.d"), &mut layers, &mut faults);
+        read_directory(&directory_of(main).join("conf.d"), instead, &mut layers, &mut faults);
         let environment = environment(variables, &mut faults);
 
         // The state directory can be named by any layer but those that lie in it.
@@ -45,7 +57,7 @@ impl<'a> Sources<'a> {
         let state_directory = state_directory(&named, variables);
         let below = state_directory.join("conf.d");
         if below != directory_of(main).join("conf.d") {
-            read_directory(&below, &mut layers, &mut faults);
+            read_directory(&below, instead, &mut layers, &mut faults);
         }
         layers.push(environment);
         match faults.is_empty() {
@@ -112,17 +124,25 @@ pub(super) fn directory_of(file: &Path) -> PathBuf {
 }
 
 /// Reads every `*.toml` of a directory in the order of names; a directory that is not there has none.
-fn read_directory(directory: &Path, layers: &mut Vec<Layer>, faults: &mut Vec<Fault>) {
+fn read_directory(directory: &Path, instead: Option<Instead<'_>>, layers: &mut Vec<Layer>, faults: &mut Vec<Fault>) {
     let mut files = match list(directory) {
         Ok(files) => files,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             let hint = "run this as the service user or as root";
             return faults.push(whole(directory, format!("the directory cannot be read: {error}"), hint));
         }
     };
+    let instead = instead.filter(|instead| instead.file.parent() == Some(directory));
+    if let Some(Instead { file, text }) = instead {
+        files.retain(|listed| listed != file);
+        files.extend(text.map(|_| file.to_owned()));
+    }
     files.sort();
-    layers.extend(files.iter().filter_map(|file| read_layer(file, faults)));
+    layers.extend(files.iter().filter_map(|file| match instead.filter(|instead| instead.file == file) {
+        Some(Instead { text: Some(text), .. }) => parse_layer(file, text.to_owned(), faults),
+        _ => read_layer(file, faults),
+    }));
 }
 
 fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {

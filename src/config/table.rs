@@ -317,6 +317,21 @@ impl<'a> Table<'a> {
         self.below(key.to_owned(), value, "")
     }
 
+    /// Takes all entries as texts, each with the parser; tells how many there were.
+    pub(super) fn texts(&mut self, parse: impl Fn(&str, String) -> Result<String, Wrong>) -> (usize, BTreeMap<String, String>) {
+        let entries = std::mem::take(&mut self.entries);
+        let count = entries.len();
+        let take = |(key, value): (String, Value)| {
+            let parsed = match placeholder(&value) {
+                true => Err(Wrong::new("this is still a placeholder", "put your own value in its place")),
+                false => text(value).and_then(|value| parse(&key, value)),
+            };
+            let parsed = parsed.map_err(|wrong| self.fault(&key, wrong)).ok();
+            parsed.map(|value| (key, value))
+        };
+        (count, entries.into_iter().filter_map(take).collect())
+    }
+
     /// Takes a table of named tables.
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<(Name, Table<'a>)> {
         self.known.insert(key);

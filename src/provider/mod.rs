@@ -7,12 +7,14 @@ mod advice;
 mod fault;
 mod microsoft;
 mod preset;
+mod registration;
 mod reply;
 mod scopes;
 
 pub use advice::{Advice, advice_by_name, all_advice};
 pub use fault::{OAuthFault, OAuthOutcome, OAuthVerdict, classify_oauth};
 pub use preset::{Chunking, Limits, NullSender, Preset, TlsMode, preset};
+pub use registration::Registration;
 pub use reply::{Verdict, classify};
 pub use scopes::{ScopeFinding, check_scopes};
 
@@ -69,6 +71,19 @@ impl fmt::Display for Provider {
             Self::Google => "google",
             Self::Microsoft => "microsoft",
             Self::Custom => "custom",
+        })
+    }
+}
+
+impl fmt::Display for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Global => "global",
+            Self::Gcc => "gcc",
+            Self::GccHigh => "gcc-high",
+            Self::Dod => "dod",
+            Self::China => "china",
+            Self::Consumer => "consumer",
         })
     }
 }

@@ -58,6 +58,8 @@ pub struct Preset {
     pub token_endpoint: Option<String>,
     /// Device authorization endpoint.
     pub device_endpoint: Option<String>,
+    /// Where a refresh token is revoked (RFC 7009).
+    pub revocation_endpoint: Option<String>,
     /// Scopes asked for.
     pub scopes: Vec<String>,
     /// SMTP server as `host:port`.
@@ -94,6 +96,7 @@ fn google(address: &str) -> Preset {
         token_endpoint: Some("https://oauth2.googleapis.com/token".into()),
         // Google's device flow exists, but gives no Gmail scope to anyone.
         device_endpoint: None,
+        revocation_endpoint: Some("https://oauth2.googleapis.com/revoke".into()),
         scopes: vec![GOOGLE_SCOPE.into()],
         server: Some("smtp.gmail.com:465".into()),
         tls: TlsMode::Implicit,
@@ -121,6 +124,8 @@ fn exchange(cloud: Cloud, tenant: Option<&str>, grant: Grant) -> Preset {
         authorization_endpoint: endpoint("authorize"),
         token_endpoint: endpoint("token"),
         device_endpoint: endpoint("devicecode"),
+        // Entra has none: an administrator revokes all sessions of a user at once.
+        revocation_endpoint: None,
         scopes: match grant {
             Grant::ClientCredentials => vec![known.application.into()],
             _ => vec![known.delegated.into(), microsoft::OFFLINE.into()],
@@ -146,6 +151,7 @@ fn custom() -> Preset {
         authorization_endpoint: None,
         token_endpoint: None,
         device_endpoint: None,
+        revocation_endpoint: None,
         scopes: Vec::new(),
         server: None,
         tls: TlsMode::Starttls,

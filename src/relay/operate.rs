@@ -2,14 +2,17 @@
 
 use super::Relay;
 use crate::{
+    config::Settings,
     mail::{Id, Name},
     provider::Limits,
     queue::{Changed, Count, Filter, Number, Order, Page, Trace},
     store::{self, Body},
+    tokens,
 };
 use std::{
     collections::BTreeSet,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -32,6 +35,16 @@ impl Relay {
     /// Why `mailbox` sends nothing now; `None` when it does.
     pub fn hold(&self, mailbox: &Name) -> Option<MailboxHold> {
         self.board().held(mailbox)
+    }
+
+    /// What is configured now.
+    pub fn configured(&self) -> Arc<Settings> {
+        self.settings()
+    }
+
+    /// How the grant and the access token of each mailbox stand.
+    pub async fn grants(&self) -> Vec<tokens::Status> {
+        self.tokens.status_with_grants().await
     }
 
     /// Whether `mailbox` is configured.

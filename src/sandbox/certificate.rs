@@ -1,5 +1,7 @@
-//! A certificate authority made at start and forgotten at the end, and the TLS server that it vouches for.
+//! A certificate authority made at start and forgotten at the end, and the TLS server that it vouches for; certificates for the
+//! OAuth client.
 
+use crate::secret::Secret;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use std::sync::Arc;
@@ -39,4 +41,12 @@ pub(super) fn make() -> Result<(Arc<ServerConfig>, String), Error> {
         .with_no_client_auth()
         .with_single_cert(vec![leaf.der().clone(), authority.der().clone()], key)?;
     Ok((Arc::new(config), authority.pem()))
+}
+
+/// A certificate for a client's assertions and its key, both in PEM. Of RSA, as Microsoft takes no other.
+pub(super) fn client() -> Result<(String, Secret), rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, "outlink sandbox client");
+    let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)?;
+    Ok((params.self_signed(&key)?.pem(), Secret::new(key.serialize_pem())))
 }

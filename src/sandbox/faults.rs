@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -81,13 +81,21 @@ pub enum Fault {
     RcptTemporary,
     /// Recipients beyond `count` in one message are answered by 452 4.5.3.
     TooManyRecipients,
+    /// Whoever presses Allow has denied.
+    ConsentDenied,
+    /// Whoever presses Allow was signed in as `other@sandbox.example`.
+    OtherAccount,
+    /// No refresh token comes with a consent.
+    NoRefreshToken,
+    /// The token endpoint answers `error`, `description` and, at Microsoft, the number `aadsts`.
+    TokenRefused,
 }
 
 use Fault::*;
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         ExpiredToken,
         InvalidGrant,
         TokenServerDown,
@@ -114,6 +122,10 @@ impl Fault {
         SilentAtEnd,
         RcptTemporary,
         TooManyRecipients,
+        ConsentDenied,
+        OtherAccount,
+        NoRefreshToken,
+        TokenRefused,
     ];
 
     /// Its name on the command line and in URLs.
@@ -145,6 +157,10 @@ impl Fault {
             SilentAtEnd => "silent-at-end",
             RcptTemporary => "rcpt-temporary",
             TooManyRecipients => "too-many-recipients",
+            ConsentDenied => "consent-denied",
+            OtherAccount => "other-account",
+            NoRefreshToken => "no-refresh-token",
+            TokenRefused => "token-refused",
         }
     }
 
@@ -153,7 +169,7 @@ impl Fault {
         Self::ALL.into_iter().find(|fault| fault.name() == name)
     }
 
-    fn bit(self) -> u32 {
+    fn bit(self) -> u64 {
         1 << self as u32
     }
 }
@@ -180,6 +196,23 @@ pub struct Setting {
     /// The most recipients of one message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    /// The error of the token endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its description.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Its AADSTS number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aadsts: Option<u32>,
+}
+
+/// What the token endpoint is to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) error: String,
+    pub(super) description: String,
+    pub(super) aadsts: Option<u32>,
 }
 
 /// A fault that is on.
@@ -197,7 +230,7 @@ impl Armed {
 
 /// All faults. The bits say which may be on, so that the common case, none, takes no lock.
 pub(super) struct Faults {
-    bits: AtomicU32,
+    bits: AtomicU64,
     armed: Mutex<BTreeMap<Fault, Armed>>,
     /// In microseconds: a round trip below one millisecond can be asked for by option.
     round_trip: AtomicU64,
@@ -206,7 +239,7 @@ pub(super) struct Faults {
 impl Faults {
     pub(super) fn new(round_trip: Duration) -> Self {
         let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX).min(LONGEST * 1000);
-        Self { bits: AtomicU32::new(0), armed: Mutex::default(), round_trip: AtomicU64::new(micros) }
+        Self { bits: AtomicU64::new(0), armed: Mutex::default(), round_trip: AtomicU64::new(micros) }
     }
 
     /// The artificial round-trip time now.
@@ -257,6 +290,16 @@ impl Faults {
     /// The seconds for `Retry-After`, if the fault strikes now.
     pub(super) fn retry_after(&self, fault: Fault, clock: &Clock) -> Option<u64> {
         self.strike(fault, None, clock, |_| true).map(|struck| struck.retry_after.unwrap_or(RETRY_AFTER))
+    }
+
+    /// What the token endpoint is to answer, if the fault strikes now.
+    pub(super) fn answer(&self, fault: Fault, clock: &Clock) -> Option<Answer> {
+        let struck = self.strike(fault, None, clock, |_| true)?;
+        Some(Answer {
+            error: struck.error.unwrap_or_else(|| "invalid_grant".into()),
+            description: struck.description.unwrap_or_default(),
+            aadsts: struck.aadsts,
+        })
     }
 
     /// Whether it was switched on and not off, even if it has struck for the last time.

@@ -24,7 +24,6 @@ const LONGEST_BODY: usize = 64 << 10;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/token", post(oauth::token))
         .route("/grant", post(grant))
         .route("/ca.pem", get(async |State(shared): State<Arc<Shared>>| shared.ca_pem.clone()))
         .route("/received", get(list).delete(clear))
@@ -34,6 +33,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/faults/{name}", put(switch_on).delete(switch_off))
         .route("/clock", get(clock).put(set_clock))
         .route("/stats", get(stats))
+        .merge(oauth::routes())
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(middleware::from_fn(only_loopback_names))
         .with_state(shared)
@@ -49,7 +49,8 @@ async fn only_loopback_names(request: Request, next: Next) -> Response {
     }
 }
 
-fn fault(status: StatusCode, text: &str) -> Response {
+/// A fault as JSON.
+pub(super) fn fault(status: StatusCode, text: &str) -> Response {
     (status, Json(json!({ "error": text }))).into_response()
 }
 

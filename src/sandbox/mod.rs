@@ -5,6 +5,7 @@
 //! shares no dialogue code with `smtp`: a second implementation keeps the first one honest.
 
 mod auth;
+mod bounded;
 mod certificate;
 mod clock;
 mod faults;
@@ -12,6 +13,7 @@ mod http;
 mod ids;
 mod mailroom;
 mod oauth;
+mod options;
 mod personality;
 mod receive;
 mod round_trip;
@@ -27,8 +29,9 @@ mod written;
 
 pub use faults::{Fault, Setting};
 pub use mailroom::Received;
+pub use options::{Error, Options, Proof};
 
-use crate::{config::Delivery, provider, secret::Secret};
+use crate::{provider, secret::Secret};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clock::Clock;
 use faults::Faults;
@@ -36,7 +39,6 @@ use mailroom::Mailroom;
 use personality::Personality;
 use session::Way;
 use std::{
-    io,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -94,102 +96,17 @@ fn plain_password() -> String {
     bytes.iter().map(|byte| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(byte & 31)])).collect()
 }
 
-/// What the sandbox is to be.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Whom it plays.
-    pub provider: provider::Provider,
-    /// Port of the SMTP server with TLS; 0 takes a free one.
-    pub smtp_port: u16,
-    /// Port of the HTTP server; 0 takes a free one.
-    pub http_port: u16,
-    /// Whether the provider's limits are enforced; they are always counted.
-    pub limits: bool,
-    /// Whether AUTH PLAIN and LOGIN work with the app's password, also on a port without TLS.
-    pub accept_password: bool,
-    /// Port of the SMTP server without TLS, opened with `accept_password` only; 0 takes a free one.
-    pub plain_port: u16,
-    /// The contract of the written configuration's listener.
-    pub delivery: Delivery,
-    /// Artificial round-trip time at start.
-    pub round_trip: Duration,
-    /// Whether CHUNKING is offered; `None` does as the provider does, which is to offer it.
-    pub chunking: Option<bool>,
-    /// By which grant the written configuration's link lives; `None` is a consent for Google, client credentials for the others.
-    pub grant: Option<provider::Grant>,
-    /// Most messages kept.
-    pub keep_messages: usize,
-    /// Most octets kept, messages that are arriving included.
-    pub keep_bytes: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            provider: provider::Provider::Google,
-            smtp_port: 8465,
-            http_port: 8026,
-            limits: false,
-            accept_password: false,
-            plain_port: 0,
-            delivery: Delivery::Queue,
-            round_trip: Duration::ZERO,
-            chunking: None,
-            grant: None,
-            keep_messages: 1000,
-            keep_bytes: 256 << 20,
-        }
-    }
-}
-
-/// Why the sandbox did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Another program listens there.
-    #[error("port {port} on 127.0.0.1 is taken by another program; choose another one with {option} (0 takes a free one)")]
-    Taken {
-        /// The port.
-        port: u16,
-        /// The option that changes it: `--port-smtp`, `--port-http`, `--port-plain` or `--port-relay`.
-        option: &'static str,
-    },
-    /// The port cannot be listened on for another reason.
-    #[error("cannot listen on 127.0.0.1:{port}: {why}; choose another port with {option} (0 takes a free one)")]
-    Listen {
-        /// The port.
-        port: u16,
-        /// The option that changes it.
-        option: &'static str,
-        /// What the system said.
-        why: io::Error,
-    },
-    /// The provider has no such grant, or the sandbox does not play it.
-    #[error("the simulated {provider} has no grant {grant}")]
-    Grant {
-        /// Whom it plays.
-        provider: provider::Provider,
-        /// What was asked for.
-        grant: provider::Grant,
-    },
-    /// No certificate could be made.
-    #[error("cannot make the sandbox's TLS certificate: {0}")]
-    Certificate(String),
-}
-
-impl Error {
-    /// The error for a port that could not be bound, for the relay's port too.
-    pub fn listen(port: u16, option: &'static str, why: io::Error) -> Self {
-        match why.kind() {
-            io::ErrorKind::AddrInUse => Self::Taken { port, option },
-            _ => Self::Listen { port, option, why },
-        }
-    }
-}
-
 /// What all connections share.
 struct Shared {
     options: Options,
-    grant: written::Grant,
+    grant: provider::Grant,
+    proof: Proof,
+    http: SocketAddr,
+    clients: oauth::Clients,
+    codes: oauth::Codes,
+    devices: oauth::Devices,
+    service_account: oauth::ServiceAccount,
+    outside: oauth::Issuer,
     personality: &'static Personality,
     clock: Arc<Clock>,
     faults: Arc<Faults>,
@@ -210,6 +127,34 @@ impl Shared {
             provider::Provider::Custom => "outlink-sandbox",
         }
     }
+
+    /// The OAuth server's own URL.
+    fn issuer(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// Whether an assertion's audience is this server or its token endpoint, by either name of this machine.
+    fn is_here(&self, audience: &str) -> bool {
+        let port = self.http.port();
+        ["127.0.0.1", "localhost"].iter().any(|host| {
+            let rest = audience.strip_prefix(&format!("http://{host}:{port}"));
+            rest.is_some_and(|rest| matches!(rest, "" | "/" | "/token"))
+        })
+    }
+
+    /// A new certificate for the client, registered, and its key; both in PEM.
+    fn client_certificate(&self) -> Result<(String, Secret), String> {
+        let (certificate, key) = certificate::client().map_err(|why| format!("cannot make the client's certificate: {why}"))?;
+        let registered = self.clients.add_key(oauth::PublicKey::from_pem(certificate.as_bytes())?);
+        if registered { Ok((certificate, key)) } else { Err("too many certificates are registered for the client".into()) }
+    }
+
+    /// A new token of the outside issuer, registered for the client.
+    fn federated_token(&self) -> Result<Secret, String> {
+        let (token, federation) = self.outside.token(self.clock.now())?;
+        self.clients.set_federations(vec![federation]);
+        Ok(token)
+    }
 }
 
 /// A running sandbox. Dropping it stops it at once; [`Provider::stop`] stops it in good order.
@@ -227,6 +172,8 @@ impl Provider {
     /// Starts it on loopback. When this returns it answers.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let grant = written::grant(&options)?;
+        let proof = written::proof(&options, grant)?;
+        let clients = clients(&options, proof)?;
         let (tls, ca_pem) = certificate::make().map_err(|why| Error::Certificate(why.to_string()))?;
         let (smtp_listener, smtp) = listen(options.smtp_port, "--port-smtp").await?;
         let (http_listener, http) = listen(options.http_port, "--port-http").await?;
@@ -242,6 +189,13 @@ impl Provider {
             tokens: Tokens::new(options.provider, clock.clone(), faults.clone()),
             options,
             grant,
+            proof,
+            http,
+            clients,
+            codes: oauth::Codes::default(),
+            devices: oauth::Devices::default(),
+            service_account: oauth::ServiceAccount::default(),
+            outside: oauth::Issuer::default(),
             clock,
             faults,
             mailroom,
@@ -313,6 +267,16 @@ impl Provider {
         &self.shared.ca_pem
     }
 
+    /// Whether the written link lives by a person's consent.
+    pub fn needs_consent(&self) -> bool {
+        self.shared.needs_consent()
+    }
+
+    /// Whether that is given already, so that there is a refresh token to import.
+    pub fn is_granted(&self) -> bool {
+        self.shared.is_granted()
+    }
+
     /// A new refresh token for `mailbox`, valid as if a person had consented.
     pub fn refresh_token(&self, mailbox: &str) -> Secret {
         self.shared.tokens.consent(mailbox)
@@ -346,6 +310,19 @@ impl Provider {
             self.tasks.shutdown().await;
         }
     }
+}
+
+/// The client as it is registered at start; Google's is a desktop client.
+fn clients(options: &Options, proof: Proof) -> Result<oauth::Clients, Error> {
+    let public = proof == Proof::None || options.provider == provider::Provider::Google;
+    let clients = oauth::Clients::new(options.provider, public);
+    for pem in &options.certificates {
+        let key = oauth::PublicKey::from_pem(pem.as_bytes()).map_err(Error::Registered)?;
+        if !clients.add_key(key) {
+            return Err(Error::Registered("there are too many".into()));
+        }
+    }
+    Ok(clients)
 }
 
 async fn listen(port: u16, option: &'static str) -> Result<(TcpListener, SocketAddr), Error> {

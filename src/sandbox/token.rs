@@ -6,6 +6,7 @@
 //! `one-time-refresh-tokens` makes the others as strict.
 
 use super::{
+    bounded::Bounded,
     clock::{Clock, unix_seconds},
     faults::{Fault, Faults},
     random_text,
@@ -13,7 +14,6 @@ use super::{
 use crate::{provider::Provider, secret::Secret};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::{
-    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -37,7 +37,7 @@ pub(super) struct Known {
 pub(super) enum Refused {
     /// Never given out, or forgotten.
     Unknown,
-    /// Its life is over, or a fault says so.
+    /// Its life is over, its consent has ended, or a fault says so.
     Expired,
     /// It belongs to another mailbox.
     OtherUser,
@@ -58,18 +58,30 @@ pub(super) enum Dead {
     Revoked,
 }
 
+/// What a person, or an administrator, agreed to; every token of it ends with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Consent {
+    /// Its number, from 1.
+    pub(super) number: u64,
+    /// Who agreed.
+    pub(super) mailbox: String,
+    /// To what; `None` is whatever is asked for.
+    pub(super) scope: Option<String>,
+}
+
 struct Access {
     number: u64,
     issued: SystemTime,
     /// `None`: the application's own, good for any mailbox.
     mailbox: Option<String>,
     for_smtp: bool,
+    /// The consent that it descends from.
+    consent: Option<u64>,
+    revoked: bool,
 }
 
 struct Refresh {
-    mailbox: String,
-    /// The consent that it descends from.
-    grant: u64,
+    consent: Consent,
     used: SystemTime,
     standing: Standing,
 }
@@ -79,27 +91,36 @@ enum Standing {
     Good,
     /// Used, and good for nothing but telling a second use.
     Replaced,
-    /// Ended with its grant.
+    /// Ended with its consent.
     Revoked,
 }
 
-#[derive(Default)]
 struct State {
-    access: HashMap<String, Access>,
-    /// Oldest first, to be forgotten first.
-    access_order: VecDeque<String>,
-    refresh: HashMap<String, Refresh>,
-    refresh_order: VecDeque<String>,
-    grants: u64,
+    access: Bounded<Access>,
+    refresh: Bounded<Refresh>,
+    /// Whose mailboxes a person may use besides the own one: `person mailbox`, in small letters.
+    delegates: Bounded<()>,
+    consents: u64,
     given: u64,
     reuses: u64,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        let (access, refresh, delegates) = (Bounded::new(MOST), Bounded::new(MOST), Bounded::new(MOST));
+        Self { access, refresh, delegates, consents: 0, given: 0, reuses: 0 }
+    }
+}
+
 impl State {
-    /// Ends what still counts of a grant. Replaced tokens stay what they are, so that each further use is counted.
-    fn revoke(&mut self, grant: u64) {
-        let family = self.refresh.values_mut().filter(|refresh| refresh.grant == grant);
+    /// Ends the refresh tokens that still count. Replaced tokens stay what they are, so that each further use is counted.
+    fn revoke_refresh(&mut self, ends: impl Fn(&Consent) -> bool) {
+        let family = self.refresh.values_mut().filter(|refresh| ends(&refresh.consent));
         family.filter(|refresh| refresh.standing == Standing::Good).for_each(|refresh| refresh.standing = Standing::Revoked);
+    }
+
+    fn revoke_access(&mut self, ends: impl Fn(&Access) -> bool) {
+        self.access.values_mut().filter(|access| ends(access)).for_each(|access| access.revoked = true);
     }
 }
 
@@ -118,6 +139,15 @@ impl Tokens {
 
     /// A new access token for `mailbox`, or for any where there is none.
     pub(super) fn issue(&self, mailbox: Option<&str>, client: &str, scope: &str) -> Secret {
+        self.issue_of(None, mailbox, client, scope)
+    }
+
+    /// A new access token under a consent.
+    pub(super) fn issue_under(&self, consent: &Consent, client: &str, scope: &str) -> Secret {
+        self.issue_of(Some(consent.number), Some(&consent.mailbox), client, scope)
+    }
+
+    fn issue_of(&self, consent: Option<u64>, mailbox: Option<&str>, client: &str, scope: &str) -> Secret {
         let issued = self.clock.now();
         let text = match self.provider {
             // As long as an ordinary one of Google's, so that the inline form of AUTH just fits.
@@ -127,15 +157,15 @@ impl Tokens {
         };
         let mut state = self.lock();
         state.given += 1;
-        let access =
-            Access { number: state.given, issued, mailbox: mailbox.map(String::from), for_smtp: self.is_for_smtp(scope) };
+        let access = Access {
+            number: state.given,
+            issued,
+            mailbox: mailbox.map(String::from),
+            for_smtp: self.is_for_smtp(scope),
+            consent,
+            revoked: false,
+        };
         state.access.insert(text.clone(), access);
-        state.access_order.push_back(text.clone());
-        if state.access_order.len() > MOST
-            && let Some(oldest) = state.access_order.pop_front()
-        {
-            state.access.remove(&oldest);
-        }
         Secret::new(text)
     }
 
@@ -152,6 +182,7 @@ impl Tokens {
         match mailbox {
             Some(mailbox) => {
                 claims["upn"] = mailbox.into();
+                claims["unique_name"] = mailbox.into();
                 claims["scp"] = "SMTP.Send".into();
             }
             None => claims["roles"] = serde_json::json!(["SMTP.SendAsApp"]),
@@ -176,33 +207,74 @@ impl Tokens {
         }
     }
 
-    /// A new refresh token for `mailbox`, as if a person had consented.
+    /// A new refresh token for `mailbox`, as if a person had consented to everything.
     pub(super) fn consent(&self, mailbox: &str) -> Secret {
-        let mut state = self.lock();
-        state.grants += 1;
-        let grant = state.grants;
-        self.add_refresh_token(&mut state, mailbox, grant)
+        let consent = self.begin(mailbox, None);
+        self.refresh_token(&consent)
     }
 
-    fn add_refresh_token(&self, state: &mut State, mailbox: &str, grant: u64) -> Secret {
+    /// A person's new consent, that has no tokens yet.
+    pub(super) fn begin(&self, mailbox: &str, scope: Option<&str>) -> Consent {
+        let mut state = self.lock();
+        state.consents += 1;
+        Consent { number: state.consents, mailbox: mailbox.into(), scope: scope.map(String::from) }
+    }
+
+    /// Its refresh token.
+    pub(super) fn refresh_token(&self, consent: &Consent) -> Secret {
+        self.add_refresh_token(&mut self.lock(), consent)
+    }
+
+    fn add_refresh_token(&self, state: &mut State, consent: &Consent) -> Secret {
         let text = match self.provider {
             Provider::Google => format!("1//0{}", random_text(72)),
             Provider::Microsoft => format!("1.A{}", random_text(700)),
             Provider::Custom => random_text(48),
         };
-        let refresh = Refresh { mailbox: mailbox.into(), grant, used: self.clock.now(), standing: Standing::Good };
+        let refresh = Refresh { consent: consent.clone(), used: self.clock.now(), standing: Standing::Good };
         state.refresh.insert(text.clone(), refresh);
-        state.refresh_order.push_back(text.clone());
-        if state.refresh_order.len() > MOST
-            && let Some(oldest) = state.refresh_order.pop_front()
-        {
-            state.refresh.remove(&oldest);
-        }
         Secret::new(text)
     }
 
+    /// Ends a consent with every token of it.
+    pub(super) fn end(&self, consent: u64) {
+        let mut state = self.lock();
+        state.revoke_refresh(|of| of.number == consent);
+        state.revoke_access(|access| access.consent == Some(consent));
+    }
+
+    /// Ends every consent of a mailbox.
+    pub(super) fn end_all(&self, mailbox: &str) {
+        let mut state = self.lock();
+        state.revoke_refresh(|of| of.mailbox.eq_ignore_ascii_case(mailbox));
+        let its = |access: &Access| access.mailbox.as_ref().is_some_and(|of| of.eq_ignore_ascii_case(mailbox));
+        state.revoke_access(|access| access.consent.is_some() && its(access));
+    }
+
+    /// The consent that a token of either kind descends from, while the token counts, with its mailbox.
+    pub(super) fn origin(&self, token: &str) -> Option<(u64, String)> {
+        let state = self.lock();
+        let refresh = state.refresh.get(token).filter(|refresh| refresh.standing == Standing::Good);
+        if let Some(refresh) = refresh {
+            return Some((refresh.consent.number, refresh.consent.mailbox.clone()));
+        }
+        let now = self.clock.now();
+        let access = state.access.get(token).filter(|access| !access.revoked && now < access.issued + LIFE)?;
+        Some((access.consent?, access.mailbox.clone()?))
+    }
+
+    /// What a refresh token was agreed for, where that was said.
+    pub(super) fn agreed(&self, token: &str) -> Option<String> {
+        self.lock().refresh.get(token)?.consent.scope.clone()
+    }
+
+    /// Lets a person's tokens work for another mailbox too, as Exchange's FullAccess does.
+    pub(super) fn delegate(&self, person: &str, mailbox: &str) {
+        self.lock().delegates.insert(format!("{person} {mailbox}").to_ascii_lowercase(), ());
+    }
+
     /// Uses a refresh token: whose it is, and the one that takes its place where the provider gives one.
-    pub(super) fn refresh(&self, token: &str) -> Result<(String, Option<Secret>), Dead> {
+    pub(super) fn refresh(&self, token: &str) -> Result<(Consent, Option<Secret>), Dead> {
         let now = self.clock.now();
         let longest = match self.provider {
             Provider::Google => DAY * 182,
@@ -211,12 +283,12 @@ impl Tokens {
         };
         let mut state = self.lock();
         let refresh = state.refresh.get_mut(token).ok_or(Dead::Unknown)?;
-        let (mailbox, grant) = (refresh.mailbox.clone(), refresh.grant);
+        let consent = refresh.consent.clone();
         match refresh.standing {
             Standing::Good => {}
             Standing::Replaced => {
                 state.reuses += 1;
-                state.revoke(grant);
+                state.revoke_refresh(|of| of.number == consent.number);
                 return Err(Dead::Reused);
             }
             Standing::Revoked => return Err(Dead::Revoked),
@@ -225,14 +297,14 @@ impl Tokens {
             return Err(Dead::Inactive);
         }
         refresh.used = now;
-        let one_time =
-            self.provider == Provider::Custom || self.faults.strikes(Fault::OneTimeRefreshTokens, Some(&mailbox), &self.clock);
+        let one_time = self.provider == Provider::Custom
+            || self.faults.strikes(Fault::OneTimeRefreshTokens, Some(&consent.mailbox), &self.clock);
         if one_time {
             refresh.standing = Standing::Replaced;
         }
         let replaces = one_time || self.provider == Provider::Microsoft;
-        let next = replaces.then(|| self.add_refresh_token(&mut state, &mailbox, grant));
-        Ok((mailbox, next))
+        let next = replaces.then(|| self.add_refresh_token(&mut state, &consent));
+        Ok((consent, next))
     }
 
     /// Whether `token` lets `user` send now.
@@ -243,8 +315,15 @@ impl Tokens {
         if !access.for_smtp {
             return Err(Refused::OtherScope);
         }
-        if access.mailbox.as_ref().is_some_and(|mailbox| !mailbox.eq_ignore_ascii_case(user)) {
+        let stranger = |mailbox: &String| {
+            let key = || format!("{mailbox} {user}").to_ascii_lowercase();
+            !mailbox.eq_ignore_ascii_case(user) && state.delegates.get(&key()).is_none()
+        };
+        if access.mailbox.as_ref().is_some_and(stranger) {
             return Err(Refused::OtherUser);
+        }
+        if access.revoked {
+            return Err(Refused::Expired);
         }
         let old = now >= access.issued + LIFE;
         if old || self.faults.strikes_older(Fault::ExpiredToken, Some(user), &self.clock, access.issued) {
@@ -294,8 +373,8 @@ mod tests {
         {
             let tokens = tokens(provider);
             let first = tokens.consent("a@example.com");
-            let (mailbox, next) = tokens.refresh(first.expose()).unwrap();
-            assert_eq!((mailbox.as_str(), next.is_some()), ("a@example.com", rotates), "{provider}");
+            let (consent, next) = tokens.refresh(first.expose()).unwrap();
+            assert_eq!((consent.mailbox.as_str(), next.is_some()), ("a@example.com", rotates), "{provider}");
             if let Some(next) = next {
                 assert!(tokens.refresh(next.expose()).is_ok());
             }
@@ -314,6 +393,25 @@ mod tests {
         assert_eq!(tokens.refresh(second.expose()).err(), Some(Dead::Reused));
         assert_eq!(tokens.reuses(), 2, "using a revoked token is no reuse");
         assert!(tokens.refresh(other.expose()).is_ok(), "another consent of the same mailbox");
+    }
+
+    #[test]
+    fn what_descends_from_a_consent_ends_with_it_and_a_delegate_uses_another_mailbox() {
+        let tokens = tokens(Provider::Google);
+        let [first, second] = ["a@example.com"; 2].map(|mailbox| {
+            let consent = tokens.begin(mailbox, None);
+            (tokens.refresh_token(&consent), tokens.issue_under(&consent, "c", super::super::GOOGLE_SCOPE), consent.number)
+        });
+        tokens.delegate("A@example.com", "shared@example.com");
+        assert!(tokens.check(first.1.expose(), "Shared@example.com").is_ok());
+        assert_eq!(tokens.origin(first.1.expose()), Some((first.2, "a@example.com".into())));
+        tokens.end(first.2);
+        assert_eq!(tokens.check(first.1.expose(), "a@example.com").err(), Some(Refused::Expired));
+        assert_eq!(tokens.refresh(first.0.expose()).err(), Some(Dead::Revoked));
+        assert!(tokens.origin(first.1.expose()).is_none() && tokens.origin(first.0.expose()).is_none());
+        assert!(tokens.check(second.1.expose(), "a@example.com").is_ok());
+        tokens.end_all("A@example.com");
+        assert!(tokens.check(second.1.expose(), "a@example.com").is_err() && tokens.refresh(second.0.expose()).is_err());
     }
 
     #[test]

@@ -98,6 +98,13 @@ pub(super) struct Usage {
     pub(super) mail_commands: AtomicU64,
     pub(super) token_requests: AtomicU64,
     pub(super) token_refusals: AtomicU64,
+    /// Of people, in a browser.
+    pub(super) consents: AtomicU64,
+    pub(super) denials: AtomicU64,
+    pub(super) device_codes: AtomicU64,
+    /// Assertions that proved a client or a service account.
+    pub(super) assertions: AtomicU64,
+    pub(super) revocations: AtomicU64,
     mailboxes: Mutex<BTreeMap<String, Row>>,
 }
 
@@ -169,6 +176,9 @@ impl Usage {
             "login_attempts": self.login_attempts.load(Relaxed), "logins": self.logins.load(Relaxed),
             "login_failures": self.login_failures.load(Relaxed), "mail_commands": self.mail_commands.load(Relaxed),
             "token_requests": self.token_requests.load(Relaxed), "token_refusals": self.token_refusals.load(Relaxed),
+            "consents": self.consents.load(Relaxed), "denials": self.denials.load(Relaxed),
+            "device_codes": self.device_codes.load(Relaxed), "assertions": self.assertions.load(Relaxed),
+            "revocations": self.revocations.load(Relaxed),
             "mailboxes": mailboxes,
         })
     }

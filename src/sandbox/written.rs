@@ -1,7 +1,10 @@
 //! What the sandbox writes for an `outlink run` beside it: configuration, private CA, client secret, and a grant to import.
 
-use super::{ADDRESS, Error, Options, Provider, Shared, TENANT, USER, random_bytes};
-use crate::{provider, secret::Secret};
+use super::{ADDRESS, Error, Options, Proof, Provider, Shared, TENANT, USER, random_bytes};
+use crate::{
+    provider::{self, Grant},
+    secret::Secret,
+};
 use argon2::{Argon2, PasswordHasher as _};
 use std::{
     fs, io,
@@ -11,49 +14,107 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// By which grant the written link lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Grant {
-    /// A consent: there is a refresh token to import.
-    AuthorizationCode,
-    ClientCredentials,
-}
-
 /// The grant that `options` ask for.
 pub(super) fn grant(options: &Options) -> Result<Grant, Error> {
-    let provider = options.provider;
-    match (options.grant, provider) {
-        (None, provider::Provider::Google) | (Some(provider::Grant::AuthorizationCode), _) => Ok(Grant::AuthorizationCode),
-        (None, _) => Ok(Grant::ClientCredentials),
-        (Some(provider::Grant::ClientCredentials), provider::Provider::Microsoft | provider::Provider::Custom) => {
-            Ok(Grant::ClientCredentials)
-        }
-        (Some(grant), provider) => Err(Error::Grant { provider, grant }),
+    let google = options.provider == provider::Provider::Google;
+    match options.grant {
+        None if google => Ok(Grant::AuthorizationCode),
+        None => Ok(Grant::ClientCredentials),
+        Some(grant @ Grant::AuthorizationCode) => Ok(grant),
+        Some(grant @ Grant::ServiceAccount) if google => Ok(grant),
+        Some(grant @ (Grant::ClientCredentials | Grant::DeviceCode)) if !google => Ok(grant),
+        Some(grant) => Err(Error::Grant { provider: options.provider, grant }),
     }
 }
 
+/// The proof that `options` ask for. Google's clients all have a secret; its service accounts need no client.
+pub(super) fn proof(options: &Options, grant: Grant) -> Result<Proof, Error> {
+    use provider::Provider::{Google, Microsoft};
+    let provider = options.provider;
+    match options.proof {
+        None if provider == Microsoft && grant == Grant::DeviceCode => Ok(Proof::None),
+        None | Some(Proof::Secret) => Ok(Proof::Secret),
+        Some(proof @ Proof::Certificate) if provider != Google => Ok(proof),
+        Some(proof @ Proof::FederatedToken) if provider == Microsoft => Ok(proof),
+        Some(proof @ Proof::None) if provider != Google && grant != Grant::ClientCredentials => Ok(proof),
+        Some(proof) => Err(Error::Proof { provider, proof, grant }),
+    }
+}
+
+impl Shared {
+    /// Whether the link lives by a person's consent.
+    pub(super) fn needs_consent(&self) -> bool {
+        matches!(self.grant, Grant::AuthorizationCode | Grant::DeviceCode)
+    }
+
+    /// Whether that is given already.
+    pub(super) fn is_granted(&self) -> bool {
+        self.needs_consent() && self.options.granted
+    }
+}
+
+/// What may lie beside the configuration from an earlier sandbox.
+const FILES: [&str; 6] = ["client-secret", "grant", "client.pem", "client-key.pem", "federated-token", "service-account.json"];
+
 impl Provider {
-    /// Writes `outlink.toml` into `directory`, which is made where missing, with `ca.pem`, `client-secret` and, where the link
-    /// needs a consent, `grant`: a refresh token for `outlink grant import sandbox`. Returns the configuration's path.
+    /// Writes `outlink.toml` into `directory`, which is made where missing, with `ca.pem`, what proves the client, and, where
+    /// the link needs a consent that is given, `grant`: a refresh token for `outlink grant import sandbox`. Returns the
+    /// configuration's path.
     ///
     /// `relay_port` 0 lets the relay take a free port.
     pub fn write_config(&self, directory: &Path, relay_port: u16) -> io::Result<PathBuf> {
         fs::create_dir_all(directory)?;
         let directory = directory.canonicalize()?;
         let file = |name: &str| directory.join(name);
+        // One of an earlier sandbox would be used in vain.
+        FILES.iter().try_for_each(|name| remove(&file(name)))?;
         write(&file("ca.pem"), self.ca_pem(), 0o644)?;
-        write(&file("client-secret"), self.shared.client_secret.expose(), 0o600)?;
-        match self.shared.grant {
-            Grant::AuthorizationCode => write(&file("grant"), self.refresh_token(ADDRESS).expose(), 0o600)?,
-            // One of an earlier sandbox would be imported in vain.
-            Grant::ClientCredentials => remove(&file("grant"))?,
+        if self.shared.is_granted() {
+            write(&file("grant"), self.refresh_token(ADDRESS).expose(), 0o600)?;
         }
-        let text = text(&self.shared, &directory, relay_port, self.smtp(), self.http())?;
+        let proof = write_proof(&self.shared, &directory)?;
+        let text = text(&self.shared, &directory, (relay_port, self.smtp()), &proof)?;
         let config = file("outlink.toml");
         // It holds the hash of a password: nobody else's business.
         write(&config, &text, 0o600)?;
         Ok(config)
     }
+}
+
+/// Writes what proves the client, and gives the link's lines for it.
+fn write_proof(shared: &Shared, directory: &Path) -> io::Result<String> {
+    let put = |name: &str, text: &str, mode: u32| {
+        let file = directory.join(name);
+        write(&file, text, mode)?;
+        quoted(&file)
+    };
+    if shared.grant == Grant::ServiceAccount {
+        let key = shared.service_account.file(&shared.issuer()).map_err(io::Error::other)?;
+        return Ok(format!("service-account = {{ file = {} }}\n", put("service-account.json", key.expose(), 0o600)?));
+    }
+    let client = format!("client-id = \"{}\"\n", shared.client_id());
+    Ok(match shared.proof {
+        Proof::None => client,
+        Proof::Secret => {
+            format!("{client}client-secret = {{ file = {} }}\n", put("client-secret", shared.client_secret.expose(), 0o600)?)
+        }
+        Proof::Certificate => {
+            let (certificate, key) = shared.client_certificate().map_err(io::Error::other)?;
+            let by_jwt = match shared.options.provider {
+                provider::Provider::Custom => "client-authentication = \"private-key-jwt\"\n",
+                _ => "",
+            };
+            format!(
+                "{client}certificate = {}\nprivate-key = {{ file = {} }}\n{by_jwt}",
+                put("client.pem", &certificate, 0o644)?,
+                put("client-key.pem", key.expose(), 0o600)?
+            )
+        }
+        Proof::FederatedToken => {
+            let token = shared.federated_token().map_err(io::Error::other)?;
+            format!("{client}federated-token = {}\n", put("federated-token", token.expose(), 0o600)?)
+        }
+    })
 }
 
 /// A new file takes the place of an old one, so that its mode is right from the first byte.
@@ -72,22 +133,28 @@ fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-fn text(shared: &Shared, directory: &Path, relay_port: u16, smtp: SocketAddr, http: SocketAddr) -> io::Result<String> {
-    let quoted = |path: &Path| match path.to_str() {
+fn quoted(path: &Path) -> io::Result<String> {
+    match path.to_str() {
         Some(text) => Ok(toml::Value::from(text).to_string()),
         None => Err(io::Error::new(io::ErrorKind::InvalidInput, "the directory's name is not UTF-8")),
-    };
-    let (state, secret, ca) =
-        (quoted(&directory.join("state"))?, quoted(&directory.join("client-secret"))?, quoted(&directory.join("ca.pem"))?);
-    let provider = shared.options.provider;
+    }
+}
+
+fn text(shared: &Shared, directory: &Path, (relay_port, smtp): (u16, SocketAddr), proof: &str) -> io::Result<String> {
+    let (state, ca) = (quoted(&directory.join("state"))?, quoted(&directory.join("ca.pem"))?);
+    let (provider, grant, server) = (shared.options.provider, shared.grant, shared.issuer());
     let (more, tls) = match provider {
         provider::Provider::Google => (String::new(), "implicit"),
         provider::Provider::Microsoft => (format!("tenant = \"{TENANT}\"\n"), "starttls"),
-        provider::Provider::Custom => (format!("scopes = [\"{}\"]\n", super::scope_of_smtp(provider)), "starttls"),
+        provider::Provider::Custom => {
+            let lasting = if shared.needs_consent() { ", \"offline_access\"" } else { "" };
+            (format!("scopes = [\"{}\"{lasting}]\n", super::scope_of_smtp(provider)), "starttls")
+        }
     };
-    let grant = match shared.grant {
-        Grant::AuthorizationCode => provider::Grant::AuthorizationCode,
-        Grant::ClientCredentials => provider::Grant::ClientCredentials,
+    let endpoints = match grant {
+        Grant::AuthorizationCode => format!("authorization-endpoint = \"{server}/authorize\"\n"),
+        Grant::DeviceCode => format!("device-endpoint = \"{server}/devicecode\"\n"),
+        Grant::ClientCredentials | Grant::ServiceAccount => String::new(),
     };
     let chunking = match shared.options.chunking {
         Some(true) => "chunking = \"auto\"\n",
@@ -105,10 +172,9 @@ fn text(shared: &Shared, directory: &Path, relay_port: u16, smtp: SocketAddr, ht
          provider = \"{provider}\"\n\
          grant = \"{grant}\"\n\
          {more}\
-         client-id = \"{client}\"\n\
-         client-secret = {{ file = {secret} }}\n\
-         authorization-endpoint = \"http://{http}/authorize\"\n\
-         token-endpoint = \"http://{http}/token\"\n\
+         {proof}\
+         {endpoints}\
+         token-endpoint = \"{server}/token\"\n\
          ca-file = {ca}\n\n\
          [mailbox.sandbox]\n\
          link = \"sandbox\"\n\
@@ -120,7 +186,6 @@ fn text(shared: &Shared, directory: &Path, relay_port: u16, smtp: SocketAddr, ht
          password = \"{hash}\"\n\
          mailbox = \"sandbox\"\n",
         delivery = shared.options.delivery,
-        client = shared.client_id(),
         hash = hash(&shared.password)?,
     ))
 }

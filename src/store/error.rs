@@ -208,6 +208,8 @@ impl Error {
                 | Self::MissingKey { .. }
                 | Self::OtherKey { .. }
                 | Self::NeededKey { .. }
+                | Self::NoKeyHere { .. }
+                | Self::NothingLost { .. }
                 | Self::KeyIsCredential { .. }
         )
     }

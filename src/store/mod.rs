@@ -12,6 +12,7 @@ mod claims;
 mod committer;
 mod counters;
 mod error;
+mod granted;
 mod grants;
 mod holds;
 mod listing;
@@ -33,6 +34,7 @@ pub use body::{Body, BodyFile, BodyReader, Kept, LARGEST_IN_MEMORY, Receiving, S
 pub use claims::{Due, Wanted};
 pub use counters::Count as MinuteCount;
 pub use error::Error;
+pub use granted::Granted;
 pub use grants::{Grant, NewGrant, Replaced, Version};
 pub use holds::{Hold, MailboxClock, Scope};
 pub use listing::{Count, Filter, Line, Page, Standing};

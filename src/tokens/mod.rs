@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{self, ClientAuthentication, Link, Settings},
+    config::{self, Link, Proof, Settings},
     mail::Name,
     oauth::{self, Ask, Flight},
     provider::Grant,
@@ -258,7 +258,7 @@ impl Tokens {
             let board = self.board();
             let entry = board.mailboxes.get(mailbox).ok_or_else(|| Error::UnknownMailbox { mailbox: mailbox.clone() })?;
             match (&entry.route, entry.grant) {
-                (Route::Source(source), Some(Grant::AuthorizationCode)) => source.clone(),
+                (Route::Source(source), Some(Grant::AuthorizationCode | Grant::DeviceCode)) => source.clone(),
                 _ => {
                     let grant = entry.grant.map_or("unknown".to_owned(), |grant| grant.to_string());
                     return Err(Error::OtherGrant { mailbox: mailbox.clone(), link: entry.link.clone(), grant });
@@ -307,22 +307,16 @@ fn clients(settings: &Settings) -> Result<BTreeMap<Option<PathBuf>, reqwest::Cli
 /// What of a link this version cannot do: reason and advice.
 fn obstacle(link: &Link) -> Option<(String, String)> {
     let advice = |instead: &str| format!("use {instead} in [link.{}] until a later version brings it", link.name);
-    match (link.grant, link.client_authentication) {
-        (Grant::DeviceCode | Grant::ServiceAccount, _) => Some((
+    match (link.grant, &link.proof) {
+        (Grant::ServiceAccount, _) => Some((
             format!("link {} asks for grant = \"{}\", which this version does not know yet", link.name, link.grant),
             advice("grant = \"authorization-code\" or \"client-credentials\""),
         )),
-        (_, ClientAuthentication::PrivateKeyJwt) => Some((
-            format!(
-                "link {} asks for client-authentication = \"private-key-jwt\", which this version does not know yet",
-                link.name
-            ),
+        (_, Proof::Certificate(_) | Proof::PrivateKey(_) | Proof::FederatedToken(_)) => Some((
+            format!("link {} proves its client by a signed assertion, which this version does not know yet", link.name),
             advice("client-authentication = \"post\" or \"basic\" with a client-secret"),
         )),
-        (
-            Grant::AuthorizationCode | Grant::ClientCredentials,
-            ClientAuthentication::Post | ClientAuthentication::Basic | ClientAuthentication::None,
-        ) => None,
+        (_, Proof::Secret { .. } | Proof::None) => None,
     }
 }
 

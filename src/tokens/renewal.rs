@@ -15,7 +15,7 @@ use super::{
     status::rfc3339,
 };
 use crate::{
-    config::{ClientAuthentication, Link},
+    config::{Link, Proof, SecretMethod},
     mail::Name,
     oauth::{self, Authentication, Failure, Fault, Flight, Granted, Kind, Landing, Token, Trouble, What},
     provider::{self, OAuthFault, OAuthOutcome, Provider},
@@ -131,9 +131,7 @@ async fn renew(source: &Source, world: &World) -> Result<Token, Trouble> {
 
 /// The link's client secret, read afresh; `None` where the client has none to show.
 pub(super) async fn read_secret(link: &Link, ring: Arc<Ring>) -> Result<Option<Secret>, Trouble> {
-    let Some(origin) = link.client_secret.clone().filter(|_| link.client_authentication != ClientAuthentication::None) else {
-        return Ok(None);
-    };
+    let Proof::Secret { source: origin, .. } = link.proof.clone() else { return Ok(None) };
     let fault = |reason: String| Trouble {
         kind: Kind::Configuration,
         reason: format!("client-secret of link {}: {reason}", link.name),
@@ -293,7 +291,7 @@ impl Renewal<'_> {
         let request = oauth::Request {
             endpoint: &link.token_endpoint,
             client_id: &link.client_id,
-            authentication: authentication(link.client_authentication, self.secret.as_ref()),
+            authentication: authentication(&link.proof, self.secret.as_ref()),
             scopes: scopes(link, what),
             what,
         };
@@ -366,12 +364,12 @@ fn plain_advice(kind: Kind, mailbox: &str, link: &Name) -> String {
     }
 }
 
-fn authentication(method: ClientAuthentication, secret: Option<&Secret>) -> Authentication<'_> {
-    match (method, secret) {
-        (ClientAuthentication::Post, Some(secret)) => Authentication::Post(secret),
-        (ClientAuthentication::Basic, Some(secret)) => Authentication::Basic(secret),
+fn authentication<'a>(proof: &Proof, secret: Option<&'a Secret>) -> Authentication<'a> {
+    match (proof, secret) {
+        (Proof::Secret { method: SecretMethod::Post, .. }, Some(secret)) => Authentication::Post(secret),
+        (Proof::Secret { method: SecretMethod::Basic, .. }, Some(secret)) => Authentication::Basic(secret),
         // Assertions were refused at `configure`.
-        (ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt, _) | (_, None) => Authentication::None,
+        _ => Authentication::None,
     }
 }
 

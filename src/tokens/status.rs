@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use std::time::SystemTime;
 
-use super::{Entry, Route};
+use super::{Entry, Route, Tokens};
 use crate::{
     mail::Name,
     oauth::{Health, Kind, Trouble},
@@ -23,6 +23,14 @@ pub struct Status {
     pub state: State,
     /// When its access token ends, RFC 3339; `None` when there is none that lives.
     pub access_token_until: Option<String>,
+    /// Since when the mailbox has its grant, RFC 3339; `None` without one, and where none is needed.
+    pub authorised_since: Option<String>,
+    /// Who brought it, a user of this machine.
+    pub authorised_by: Option<String>,
+    /// Who signed in at the provider, where it said so.
+    pub account: Option<String>,
+    /// How the grant came here.
+    pub origin: Option<String>,
     /// What is wrong.
     pub reason: Option<String>,
     /// What to do about it.
@@ -63,6 +71,10 @@ impl Status {
             grant: entry.grant.map(|grant| grant.to_string()),
             state: State::None,
             access_token_until: None,
+            authorised_since: None,
+            authorised_by: None,
+            account: None,
+            origin: None,
             reason: None,
             advice: None,
         };
@@ -86,6 +98,23 @@ impl Status {
             advice: trouble.map(|trouble| trouble.advice.clone()),
             ..bare
         }
+    }
+}
+
+impl Tokens {
+    /// [`Tokens::status`], with what the store knows of the grants.
+    pub async fn status_with_grants(&self) -> Vec<Status> {
+        let mut all = self.status();
+        match self.world.store.granted().await {
+            Ok(grants) => all.iter_mut().for_each(|status| {
+                if let Some(grant) = grants.iter().find(|grant| grant.mailbox == status.mailbox) {
+                    status.authorised_since = Some(rfc3339(grant.obtained_at));
+                    status.origin = Some(grant.origin.clone());
+                }
+            }),
+            Err(error) => tracing::warn!(%error, "it cannot be told since when mailboxes are authorised"),
+        }
+        all
     }
 }
 

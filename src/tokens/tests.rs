@@ -15,11 +15,12 @@ use std::{
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
-    config::{Allowed, Http, Log, LogFormat, Mailbox, Queue, SecretSource, Server, WhenFromDiffers},
+    config::{Allowed, Http, Log, LogFormat, Mailbox, Queue, SecretMethod, SecretSource, Server, WhenFromDiffers},
     mail::Address,
     provider::{Chunking, Cloud, Limits, NullSender, Provider, TlsMode},
-    store,
 };
+
+mod leases;
 
 type Parameters = HashMap<String, String>;
 type Answer = dyn Fn(usize, &Parameters) -> Response + Send + Sync;
@@ -142,15 +143,20 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         grant,
         tenant: None,
         client_id: "me".into(),
-        client_secret: Some(SecretSource::File(secret)),
-        client_authentication: ClientAuthentication::Post,
+        proof: Proof::Secret { source: SecretSource::File(secret), method: SecretMethod::Post },
+        key_id: None,
+        service_account: None,
         client_secret_expires: None,
         scopes: vec!["mail".into()],
         authorization_endpoint: None,
         token_endpoint: url::Url::parse(&format!("http://{endpoint}/token")).unwrap(),
         device_endpoint: None,
+        revocation_endpoint: None,
+        issuer: None,
+        parameters: BTreeMap::new(),
         redirect_url: None,
         ca_file: None,
+        proxy: config::Proxy::Environment,
     };
     let mailboxes = ["a", "b"].map(|text| (name(text), Arc::new(mailbox(text))));
     Settings {
@@ -176,6 +182,7 @@ fn mailbox(text: &str) -> Mailbox {
         provider: Provider::Microsoft,
         address: Address::parse(&format!("{text}@example.com")).unwrap(),
         xoauth2_user: format!("{text}@example.com"),
+        account: None,
         server: Server { host: "smtp.example.com".into(), port: 587 },
         tls: TlsMode::Starttls,
         chunking: Chunking::Auto,
@@ -353,45 +360,6 @@ async fn a_stopped_mailbox_sees_the_grant_that_another_process_brought() {
 }
 
 #[tokio::test]
-async fn a_grant_that_another_process_renews_is_left_to_it() {
-    let bench = Bench::with_grant(numbered).await;
-    let now = *bench.clock.lock().unwrap();
-    let version = bench.store.grant(&name("a")).await.unwrap().unwrap().version;
-    bench.store.begin_renewal(&name("a"), version, now + Duration::from_secs(60), now).await.unwrap();
-    let Err(Unavailable::Transient { reason }) = bench.access("a").await else { panic!() };
-    assert!(reason.contains("another process renews the grant of mailbox a"), "{reason}");
-    assert_eq!((bench.endpoint.asked(), bench.state()), (0, State::RenewingFails));
-    // The other one is done, and kept what it was given.
-    bench.store.replace_refresh_token(&name("a"), version, &Secret::new("r2".into()), now).await.unwrap();
-    bench.pass(60);
-    assert_eq!(bench.access("a").await.unwrap(), "at1");
-}
-
-#[tokio::test]
-async fn a_renewal_gives_its_lease_back_whatever_came_of_it() {
-    let bench = Bench::with_grant(refuses("temporarily_unavailable")).await;
-    assert!(bench.access("a").await.is_err());
-    bench.endpoint.now_answers(numbered);
-    bench.pass(20);
-    assert_eq!(bench.access("a").await.unwrap(), "at2");
-    let version = bench.store.grant(&name("a")).await.unwrap().unwrap().version;
-    let now = *bench.clock.lock().unwrap();
-    let began = bench.store.begin_renewal(&name("a"), version, now + Duration::from_secs(60), now).await.unwrap();
-    assert_eq!(began, store::Began::Go { interrupted: None });
-}
-
-#[tokio::test]
-async fn a_refused_grant_names_the_renewal_that_was_interrupted() {
-    let bench = Bench::with_grant(refuses("invalid_grant")).await;
-    let now = *bench.clock.lock().unwrap();
-    let version = bench.store.grant(&name("a")).await.unwrap().unwrap().version;
-    bench.store.begin_renewal(&name("a"), version, now + Duration::from_secs(60), now).await.unwrap();
-    bench.pass(60);
-    let Err(Unavailable::NeedsConsent { reason, .. }) = bench.access("a").await else { panic!() };
-    assert!(reason.contains("ended during a renewal at 2027-01-15T08:00:00Z") && reason.contains("is lost"), "{reason}");
-}
-
-#[tokio::test]
 async fn a_mailbox_without_a_grant_says_how_to_bring_one() {
     let bench = Bench::new(Grant::AuthorizationCode, numbered).await;
     let Err(Unavailable::NeedsConsent { reason, advice }) = bench.access("a").await else { panic!() };
@@ -507,11 +475,8 @@ async fn the_background_ends_when_told_and_lets_renewals_land() {
 }
 
 #[tokio::test]
-async fn what_this_version_cannot_do_is_said() {
-    let bench = Bench::new(Grant::DeviceCode, numbered).await;
-    let Err(Unavailable::NeedsRepair { reason, .. }) = bench.access("a").await else { panic!() };
-    assert!(reason.contains("device-code"), "{reason}");
-    assert_eq!(bench.state(), State::NeedsRepair);
+async fn a_grant_that_is_not_taken_is_told_why() {
+    let bench = Bench::new(Grant::ClientCredentials, numbered).await;
     assert!(matches!(bench.access("nobody").await, Err(Unavailable::NeedsRepair { .. })));
     let import = async |mailbox, text: &str| bench.tokens.import(&name(mailbox), Secret::new(text.into())).await;
     assert!(matches!(import("a", "r1").await, Err(Error::OtherGrant { .. })));

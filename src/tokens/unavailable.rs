@@ -58,7 +58,7 @@ pub enum Error {
     },
     /// Its link uses no refresh token.
     #[error(
-        "mailbox {mailbox} takes no refresh token: its link {link} has grant = \"{grant}\"; only links with grant = \"authorization-code\" keep one"
+        "mailbox {mailbox} takes no refresh token: its link {link} has grant = \"{grant}\"; only links with grant = \"authorization-code\" or \"device-code\" keep one"
     )]
     OtherGrant {
         /// Which mailbox.

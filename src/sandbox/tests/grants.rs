@@ -53,7 +53,7 @@ async fn refresh_tokens_work_more_than_once_before_and_after_the_fault() {
 
 #[tokio::test]
 async fn the_written_link_lives_by_the_grant_that_was_asked_for() {
-    use crate::provider::Grant::{AuthorizationCode, ClientCredentials, DeviceCode};
+    use crate::provider::Grant::{AuthorizationCode, ClientCredentials, DeviceCode, ServiceAccount};
     let directory = tempfile::tempdir().unwrap();
     for (who, grant) in [
         (GOOGLE, AuthorizationCode),
@@ -73,7 +73,7 @@ async fn the_written_link_lives_by_the_grant_that_was_asked_for() {
             assert_eq!(refresh(&provider, &token).await.0, 200, "{who}");
         }
     }
-    for (who, grant) in [(GOOGLE, ClientCredentials), (CUSTOM, DeviceCode)] {
+    for (who, grant) in [(GOOGLE, ClientCredentials), (GOOGLE, DeviceCode), (CUSTOM, ServiceAccount)] {
         let why = Provider::start(Options { grant: Some(grant), ..options(who) }).await.err().unwrap();
         assert_eq!(why.to_string(), format!("the simulated {who} has no grant {grant}"));
     }

@@ -32,6 +32,7 @@ fn mailbox(provider: &Simulated) -> Mailbox {
         provider: Provider::Custom,
         address: Address::parse("a@example.com").unwrap(),
         xoauth2_user: "a@example.com".into(),
+        account: None,
         server: Server { host: "127.0.0.1".into(), port: provider.port() },
         tls: TlsMode::Implicit,
         chunking: Chunking::Auto,

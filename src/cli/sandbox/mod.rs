@@ -1,5 +1,8 @@
 //! `outlink sandbox`: a relay and a simulated provider on loopback, to try, to test and to rehearse failures.
 
+mod choices;
+mod fault;
+
 use super::{Exit, Failed, Outcome, logging, out::say, run::not_started, runtime};
 use crate::{
     config::{self, Log, LogFormat},
@@ -9,10 +12,11 @@ use crate::{
     sandbox::{self, Options, Provider, Received},
 };
 use anyhow::Context;
-use clap::{Args, Subcommand, ValueEnum};
+use choices::{Delivery, Grant, Personality, Proof};
+use clap::Args;
+use fault::SandboxCommand;
 use serde_json::json;
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -41,11 +45,20 @@ pub(super) struct Arguments {
     #[arg(long)]
     accept_password: bool,
     /// Simulated round trip to the provider, such as 20ms
-    #[arg(long, value_name = "TIME", value_parser = round_trip, default_value = "0ms")]
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "0ms")]
     round_trip: Duration,
     /// How the relay's link is authorised; by default as `authorization-code` at Google, `client-credentials` elsewhere
     #[arg(long, value_enum)]
     grant: Option<Grant>,
+    /// How the relay's OAuth client proves who it is; by default by a secret, as device at Microsoft not at all
+    #[arg(long, value_enum)]
+    proof: Option<Proof>,
+    /// Leave the consent to `outlink authorize sandbox`
+    #[arg(long)]
+    no_grant: bool,
+    /// How often a device may ask for its token, such as 1s
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "5s")]
+    device_interval: Duration,
     /// The contract with the app: what a 250 promises
     #[arg(long, value_enum, default_value_t = Delivery::Queue)]
     delivery: Delivery,
@@ -63,98 +76,12 @@ pub(super) struct Arguments {
     log: String,
 }
 
-#[derive(Debug, Subcommand)]
-enum SandboxCommand {
-    /// Switch a fault of a running sandbox on or off
-    Fault {
-        /// Which fault; a wrong name lists all
-        name: String,
-        /// On or off
-        switch: Switch,
-        /// How often it strikes; until switched off when not given
-        #[arg(long)]
-        times: Option<u64>,
-        /// For how many seconds
-        #[arg(long)]
-        seconds: Option<u64>,
-        /// Only for this mailbox
-        #[arg(long)]
-        mailbox: Option<String>,
-        /// Round trip or delay in milliseconds, for the faults round-trip, slow-replies and token-server-slow
-        #[arg(long)]
-        milliseconds: Option<u64>,
-        /// Seconds that the fault token-server-throttled tells to wait
-        #[arg(long, value_name = "SECONDS")]
-        retry_after: Option<u64>,
-        /// Most recipients of one message, for the fault too-many-recipients
-        #[arg(long)]
-        count: Option<u64>,
-    },
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Switch {
-    On,
-    Off,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Personality {
-    Google,
-    Microsoft,
-    Custom,
-}
-
-impl From<Personality> for provider::Provider {
-    fn from(personality: Personality) -> Self {
-        match personality {
-            Personality::Google => Self::Google,
-            Personality::Microsoft => Self::Microsoft,
-            Personality::Custom => Self::Custom,
-        }
-    }
-}
-
-/// The grants that the sandbox plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Grant {
-    AuthorizationCode,
-    ClientCredentials,
-}
-
-impl From<Grant> for provider::Grant {
-    fn from(grant: Grant) -> Self {
-        match grant {
-            Grant::AuthorizationCode => Self::AuthorizationCode,
-            Grant::ClientCredentials => Self::ClientCredentials,
-        }
-    }
-}
-
-/// The contracts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Delivery {
-    Queue,
-    Direct,
-    DirectThenQueue,
-}
-
-impl From<Delivery> for config::Delivery {
-    fn from(delivery: Delivery) -> Self {
-        match delivery {
-            Delivery::Queue => Self::Queue,
-            Delivery::Direct => Self::Direct,
-            Delivery::DirectThenQueue => Self::DirectThenQueue,
-        }
-    }
-}
-
 /// Runs the sandbox until Ctrl-C, or switches a fault of a running one.
 pub(super) fn sandbox(arguments: &Arguments) -> Outcome {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         match &arguments.command {
-            Some(command) => switch(command, arguments.port_http).await,
+            Some(command) => fault::switch(command, arguments.port_http).await,
             None => simulate(arguments).await,
         }
     });
@@ -173,10 +100,17 @@ async fn simulate(arguments: &Arguments) -> Outcome {
         round_trip: arguments.round_trip,
         delivery: arguments.delivery.into(),
         grant: arguments.grant.map(provider::Grant::from),
+        proof: arguments.proof.map(sandbox::Proof::from),
+        granted: !arguments.no_grant,
+        device_interval: arguments.device_interval,
         ..Options::default()
     };
     let mut provider = Provider::start(options).await.map_err(|error| {
-        let exit = if matches!(error, sandbox::Error::Grant { .. }) { Exit::Usage } else { Exit::Unavailable };
+        let exit = if matches!(error, sandbox::Error::Grant { .. } | sandbox::Error::Proof { .. }) {
+            Exit::Usage
+        } else {
+            Exit::Unavailable
+        };
         Failed(exit, error.to_string())
     })?;
     let outcome = match &arguments.write_config {
@@ -209,11 +143,12 @@ async fn alone(arguments: &Arguments, provider: &mut Provider, directory: &Path)
             ));
         }
         say(format_args!("\nThe relay beside it:"));
-        let grant = file.with_file_name("grant");
-        if grant.exists() {
+        if provider.is_granted() {
+            let grant = file.with_file_name("grant");
             say(format_args!("  outlink grant import sandbox --config {} --file {}", file.display(), grant.display()));
         }
         say(format_args!("  outlink run --config {}", file.display()));
+        invite(provider, &file);
     }
     let received = show(arguments.json, provider);
     tokio::select! {
@@ -232,7 +167,6 @@ async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
         let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failed(Exit::Configuration, format!("the sandbox's own configuration is faulty, please report it:\n{}", said.join("\n")))
     })?;
-    let imports = settings.links.values().any(|link| link.grant == provider::Grant::AuthorizationCode);
     let daemon = daemon::start(file.clone(), settings).await.map_err(|error| match error {
         StartError::Taken { address, .. } => Failed(
             Exit::Unavailable,
@@ -240,7 +174,7 @@ async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
         ),
         error => not_started(error),
     })?;
-    if imports {
+    if provider.is_granted() {
         let mailbox = Name::parse("sandbox").context("the sandbox's mailbox has no valid name")?;
         let token = provider.refresh_token(provider.address());
         daemon.tokens().import(&mailbox, token).await.context("cannot store the sandbox's grant")?;
@@ -272,7 +206,16 @@ fn ready(json: bool, daemon: &Daemon, provider: &Provider, config: &Path) {
     ));
     say(format_args!("Rehearse a failure:  outlink sandbox fault quota on"));
     say(format_args!("See what waits:      outlink queue --config {}\n", config.display()));
+    invite(provider, config);
     say(format_args!("What the provider receives (bytes: http://{}/received):", provider.http()));
+}
+
+/// Says how the consent is given that is still missing.
+fn invite(provider: &Provider, config: &Path) {
+    if provider.needs_consent() && !provider.is_granted() {
+        say(format_args!("Give the consent:    outlink authorize sandbox --config {}", config.display()));
+        say(format_args!("                     then open the address that it prints and press Allow\n"));
+    }
 }
 
 /// Prints each message that the provider receives; ends when the provider does.
@@ -284,50 +227,6 @@ async fn show(json: bool, provider: &mut Provider) {
         } else {
             say(format_args!("  from {from} to {}, subject {subject:?}, {bytes} bytes, {token}", to.join(", ")));
         }
-    }
-}
-
-async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
-    let SandboxCommand::Fault { name, switch, times, seconds, mailbox, milliseconds, retry_after, count } = command;
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let client =
-        reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().context("cannot make a request")?;
-    let url = format!("http://{address}/faults/{name}");
-    let request = match switch {
-        Switch::On => {
-            let mut wanted = serde_json::Map::new();
-            let numbers = [
-                ("times", times),
-                ("seconds", seconds),
-                ("milliseconds", milliseconds),
-                ("retry_after", retry_after),
-                ("count", count),
-            ];
-            wanted.extend(numbers.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!((*value)?)))));
-            wanted.extend(mailbox.as_ref().map(|mailbox| ("mailbox".to_owned(), json!(mailbox))));
-            client.put(url).json(&wanted)
-        }
-        Switch::Off => client.delete(url),
-    };
-    let response = request.send().await.map_err(|_| {
-        Failed(Exit::Unavailable, format!("no sandbox answers at http://{address}: start one, or give its --port-http"))
-    })?;
-    let good = response.status().is_success();
-    let answer: serde_json::Value = response.json().await.unwrap_or_default();
-    match good {
-        true => Ok(Exit::Good),
-        false => Err(Failed(Exit::Findings, complaint(&answer))),
-    }
-}
-
-/// What the sandbox answered, in a sentence.
-fn complaint(answer: &serde_json::Value) -> String {
-    let error = answer.get("error").and_then(|error| error.as_str()).unwrap_or("the sandbox refused without a reason");
-    let faults = answer.get("faults").and_then(|faults| faults.as_array()).into_iter().flatten();
-    let known: Vec<&str> = faults.filter_map(|fault| fault.as_str()).collect();
-    match known.is_empty() {
-        true => error.to_owned(),
-        false => format!("{error}; there are: {}", known.join(", ")),
     }
 }
 
@@ -343,7 +242,7 @@ async fn interrupted() -> std::io::Result<()> {
 }
 
 /// `20ms`, `1s`.
-fn round_trip(text: &str) -> Result<Duration, String> {
+fn time(text: &str) -> Result<Duration, String> {
     let fault = || format!("{text:?} is no time such as 20ms or 1s");
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(fault)?);
     let number: u64 = number.parse().map_err(|_| fault())?;

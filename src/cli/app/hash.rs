@@ -1,6 +1,6 @@
 //! `outlink app hash`: from a password to what the configuration may hold.
 
-use super::{Exit, Failed, Outcome, out::say};
+use super::super::{Exit, Failed, Outcome, out::say};
 use crate::secret::{PasswordHash, Secret};
 use anyhow::Context;
 use std::io::{IsTerminal, Read, stdin};
@@ -19,7 +19,7 @@ pub(super) fn hash() -> Outcome {
 }
 
 /// A secret from standard input, or from a person at a terminal, without its line end.
-pub(super) fn read_secret(prompt: &str) -> Result<Secret, Failed> {
+pub(in crate::cli) fn read_secret(prompt: &str) -> Result<Secret, Failed> {
     let text = if stdin().is_terminal() {
         dialoguer::Password::new().with_prompt(prompt).interact().context("cannot ask at this terminal")?
     } else {

@@ -1,0 +1,262 @@
+//! `outlink app add`: everything that has to be typed into an application or device, on one screen.
+
+use super::super::{
+    Config, Exit, Failed, Outcome,
+    change::{self, Subject},
+    check,
+    out::say,
+    question::{self, Person},
+};
+use crate::{
+    config::{
+        Auth, Listener, ListenerTls, Settings,
+        write::{self, Kind},
+    },
+    mail::Name,
+    secret::{PasswordHash, Secret},
+};
+use anyhow::Context;
+use clap::Args;
+use ipnet::IpNet;
+use serde_json::json;
+
+/// Digits of a made password (RFC 4648 §6, in lower case): every device can type them, none is taken for another.
+const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// Characters of a made password: what the strictest devices take. Five bits each, 80 in all.
+const LENGTH: usize = 16;
+
+/// `outlink app add`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Add {
+    /// Its name
+    #[arg(value_name = "NAME", value_parser = Name::parse)]
+    name: Option<Name>,
+    /// The mailbox that it sends through
+    #[arg(long, value_name = "MAILBOX", value_parser = Name::parse)]
+    mailbox: Option<Name>,
+    /// An address or network that proves it without a password; may be given more than once
+    #[arg(long = "network", value_name = "CIDR")]
+    networks: Vec<String>,
+    /// Make a password although networks are given
+    #[arg(long)]
+    password: bool,
+    /// Its user name, where it is not the app's name: some devices insist on an address
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// What a 250 promises to it: queue, direct or direct-then-queue; by default as its listener has it
+    #[arg(long, value_name = "CONTRACT")]
+    delivery: Option<String>,
+    /// Where its bounces go, where it is not the envelope sender
+    #[arg(long, value_name = "ADDRESS")]
+    bounce_to: Option<String>,
+    /// Write an app anew that a command wrote before; it gets another password
+    #[arg(long)]
+    replace: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
+/// Adds an app.
+pub(super) fn add(mut add: Add) -> Outcome {
+    let subject = Subject::read(&add.config, Kind::App)?;
+    let (settings, _) = check::load(&add.config)?;
+    if settings.mailboxes.is_empty() {
+        return Err(Failed(Exit::Findings, format!("there is no mailbox yet; `{}` comes first", subject.command("mailbox add"))));
+    }
+    if let Some(name) = &add.name {
+        subject.place(name, add.replace)?;
+    }
+    let missing = add.missing();
+    if !missing.is_empty() {
+        add.ask(question::person_for("this", &missing)?, &settings)?;
+    }
+    let (Some(name), Some(mailbox)) = (&add.name, &add.mailbox) else {
+        return Err(Failed(Exit::Usage, format!("this needs {}", add.missing().join(", "))));
+    };
+    let place = subject.place(name, add.replace)?;
+    let password = (add.networks.is_empty() || add.password).then(make).transpose()?;
+    let written = write::App {
+        user: add.user.clone(),
+        password: password.as_ref().map(hash).transpose()?,
+        networks: add.networks.clone(),
+        mailbox: mailbox.clone(),
+        delivery: add.delivery.clone(),
+        bounce_to: add.bounce_to.clone(),
+    };
+    let done = change::carry_out(&subject, &place, name, Some(written.document(name).as_str()))?;
+    let app = Typed::new(&done.settings, name, password.as_ref());
+    if add.json {
+        done.lines.iter().for_each(|line| eprintln!("{line}"));
+        say(app.json(place.file()));
+    } else {
+        done.lines.iter().for_each(say);
+        app.print();
+    }
+    Ok(Exit::Good)
+}
+
+impl Add {
+    fn missing(&self) -> Vec<&'static str> {
+        let flags = [("NAME", self.name.is_none()), ("--mailbox", self.mailbox.is_none())];
+        flags.into_iter().filter_map(|(flag, is_missing)| is_missing.then_some(flag)).collect()
+    }
+
+    fn ask(&mut self, person: Person, settings: &Settings) -> Result<(), Failed> {
+        if self.name.is_none() {
+            let fault = |answer: &str| match Name::parse(answer) {
+                Err(error) => Some(error.to_string()),
+                Ok(name) => settings.apps.contains_key(&name).then(|| format!("there is an app {name} already")),
+            };
+            self.name = person.text("Name", None, fault)?.and_then(|answer| Name::parse(&answer).ok());
+        }
+        if self.mailbox.is_none() {
+            let mailboxes: Vec<&Name> = settings.mailboxes.keys().collect();
+            self.mailbox = Some(mailboxes[person.choose("Mailbox", &mailboxes, 0)?].clone());
+        }
+        if self.user.is_none() {
+            let name = self.name.as_ref().map(Name::as_str);
+            self.user = person.text("User name", name, |_| None)?.filter(|user| Some(user.as_str()) != name);
+        }
+        if self.networks.is_empty() {
+            let prompt = "Addresses or networks that need no password (empty: none)";
+            let answer = person.text(prompt, None, |_| None)?.unwrap_or_default();
+            self.networks = answer.split([' ', ',']).filter(|it| !it.is_empty()).map(str::to_owned).collect();
+        }
+        Ok(())
+    }
+}
+
+/// A new password.
+fn make() -> Result<Secret, Failed> {
+    let mut octets = [0; LENGTH];
+    aws_lc_rs::rand::fill(&mut octets).ok().context("the system gives no random bytes")?;
+    // 256 is a multiple of 32: every digit is as likely as another.
+    Ok(Secret::new(octets.map(|octet| char::from(DIGITS[usize::from(octet % 32)])).iter().collect()))
+}
+
+fn hash(password: &Secret) -> Result<PasswordHash, Failed> {
+    let mut salt = [0; 16];
+    aws_lc_rs::rand::fill(&mut salt).ok().context("the system gives no random bytes")?;
+    Ok(PasswordHash::make(password, &salt).context("cannot hash the password")?)
+}
+
+/// What is to be typed into the application.
+struct Typed<'a> {
+    name: &'a Name,
+    user: String,
+    password: Option<&'a Secret>,
+    doors: Vec<Door>,
+}
+
+/// A listener as an application sees it.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+struct Door {
+    listener: String,
+    host: String,
+    port: u16,
+    encryption: &'static str,
+}
+
+impl<'a> Typed<'a> {
+    fn new(settings: &Settings, name: &'a Name, password: Option<&'a Secret>) -> Self {
+        let app = settings.apps.get(name);
+        let networks = app.map(|app| app.networks.clone()).unwrap_or_default();
+        let doors = settings.listeners.values().filter(|it| lets_in(it, password.is_some(), &networks));
+        Self {
+            name,
+            user: app.map(|app| app.user.clone()).unwrap_or_default(),
+            password,
+            doors: doors.map(|listener| door(listener, settings)).collect(),
+        }
+    }
+
+    fn print(&self) {
+        say(format_args!("\nto type into {}:", self.name));
+        for door in &self.doors {
+            say(format_args!("  host        {}", door.host));
+            say(format_args!("  port        {}", door.port));
+            say(format_args!("  encryption  {}", door.encryption));
+        }
+        if self.doors.is_empty() {
+            say("  no listener lets it in: it needs one that it can reach ([listener.NAME] in docs/reference.md)");
+        }
+        match self.password {
+            Some(password) => {
+                say(format_args!("  user name   {}", self.user));
+                say(format_args!("  password    {}", password.expose()));
+                say("\nthe password is shown this once");
+            }
+            None => say("  no user name, no password: it is known by its address"),
+        }
+    }
+
+    fn json(&self, file: &std::path::Path) -> serde_json::Value {
+        let password = self.password.map(Secret::expose);
+        let user = password.map(|_| &self.user);
+        json!({"app": self.name.as_str(), "user": user, "password": password, "listeners": self.doors, "file": file})
+    }
+}
+
+/// Whether an app that proves itself so can send there.
+fn lets_in(listener: &Listener, has_password: bool, networks: &[IpNet]) -> bool {
+    let meets = |network: &IpNet| listener.networks.iter().any(|allowed| allowed.contains(network) || network.contains(allowed));
+    let is_near = |network: &IpNet| network.addr().is_loopback();
+    // What is bound to loopback is reached from this machine alone.
+    let reaches = |network: &IpNet| meets(network) && (!listener.bind.ip().is_loopback() || is_near(network));
+    has_password && listener.auth != Auth::None || listener.auth != Auth::Required && networks.iter().any(reaches)
+}
+
+fn door(listener: &Listener, settings: &Settings) -> Door {
+    let ip = listener.bind.ip();
+    let machine = || settings.hostname.clone().or_else(|| Some(hostname::get().ok()?.to_string_lossy().into_owned()));
+    Door {
+        listener: listener.name.to_string(),
+        host: if ip.is_unspecified() { machine().unwrap_or_else(|| ip.to_string()) } else { ip.to_string() },
+        port: listener.bind.port(),
+        encryption: match listener.tls {
+            ListenerTls::Off => "none",
+            ListenerTls::Starttls => "STARTTLS",
+            ListenerTls::Implicit => "SSL/TLS",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Variables};
+
+    #[test]
+    fn a_made_password_has_sixteen_characters_that_every_device_can_type() {
+        let made: Vec<String> = (0..200).map(|_| make().unwrap().expose().to_owned()).collect();
+        for password in &made {
+            assert!(password.len() == 16 && password.bytes().all(|b| DIGITS.contains(&b)), "{password}");
+        }
+        assert!(DIGITS.iter().all(|digit| made.concat().as_bytes().contains(digit)), "some digit never comes");
+        assert!(made.iter().collect::<std::collections::BTreeSet<_>>().len() == made.len());
+    }
+
+    #[test]
+    fn only_listeners_that_let_it_in_are_told() {
+        let text = "hostname = \"relay.example.com\"\n\
+                    [listener.local]\nauth = \"required\"\n\
+                    [listener.office]\nbind = \"0.0.0.0:25\"\nauth = \"none\"\nnetworks = [\"10.0.0.0/8\"]\n\
+                    [app.scanner]\nnetworks = [\"10.1.2.3\"]\nmailbox = \"m\"\n\
+                    [mailbox.m]\nlink = \"l\"\naddress = \"m@example.com\"\n\
+                    [link.l]\nprovider = \"google\"\ngrant = \"authorization-code\"\nclient-id = \"c\"\n";
+        let (settings, _) = config::parse(text, &Variables::new()).unwrap();
+        let told = |password: bool, networks: &[&str]| {
+            let networks: Vec<IpNet> = networks.iter().map(|network| network.parse().unwrap()).collect();
+            let doors = settings.listeners.values().filter(|it| lets_in(it, password, &networks)).map(|it| door(it, &settings));
+            doors.map(|door| format!("{}:{}", door.host, door.port)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(true, &[]), ["127.0.0.1:2525"]);
+        assert_eq!(told(false, &["10.1.2.3/32"]), ["relay.example.com:25"]);
+        assert_eq!(told(false, &["192.0.2.1/32"]), [] as [&str; 0]);
+        assert_eq!(told(true, &["10.1.2.3/32"]), ["127.0.0.1:2525", "relay.example.com:25"]);
+    }
+}

@@ -1,0 +1,58 @@
+//! How a secret that was given to a command comes into the configuration.
+
+use super::{Exit, Failed, app::read_secret};
+use crate::{
+    config::write::{Place, SecretText},
+    secret::Secret,
+};
+use std::path::{Path, PathBuf};
+
+/// A secret as it was given.
+#[derive(Debug, Clone)]
+pub(super) enum Given {
+    /// Entered by a person, or read from standard input or a file that is not to be referred to.
+    Here(Secret),
+    /// A file that stays where it is and is read at each use.
+    File(PathBuf),
+    /// A credential of systemd.
+    Credential(String),
+}
+
+/// Reads a secret from a file; `-` is standard input.
+pub(super) fn from_file(flag: &str, file: &Path, reference: bool) -> Result<Given, Failed> {
+    let is_input = file == Path::new("-");
+    match (is_input, reference) {
+        (true, true) => Err(Failed(Exit::Usage, format!("{flag} -: standard input is no file that --reference could refer to"))),
+        (true, false) => read_secret(flag).map(Given::Here),
+        (false, true) => absolute(flag, file).map(Given::File),
+        (false, false) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|why| Failed(Exit::InputOutput, format!("{flag}: cannot read {}: {why}", file.display())))?;
+            let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+            match text.is_empty() {
+                true => Err(Failed(Exit::InputOutput, format!("{flag}: {} is empty", file.display()))),
+                false => Ok(Given::Here(Secret::new(text.to_owned()))),
+            }
+        }
+    }
+}
+
+/// The path from the root: the daemon has another working directory.
+pub(super) fn absolute(flag: &str, file: &Path) -> Result<PathBuf, Failed> {
+    std::path::absolute(file).map_err(|why| Failed(Exit::Usage, format!("{flag}: {} is no path: {why}", file.display())))
+}
+
+/// How `given` is written for `key`, such as `link.contoso.client-secret`.
+pub(super) fn written(given: &Given, key: &str, place: &Place) -> Result<SecretText, Failed> {
+    match given {
+        Given::Here(secret) => seal(key, secret, place),
+        Given::File(file) => Ok(SecretText::File(file.to_string_lossy().into_owned())),
+        Given::Credential(name) => Ok(SecretText::Credential(name.clone())),
+    }
+}
+
+/// Seals `secret` for this key alone.
+fn seal(key: &str, secret: &Secret, place: &Place) -> Result<SecretText, Failed> {
+    let file = place.write_beside(key, secret).map_err(super::change::unwritten)?;
+    Ok(SecretText::File(file.to_string_lossy().into_owned()))
+}

@@ -1,0 +1,129 @@
+//! How a file comes to its place: whole or not at all, and durable. It gets its directory's owner, group and mode, so that the
+//! service can read what root wrote.
+
+use super::{WriteError, file_name_hidden};
+use crate::{
+    config::{Fault, Settings, load_instead},
+    secret::Secret,
+};
+use rustix::fs::{Access, access};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown},
+    path::{Path, PathBuf},
+};
+
+/// A file of a `conf.d`, and what it held when it was found.
+#[derive(Debug)]
+pub struct Place {
+    pub(super) main: PathBuf,
+    pub(super) file: PathBuf,
+    pub(super) old: Option<String>,
+}
+
+impl Place {
+    /// Its path.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Whether a command wrote it before.
+    pub fn exists(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// The whole configuration as it would be with `text` in this file; without one, with no such file.
+    pub fn check(&self, text: Option<&str>) -> Result<(Settings, Vec<Fault>), Vec<Fault>> {
+        load_instead(&self.main, &self.file, text)
+    }
+
+    /// Writes `text`; without one removes the file. Durable when it returns.
+    pub fn write(&self, text: Option<&str>) -> Result<(), WriteError> {
+        let step = "run this as root or as the service's user; nothing was changed";
+        let fault = |why| WriteError::File { file: self.file.clone(), why, step };
+        match (text, self.file.parent()) {
+            (_, None) => Err(fault(io::ErrorKind::InvalidInput.into())),
+            (Some(text), Some(directory)) => put(directory, &self.file, text, self.exists()).map_err(fault),
+            (None, Some(directory)) => fs::remove_file(&self.file).and_then(|()| sync(directory)).map_err(fault),
+        }
+    }
+
+    /// Writes a secret into a file of its own, named after its key.
+    pub fn write_beside(&self, key: &str, secret: &Secret) -> Result<PathBuf, WriteError> {
+        let step = "run this as root or as the service's user; nothing was changed";
+        let directory = self.file.parent().unwrap_or(Path::new("/"));
+        let file = directory.join(key.replace('.', "-"));
+        put(directory, &file, secret.expose(), true).map_err(|why| WriteError::File { file: file.clone(), why, step })?;
+        Ok(file)
+    }
+
+    /// Takes back what [`Place::write`] did.
+    pub fn take_back(&self) -> Result<(), WriteError> {
+        let step = "what stands there now was refused: mend it by hand";
+        let fault = |why| WriteError::File { file: self.file.clone(), why, step };
+        let directory = self.file.parent().unwrap_or(Path::new("/"));
+        match &self.old {
+            Some(old) => put(directory, &self.file, old, true).map_err(fault),
+            None => fs::remove_file(&self.file).and_then(|()| sync(directory)).map_err(fault),
+        }
+    }
+}
+
+/// Whether files can be made in `directory`, or it itself where it is missing.
+pub(super) fn writable(directory: &Path) -> io::Result<()> {
+    let existing = if directory.is_dir() { directory } else { directory.parent().unwrap_or(directory) };
+    Ok(access(existing, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+fn put(directory: &Path, file: &Path, text: &str, replaces: bool) -> io::Result<()> {
+    create(directory)?;
+    let hidden = file_name_hidden(file);
+    // What an ended process with our number left.
+    let _ = fs::remove_file(&hidden);
+    let written = write_hidden(directory, &hidden, text).and_then(|()| match replaces {
+        true => fs::rename(&hidden, file),
+        // Unlike a renaming, this never takes the place of what another command wrote meanwhile.
+        false => fs::hard_link(&hidden, file),
+    });
+    // After a renaming there is none.
+    let _ = fs::remove_file(&hidden);
+    written?;
+    sync(directory)
+}
+
+fn write_hidden(directory: &Path, hidden: &Path, text: &str) -> io::Result<()> {
+    let like = fs::metadata(directory)?;
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(hidden)?;
+    let own = new.metadata()?;
+    // Only root can give files away.
+    let owner = Some(like.uid()).filter(|owner| own.uid() == 0 && *owner != 0);
+    let group = Some(like.gid()).filter(|group| own.gid() != *group);
+    if owner.is_some() || group.is_some() {
+        fchown(&new, owner, group)?;
+    }
+    // Whoever reads the directory reads the file; nobody but its group may change it.
+    new.set_permissions(Permissions::from_mode(0o600 | like.mode() & 0o064))?;
+    new.write_all(text.as_bytes())?;
+    new.sync_all()
+}
+
+/// Makes the directory like the one above it.
+fn create(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let above = directory.parent().unwrap_or(Path::new("/"));
+    let like = fs::metadata(above)?;
+    DirBuilder::new().mode(0o700).create(directory)?;
+    let own = fs::metadata(directory)?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        chown(directory, Some(like.uid()).filter(|_| own.uid() == 0), Some(like.gid()))?;
+    }
+    fs::set_permissions(directory, Permissions::from_mode(like.mode() & 0o777))?;
+    sync(above)
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}

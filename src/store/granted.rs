@@ -1,0 +1,33 @@
+//! What is known of all grants, for people; without their tokens.
+
+use super::{Error, Store, time};
+use std::time::SystemTime;
+
+/// A grant as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// Whose it is.
+    pub mailbox: String,
+    /// How it came here.
+    pub origin: String,
+    /// When it was given.
+    pub obtained_at: SystemTime,
+}
+
+impl Store {
+    /// All grants, by mailbox.
+    pub async fn granted(&self) -> Result<Vec<Granted>, Error> {
+        let read = |connection: &rusqlite::Connection| {
+            let mut statement = connection.prepare_cached("SELECT mailbox, origin, obtained_at FROM grants ORDER BY mailbox")?;
+            let rows = statement.query_map([], |row| {
+                Ok(Granted {
+                    mailbox: row.get("mailbox")?,
+                    origin: row.get("origin")?,
+                    obtained_at: time(row.get("obtained_at")?),
+                })
+            })?;
+            rows.collect()
+        };
+        self.0.reader.read("read the grants", read).await
+    }
+}
