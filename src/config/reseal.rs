@@ -107,7 +107,8 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     unfinished.as_file().set_permissions(old.permissions())?;
     unfinished.write_all(text.as_bytes())?;
     unfinished.as_file().sync_all()?;
-    unfinished.persist(file).map_err(|refused| refused.error)?;
+    // After this there is nothing left that `unfinished` could remove.
+    fs::rename(unfinished.path(), file)?;
     File::open(&directory)?.sync_all()
 }
 
