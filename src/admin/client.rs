@@ -1,6 +1,9 @@
 //! The command line's end of the control socket.
 
-use super::{BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb};
+use super::{
+    BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb,
+    keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
+};
 use crate::{mail::Name, secret::Secret, tokens::Ended};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -94,6 +97,26 @@ impl Client {
     /// Hands the daemon a refresh token for `mailbox`.
     pub async fn import_grant(&self, mailbox: &Name, token: &Secret) -> Result<(), ClientError> {
         self.ask(Method::PUT, &format!("grants/{mailbox}"), token.expose().to_owned(), WAIT).await.map(drop)
+    }
+
+    /// Has `secret` sealed for the configuration's key `binding`; gives the text for `{ sealed = … }`.
+    pub async fn seal(&self, binding: &str, secret: &Secret) -> Result<String, ClientError> {
+        let body = ToSeal { binding: binding.to_owned(), secret: secret.expose().to_owned() };
+        let body = serde_json::to_string(&body).map_err(|error| self.broken(&error))?;
+        let response = self.ask(Method::POST, "seal", body, WAIT).await?;
+        self.read(response).await.map(|SealedText { sealed }| sealed)
+    }
+
+    /// Has the key of sealed secrets changed.
+    pub async fn rotate_key(&self) -> Result<KeyRotated, ClientError> {
+        let response = self.ask(Method::POST, "key/rotate", String::new(), WAIT).await?;
+        self.read(response).await
+    }
+
+    /// Has the old keys dropped that nothing needs.
+    pub async fn drop_keys(&self) -> Result<KeysDropped, ClientError> {
+        let response = self.ask(Method::POST, "key/drop", String::new(), WAIT).await?;
+        self.read(response).await
     }
 
     /// All links with their mailboxes.
