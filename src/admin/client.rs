@@ -1,10 +1,15 @@
 //! The command line's end of the control socket.
 
 use super::{
-    BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb,
+    BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb, authorize,
     keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
 };
-use crate::{mail::Name, secret::Secret, tokens::Ended};
+use crate::{
+    mail::Name,
+    relay::authorize::{Begun, Progress, Wish},
+    secret::Secret,
+    tokens::Ended,
+};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use std::{
@@ -172,6 +177,29 @@ impl Client {
         let body = serde_json::to_string(backup).map_err(|error| self.broken(&error))?;
         let response = self.ask(Method::POST, "backup", body, COPY).await?;
         self.read(response).await
+    }
+
+    /// Begins a login.
+    pub async fn begin_authorization(&self, wish: &Wish) -> Result<Begun, ClientError> {
+        let body = serde_json::to_string(wish).map_err(|error| self.broken(&error))?;
+        let response = self.ask(Method::POST, "authorizations", body, WAIT).await?;
+        self.read(response).await
+    }
+
+    /// Hands in the answer of a login.
+    pub async fn answer_authorization(&self, id: &str, answer: &authorize::Answer) -> Result<(), ClientError> {
+        let body = serde_json::to_string(answer).map_err(|error| self.broken(&error))?;
+        self.ask(Method::POST, &format!("authorizations/{id}/answer"), body, WAIT).await.map(drop)
+    }
+
+    /// How a login stands; the daemon waits a while for its end.
+    pub async fn authorization(&self, id: &str) -> Result<Progress, ClientError> {
+        self.get(&format!("authorizations/{id}")).await
+    }
+
+    /// Gives a login up.
+    pub async fn cancel_authorization(&self, id: &str) -> Result<(), ClientError> {
+        self.ask(Method::DELETE, &format!("authorizations/{id}"), String::new(), WAIT).await.map(drop)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

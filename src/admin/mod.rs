@@ -5,6 +5,7 @@
 //!
 //! What only reads or changes kept mail (`queue`, `orders`) needs no daemon: a command calls it on a store that it opened itself.
 
+pub mod authorize;
 mod client;
 mod group;
 mod keys;

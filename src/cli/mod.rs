@@ -4,6 +4,7 @@
 //! Layer 9.
 
 mod app;
+mod authorize;
 mod change;
 mod check;
 mod control;
@@ -44,6 +45,8 @@ enum Exit {
     /// The daemon or a port is unavailable.
     Unavailable = 69,
     InputOutput = 74,
+    /// In time it may end otherwise: nobody finished the login.
+    Temporary = 75,
     Permission = 77,
     Configuration = 78,
 }
@@ -99,6 +102,8 @@ enum Command {
     /// Applications that send
     #[command(subcommand)]
     App(app::AppCommand),
+    /// Let a person sign in at the provider, so that a mailbox may send
+    Authorize(authorize::Arguments),
     /// What the provider granted to a mailbox
     #[command(subcommand)]
     Grant(GrantCommand),
@@ -194,6 +199,7 @@ pub fn main() -> ExitCode {
         Command::Link(command) => link::link(command),
         Command::Mailbox(command) => mailbox::mailbox(command),
         Command::App(command) => app::app(command),
+        Command::Authorize(arguments) => authorize::authorize(&arguments),
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
         Command::Grant(GrantCommand::Revoke { mailbox, yes, config }) => grant::revoke(&mailbox, yes, &config),
         Command::Key(command) => key::key(command),

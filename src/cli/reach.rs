@@ -5,11 +5,14 @@ use super::{Config, Exit, Failed, Outcome, check, run::not_started, runtime};
 use crate::{
     admin::{
         self, BackedUp, Backup, Changed, Client, ClientError, Details, Links, Page, Paused, Refused, Selection, Summary, Targets,
-        Verb, socket_path,
+        Verb, authorize, socket_path,
     },
     config,
     daemon::{self, StartError},
-    relay::Relay,
+    relay::{
+        Relay,
+        authorize::{Begun, Progress, Wish},
+    },
 };
 use anyhow::Context;
 use std::{
@@ -30,16 +33,23 @@ pub(super) enum Reached {
 
 /// Does `work` with whatever answers for this configuration.
 pub(super) fn work<F: Future<Output = Outcome>>(config: &Config, work: impl FnOnce(Reached) -> F) -> Outcome {
-    // A running daemon must be reachable whatever its file says by now.
     let state_directory = config::state_directory(config.file()).map_err(check::faulty)?;
     let client = running(&state_directory)?;
-    let settings = match client {
-        Some(_) => None,
-        None => Some(check::load(config)?.0),
-    };
     if client.is_none() {
         exists(&state_directory)?;
     }
+    do_with(client, config, work)
+}
+
+/// The same for what may be the first thing ever kept.
+pub(super) fn begin<F: Future<Output = Outcome>>(config: &Config, work: impl FnOnce(Reached) -> F) -> Outcome {
+    let client = running(&config::state_directory(config.file()).map_err(check::faulty)?)?;
+    do_with(client, config, work)
+}
+
+/// A running daemon must be reachable whatever its file says by now; a stopped one needs it without fault.
+fn do_with<F: Future<Output = Outcome>>(client: Option<Client>, config: &Config, work: impl FnOnce(Reached) -> F) -> Outcome {
+    let settings = if client.is_some() { None } else { Some(check::load(config)?.0) };
     runtime()?.block_on(async {
         let reached = match (client, settings) {
             (Some(client), _) => Reached::Running(client),
@@ -132,7 +142,7 @@ pub(super) fn failed(error: ClientError) -> Failed {
 /// The same for each reason of our own.
 pub(super) fn refused(error: Refused) -> Failed {
     let exit = match &error {
-        Refused::Unknown(_) | Refused::Nonsense(_) => Exit::Findings,
+        Refused::Unknown(_) | Refused::Nonsense(_) | Refused::Consent(_) => Exit::Findings,
         Refused::Store(_) => Exit::InputOutput,
     };
     Failed(exit, error.to_string())
@@ -200,6 +210,35 @@ impl Reached {
         match self {
             Self::Running(client) => client.backup(&backup).await.map_err(failed),
             Self::Stopped(relay) => admin::backup(relay, backup).await.map_err(refused),
+        }
+    }
+
+    pub(super) async fn begin_authorization(&self, wish: Wish) -> Result<Begun, Failed> {
+        match self {
+            Self::Running(client) => client.begin_authorization(&wish).await.map_err(failed),
+            Self::Stopped(relay) => authorize::begin(relay, wish).await.map_err(refused),
+        }
+    }
+
+    pub(super) async fn answer_authorization(&self, id: &str, url: String) -> Result<(), Failed> {
+        let answer = authorize::Answer { url };
+        match self {
+            Self::Running(client) => client.answer_authorization(id, &answer).await.map_err(failed),
+            Self::Stopped(relay) => authorize::answer(relay, id, &answer).map_err(refused),
+        }
+    }
+
+    pub(super) async fn authorization(&self, id: &str) -> Result<Progress, Failed> {
+        match self {
+            Self::Running(client) => client.authorization(id).await.map_err(failed),
+            Self::Stopped(relay) => authorize::progress(relay, id).await.map_err(refused),
+        }
+    }
+
+    pub(super) async fn cancel_authorization(&self, id: &str) -> Result<(), Failed> {
+        match self {
+            Self::Running(client) => client.cancel_authorization(id).await.map_err(failed),
+            Self::Stopped(relay) => authorize::cancel(relay, id).map_err(refused),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Layer 8. Stops in the direction of the mail: no new connections, sessions finish their message, deliveries settle, then
 //! tokens and connections go.
 
+mod browsers;
 mod hostname;
 mod start;
 mod tasks;
@@ -41,6 +42,8 @@ pub struct Daemon {
     relay: Arc<Relay>,
     listeners: Vec<ListenerStatus>,
     requests: mpsc::Receiver<Request>,
+    /// Tells the listener for logins that the settings are others.
+    configured: watch::Sender<()>,
     /// Says to those who accept work that they shall end; `end` then to those who serve them.
     stop: watch::Sender<bool>,
     end: watch::Sender<bool>,
@@ -130,6 +133,7 @@ impl Daemon {
         let settings = Arc::new(settings);
         self.tokens.configure(&settings).map_err(|error| vec![error.to_string()])?;
         self.relay.configure(settings.clone());
+        self.configured.send_replace(());
         let mut notes = Vec::new();
         if settings.listeners != self.settings.listeners {
             notes.push("changed listeners are taken up at the next start".to_owned());

@@ -1,7 +1,7 @@
 //! From settings to a running daemon. Each step can fail for a reason that an administrator can mend, so each says which.
 
 use super::{
-    Daemon,
+    Daemon, browsers,
     hostname::{Found, find},
     tasks::Tasks,
 };
@@ -106,12 +106,14 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
             tracing::error!(%error, socket = %path.display(), "no control socket: mail flows, but commands cannot reach this daemon");
         }
     }
+    let (configured, changed) = watch::channel(());
+    serving.spawn("listener for logins", browsers::listen(relay.clone(), changed, ended.clone()));
     serving.spawn("renewals", tokens.clone().run(ended.clone()));
     serving.spawn("connections", upstream.run(ended.clone()));
     serving.spawn("queue", queue.run(ended.clone()));
     serving.spawn("holds and counters", relay.clone().keep(ended));
     serving.spawn("dispatcher", relay.clone().dispatch(stopped));
-    Ok(Daemon { file, settings, store, tokens, relay, listeners, requests, stop, end, accepting, serving })
+    Ok(Daemon { file, settings, store, tokens, relay, listeners, requests, configured, stop, end, accepting, serving })
 }
 
 /// What belongs together in a process, whether it runs as the daemon or was opened for one command.
