@@ -116,6 +116,11 @@ impl Settings {
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
+    String::from_utf8(read_octets(path)?).map_err(|_| "it is not text (UTF-8)".into())
+}
+
+/// The octets of a small regular file; `Err` says why there are none.
+pub(super) fn read_octets(path: &Path) -> Result<Vec<u8>, String> {
     let say = |error: std::io::Error| error.to_string();
     // Anything but a regular file could keep us waiting.
     if !fs::metadata(path).map_err(say)?.is_file() {
@@ -123,10 +128,31 @@ fn read_file(path: &Path) -> Result<String, String> {
     }
     let mut bytes = Vec::new();
     fs::File::open(path).map_err(say)?.take(LONGEST + 1).read_to_end(&mut bytes).map_err(say)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err("it is longer than 64 KiB".into());
+    match bytes.len() as u64 > LONGEST {
+        true => Err("it is longer than 64 KiB".into()),
+        false => Ok(bytes),
     }
-    String::from_utf8(bytes).map_err(|_| "it is not text (UTF-8)".into())
+}
+
+/// Whether a secret can be read by a command, and not only by the daemon in its unit.
+pub(super) fn can_be_read(table: &Table<'_>, source: &SecretSource) -> bool {
+    match source {
+        SecretSource::Sealed(_) => false,
+        SecretSource::Credential(_) => table.sources().variables.contains_key(CREDENTIALS),
+        SecretSource::File(_) | SecretSource::Environment(_) | SecretSource::Plain(_) => true,
+    }
+}
+
+/// Reads one with the variables that the configuration is read with.
+pub(super) fn read_here(table: &Table<'_>, source: &SecretSource) -> Result<Secret, SecretError> {
+    let sources = table.sources();
+    let keys = match source {
+        SecretSource::Sealed(_) => {
+            key::find(&sources.state_directory, sources.variables.get(CREDENTIALS).map(Path::new)).ok().flatten()
+        }
+        _ => None,
+    };
+    source.read_with(&|name| sources.variables.get(name).cloned(), keys.as_ref().map(|keys| &*keys.ring))
 }
 
 /// Takes a secret that is a file's content, a key in PEM or JSON form: a path in its place is a frequent slip.
@@ -228,7 +254,7 @@ fn check(table: &Table<'_>, key: &str, source: &SecretSource) {
         }
         SecretSource::File(_) | SecretSource::Environment(_) | SecretSource::Credential(_) => {}
     }
-    if let Err(error) = source.read_with(&|name| variables.get(name).cloned(), None) {
+    if let Err(error) = read_here(table, source) {
         return table.fault(key, Wrong::new(format!("cannot read the secret from {}: {}", error.from, error.why), error.step));
     }
     if let SecretSource::File(path) = source

@@ -13,6 +13,9 @@ use crate::secret::Secret;
 /// Longest text kept of a description: Entra's fill about 300 characters and carry ids at their end.
 const LONGEST_TEXT: usize = 600;
 
+/// Octets of a secret's beginning that tell nobody anything.
+const SHORTEST_CUT: usize = 8;
+
 /// Longest code-like text kept.
 const LONGEST_CODE: usize = 100;
 
@@ -25,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 /// What a token endpoint answered instead of a token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// HTTP status.
+    /// HTTP status; 0 where there is none.
     pub status: u16,
     /// `error`; `None` when the body is not the JSON of RFC 6749.
     pub error: Option<String>,
@@ -53,6 +56,16 @@ impl Fault {
         fault
     }
 
+    /// What an authorization endpoint's redirect says (RFC 6749 §4.1.2.1). It has no HTTP status of its own.
+    pub(super) fn of_redirect(error: &str, description: Option<&str>, uri: Option<&str>) -> Self {
+        Self {
+            error: Some(tidy(error, LONGEST_CODE)),
+            description: description.map(|text| tidy(text, LONGEST_TEXT)),
+            uri: uri.map(|text| tidy(text, LONGEST_TEXT)),
+            ..Self::default()
+        }
+    }
+
     /// Removes `secrets`, should the server have repeated one of them.
     pub fn scrub(&mut self, secrets: &[&Secret]) {
         let texts = [
@@ -67,17 +80,28 @@ impl Fault {
             for secret in secrets.iter().filter(|secret| !secret.expose().is_empty()) {
                 let encoded: String = url::form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect();
                 *text = text.replace(secret.expose(), "[secret]").replace(&encoded, "[secret]");
+                [secret.expose(), &encoded].iter().for_each(|form| hide_end(text, form));
             }
         }
     }
 }
 
+/// Hides the beginning of a secret at the end of `text`: a long text was cut, and perhaps in the midst of it.
+fn hide_end(text: &mut String, secret: &str) {
+    let mut begins = (0..text.len().saturating_sub(SHORTEST_CUT)).filter(|at| text.is_char_boundary(*at));
+    if let Some(at) = begins.find(|at| secret.starts_with(&text[*at..])) {
+        text.replace_range(at.., "[secret]");
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.status)?;
+        if self.status > 0 {
+            write!(f, "{} ", self.status)?;
+        }
         match &self.error {
-            Some(error) => write!(f, " {error}")?,
-            None => f.write_str(" without an OAuth error")?,
+            Some(error) => f.write_str(error)?,
+            None => f.write_str("without an OAuth error")?,
         }
         if let Some(subtype) = &self.subtype {
             write!(f, " ({subtype})")?;
@@ -214,6 +238,9 @@ mod tests {
         let mut found = fault(r#"{"error":"e","error_description":"secret s+1 (s%2B1) is wrong"}"#);
         found.scrub(&[&Secret::new("s+1".into()), &Secret::new(String::new())]);
         assert_eq!(found.description.unwrap(), "secret [secret] ([secret]) is wrong");
+        let mut found = Fault { description: Some("the assertion abcdefghijk".into()), ..Fault::default() };
+        found.scrub(&[&Secret::new("abcdefghijklmn".into())]);
+        assert_eq!(found.description.unwrap(), "the assertion [secret]");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! What is asked of a token endpoint. The `oauth2` crate forms the request and reads the answer; the caller brings the exchange.
 
 use oauth2::{
-    AuthType, Client, ClientId, ClientSecret, EmptyExtraTokenFields, EndpointNotSet, EndpointSet, RefreshToken,
-    RequestTokenError, Scope, StandardRevocableToken, StandardTokenIntrospectionResponse, TokenUrl,
+    AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EmptyExtraTokenFields, EndpointNotSet, EndpointSet,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardRevocableToken,
+    StandardTokenIntrospectionResponse, TokenUrl,
     basic::{BasicRevocationErrorResponse, BasicTokenType},
     http::header::RETRY_AFTER,
 };
 use std::{
+    borrow::Cow,
+    collections::BTreeMap,
     future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -15,7 +18,9 @@ use url::Url;
 
 use super::{
     answer::{Answer, Granted},
+    device,
     fault::{ErrorBody, Fault, retry_after},
+    form,
 };
 use crate::secret::Secret;
 
@@ -47,6 +52,8 @@ pub struct Request<'a> {
     pub scopes: &'a [String],
     /// What is presented.
     pub what: What<'a>,
+    /// What the provider wants besides.
+    pub parameters: &'a BTreeMap<String, String>,
 }
 
 /// How the client proves itself (RFC 6749 §2.3).
@@ -56,6 +63,8 @@ pub enum Authentication<'a> {
     Post(&'a Secret),
     /// HTTP Basic, both parts form-encoded first (RFC 6749 §2.3.1).
     Basic(&'a Secret),
+    /// A signed assertion in the form (RFC 7523 §2.2).
+    Assertion(&'a Secret),
     /// A public client: the id alone. Entra refuses a secret of such a client, even on renewal.
     None,
 }
@@ -67,6 +76,31 @@ pub enum What<'a> {
     ClientCredentials,
     /// A refresh token (RFC 6749 §6).
     Refresh(&'a Secret),
+    /// An assertion that stands for a consent (RFC 7523 §2.1).
+    JwtBearer(&'a Secret),
+    /// The code that a login in a browser ended with (RFC 6749 §4.1.3, RFC 7636 §4.5).
+    Code {
+        /// The code.
+        code: &'a Secret,
+        /// The redirect as the authorization request had it.
+        redirect: &'a str,
+        /// What proves that this is who began the login.
+        verifier: &'a Secret,
+    },
+    /// The code of a login on another device (RFC 8628 §3.4).
+    DeviceCode(&'a Secret),
+}
+
+impl<'a> What<'a> {
+    /// The secrets that are presented: a server must not bring them into a log.
+    pub fn secrets(self) -> impl Iterator<Item = &'a Secret> {
+        let (one, other) = match self {
+            Self::ClientCredentials => (None, None),
+            Self::Refresh(token) | Self::DeviceCode(token) | Self::JwtBearer(token) => (Some(token), None),
+            Self::Code { code, verifier, .. } => (Some(code), Some(verifier)),
+        };
+        one.into_iter().chain(other)
+    }
 }
 
 /// Why there is no token.
@@ -90,8 +124,8 @@ pub enum Failure<E: std::error::Error> {
 
 /// What the head of the answer said; the crate passes on the body alone.
 #[derive(Debug, Clone, Copy, Default)]
-struct Head {
-    status: u16,
+pub(super) struct Head {
+    pub(super) status: u16,
     retry_after: Option<Duration>,
 }
 
@@ -103,6 +137,15 @@ impl Request<'_> {
         F: Future<Output = Result<HttpResponse, E>>,
         E: std::error::Error + 'static,
     {
+        // Grants for which the crate has no word, or only one with a loop and a clock of its own.
+        let own = match self.what {
+            What::DeviceCode(code) => Some(form::form(self, &[("grant_type", device::GRANT), ("device_code", code.expose())])),
+            What::JwtBearer(assertion) => Some(self.jwt_bearer(assertion)),
+            What::ClientCredentials | What::Refresh(_) | What::Code { .. } => None,
+        };
+        if let Some(form) = own {
+            return form::grant(form, http, now).await;
+        }
         // Shared rather than borrowed: with a borrow the compiler cannot see that this future is `Send`.
         let head = Arc::new(Mutex::new(Head::default()));
         let noted = head.clone();
@@ -117,14 +160,47 @@ impl Request<'_> {
         let client = self.client();
         let scopes = self.scopes.iter().map(|scope| Scope::new(scope.clone()));
         let answer = match self.what {
-            What::ClientCredentials => client.exchange_client_credentials().add_scopes(scopes).request_async(&exchange).await,
+            What::ClientCredentials | What::JwtBearer(_) | What::DeviceCode(_) => {
+                let request = client.exchange_client_credentials().add_scopes(scopes);
+                self.more()
+                    .fold(request, |request, (name, value)| request.add_extra_param(name, value))
+                    .request_async(&exchange)
+                    .await
+            }
             What::Refresh(token) => {
                 let token = RefreshToken::new(token.expose().to_owned());
-                client.exchange_refresh_token(&token).add_scopes(scopes).request_async(&exchange).await
+                let request = client.exchange_refresh_token(&token).add_scopes(scopes);
+                self.more()
+                    .fold(request, |request, (name, value)| request.add_extra_param(name, value))
+                    .request_async(&exchange)
+                    .await
+            }
+            What::Code { code, redirect, verifier } => {
+                let redirect = RedirectUrl::new(redirect.to_owned())
+                    .map_err(|error| Failure::Unreadable { status: 0, why: format!("the redirect is no URL: {error}") })?;
+                let code = AuthorizationCode::new(code.expose().to_owned());
+                let request = client.exchange_code(code).set_redirect_uri(Cow::Owned(redirect));
+                let request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().to_owned()));
+                self.more()
+                    .fold(request, |request, (name, value)| request.add_extra_param(name, value))
+                    .request_async(&exchange)
+                    .await
             }
         };
         let head = *head.lock().unwrap_or_else(PoisonError::into_inner);
         answer.map_err(|error| head.failure(error))?.check().map_err(|why| Failure::Unreadable { status: head.status, why })
+    }
+
+    /// What goes into the form besides the grant's own fields.
+    fn more(&self) -> impl Iterator<Item = (&str, &str)> {
+        let parameters = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        form::assertion(self.authentication).into_iter().flatten().chain(parameters)
+    }
+
+    /// RFC 7523 §2.1. The assertion says who asks, so that the client's own id is no part of it.
+    fn jwt_bearer(&self, assertion: &Secret) -> HttpRequest {
+        let grant = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", assertion.expose())];
+        form::post(self.endpoint, None, self.authentication, grant.into_iter().chain(self.more()))
     }
 
     fn client(&self) -> TokenClient {
@@ -134,20 +210,25 @@ impl Request<'_> {
         match self.authentication {
             Authentication::Post(text) => client.set_auth_type(AuthType::RequestBody).set_client_secret(secret(text)),
             Authentication::Basic(text) => client.set_auth_type(AuthType::BasicAuth).set_client_secret(secret(text)),
-            Authentication::None => client.set_auth_type(AuthType::RequestBody),
+            Authentication::Assertion(_) | Authentication::None => client.set_auth_type(AuthType::RequestBody),
         }
     }
 }
 
 impl Head {
-    fn of(response: &HttpResponse, now: SystemTime) -> Self {
+    pub(super) fn of(response: &HttpResponse, now: SystemTime) -> Self {
         let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         Self { status: response.status().as_u16(), retry_after: pause.and_then(|value| retry_after(value, now)) }
     }
 
+    /// What a refusal's body means; `None`: it says nothing.
+    pub(super) fn refused<E: std::error::Error>(self, body: Option<ErrorBody>) -> Failure<E> {
+        Failure::Refused(Box::new(Fault::new(self.status, self.retry_after, body)))
+    }
+
     /// What the crate's error means. Its texts may hold parts of the body, so none of them is passed on.
     fn failure<E: std::error::Error + 'static>(self, error: RequestTokenError<E, ErrorBody>) -> Failure<E> {
-        let refused = |body| Failure::Refused(Box::new(Fault::new(self.status, self.retry_after, body)));
+        let refused = |body| self.refused(body);
         match error {
             RequestTokenError::Request(error) => Failure::Exchange(error),
             RequestTokenError::ServerResponse(body) => refused(Some(body)),
@@ -179,6 +260,8 @@ mod tests {
     use oauth2::http::Response;
     use std::cell::RefCell;
 
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+
     fn url() -> Url {
         Url::parse("https://login.example.com/token").unwrap()
     }
@@ -209,13 +292,31 @@ mod tests {
     #[test]
     fn the_client_proves_itself_as_configured() {
         let (endpoint, secret, refresh) = (url(), Secret::new("s+/ü".into()), Secret::new("r1".into()));
+        let verifier = Secret::new("v1".into());
         let scopes = ["a".to_owned(), "b".to_owned()];
         let good = || response(200, &[], r#"{"access_token":"at","token_type":"Bearer"}"#);
-        let base = |authentication, what, scopes| Request { endpoint: &endpoint, client_id: "me", authentication, scopes, what };
+        let more = BTreeMap::from([("audience".to_owned(), "https://api".to_owned())]);
+        let base = |authentication, what, scopes| Request {
+            endpoint: &endpoint,
+            client_id: "me",
+            authentication,
+            scopes,
+            what,
+            parameters: if matches!(what, What::Refresh(_)) { &NONE } else { &more },
+        };
         for (request, sent) in [
             (
                 base(Authentication::Post(&secret), What::ClientCredentials, &scopes[..]),
-                "- grant_type=client_credentials&scope=a+b&client_id=me&client_secret=s%2B%2F%C3%BC",
+                "- grant_type=client_credentials&scope=a+b&client_id=me&client_secret=s%2B%2F%C3%BC&audience=https%3A%2F%2Fapi",
+            ),
+            (
+                base(Authentication::Assertion(&refresh), What::Refresh(&refresh), &[]),
+                "- grant_type=refresh_token&refresh_token=r1&client_id=me\
+                 &client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=r1",
+            ),
+            (
+                base(Authentication::None, What::JwtBearer(&refresh), &scopes[..]),
+                "- grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=r1&audience=https%3A%2F%2Fapi",
             ),
             (
                 base(Authentication::Basic(&secret), What::Refresh(&refresh), &[]),
@@ -224,6 +325,23 @@ mod tests {
             (
                 base(Authentication::None, What::Refresh(&refresh), &scopes[..1]),
                 "- grant_type=refresh_token&refresh_token=r1&scope=a&client_id=me",
+            ),
+            (
+                base(
+                    Authentication::Post(&secret),
+                    What::Code { code: &refresh, redirect: "http://localhost:80", verifier: &verifier },
+                    &[],
+                ),
+                "- grant_type=authorization_code&code=r1&code_verifier=v1&client_id=me&client_secret=s%2B%2F%C3%BC\
+                 &redirect_uri=http%3A%2F%2Flocalhost%3A80",
+            ),
+            (
+                base(Authentication::None, What::DeviceCode(&refresh), &[]),
+                "- grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=r1&client_id=me",
+            ),
+            (
+                base(Authentication::Basic(&secret), What::DeviceCode(&refresh), &[]),
+                "Basic bWU6cyUyQiUyRiVDMyVCQw== grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=r1",
             ),
         ] {
             let (found, answer) = play(&request, good());
@@ -241,6 +359,7 @@ mod tests {
             authentication: Authentication::None,
             scopes: &[],
             what: What::ClientCredentials,
+            parameters: &NONE,
         };
         let html = "<html>marked</html>";
         for (response, expected) in [

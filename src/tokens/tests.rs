@@ -1,5 +1,9 @@
 //! Against a token server on loopback that answers as each test wants.
 
+mod consent;
+mod leases;
+mod proofs;
+
 use super::*;
 use axum::{
     Form, Router,
@@ -15,12 +19,12 @@ use std::{
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
-    config::{Allowed, Http, Log, LogFormat, Mailbox, Queue, SecretMethod, SecretSource, Server, WhenFromDiffers},
+    config::{
+        Allowed, Http, Link, Log, LogFormat, Mailbox, Proof, Proxy, Queue, SecretMethod, SecretSource, Server, WhenFromDiffers,
+    },
     mail::Address,
     provider::{Chunking, Cloud, Limits, NullSender, Provider, TlsMode},
 };
-
-mod leases;
 
 type Parameters = HashMap<String, String>;
 type Answer = dyn Fn(usize, &Parameters) -> Response + Send + Sync;
@@ -156,7 +160,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         parameters: BTreeMap::new(),
         redirect_url: None,
         ca_file: None,
-        proxy: config::Proxy::Environment,
+        proxy: Proxy::Environment,
     };
     let mailboxes = ["a", "b"].map(|text| (name(text), Arc::new(mailbox(text))));
     Settings {
@@ -360,11 +364,11 @@ async fn a_stopped_mailbox_sees_the_grant_that_another_process_brought() {
 }
 
 #[tokio::test]
-async fn a_mailbox_without_a_grant_says_how_to_bring_one() {
+async fn a_mailbox_without_a_grant_says_how_to_get_one() {
     let bench = Bench::new(Grant::AuthorizationCode, numbered).await;
     let Err(Unavailable::NeedsConsent { reason, advice }) = bench.access("a").await else { panic!() };
     assert_eq!(reason, "mailbox a has no grant yet");
-    assert!(advice.contains("outlink grant import a"), "{advice}");
+    assert!(advice.contains("outlink authorize a"), "{advice}");
     assert_eq!(bench.endpoint.asked(), 0);
 }
 

@@ -1,4 +1,4 @@
-//! One renewal of a grant at a time, also over processes, and what is said of one that was interrupted.
+//! One renewal at a time for a grant, over all processes.
 
 use super::*;
 use crate::store;
