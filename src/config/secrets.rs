@@ -145,7 +145,14 @@ pub(super) fn can_be_read(table: &Table<'_>, source: &SecretSource) -> bool {
 
 /// Reads one with the variables that the configuration is read with.
 pub(super) fn read_here(table: &Table<'_>, source: &SecretSource) -> Result<Secret, SecretError> {
-    source.read_with(&|name| table.sources().variables.get(name).cloned(), None)
+    let sources = table.sources();
+    let keys = match source {
+        SecretSource::Sealed(_) => {
+            key::find(&sources.state_directory, sources.variables.get(CREDENTIALS).map(Path::new)).ok().flatten()
+        }
+        _ => None,
+    };
+    source.read_with(&|name| sources.variables.get(name).cloned(), keys.as_ref().map(|keys| &*keys.ring))
 }
 
 /// Takes a secret that is a file's content, a key in PEM or JSON form: a path in its place is a frequent slip.

@@ -154,7 +154,12 @@ impl Tokens {
             Some(Route::Source(source)) => matches!(source.look().0, Health::Stopped { .. }),
             Some(Route::Repair { .. }) | None => true,
         };
-        Ok(!stopped && self.world.store.grant(mailbox).await?.is_some())
+        match self.world.store.grant(mailbox).await {
+            Ok(grant) => Ok(!stopped && grant.is_some()),
+            // One that does not open is worth nothing.
+            Err(store::Error::Unsealed { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes `candidate` the grant of `mailbox`; durable when it returns. Its access token serves from now on.

@@ -17,7 +17,7 @@ use crate::{
 /// Longest wait for the files, which may lie on a disk that hangs.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// What proves the client of `link`, read afresh.
+/// What proves the client of `link`, read afresh; `ring` opens what is sealed.
 pub(super) async fn read(link: &Arc<Link>, ring: Arc<Ring>) -> Result<Evidence, Trouble> {
     let (asked, name) = (link.clone(), &link.name);
     let reading = tokio::task::spawn_blocking(move || asked.evidence(&ring));
