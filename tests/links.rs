@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use outlink::config::{self, Fault, Link, Proof, Proxy, SecretMethod, SecretSource, Settings, Variables};
+use outlink::config::{self, Certificate, Fault, Link, Proof, Proxy, SecretMethod, SecretSource, Settings, Variables};
 use std::{fs, path::Path};
 
 /// Writes `files` beside an `outlink.toml` of one link with `lines`, and loads it.
@@ -39,6 +39,82 @@ fn a_secret_is_posted_unless_it_is_said_otherwise() {
     ] {
         assert_eq!(link(&format!("{CUSTOM}{SECRET}{method}")).proof, proof, "{method}");
     }
+}
+
+/// The path of a key of the tests.
+fn key(file: &str) -> String {
+    format!("{}/tests/keys/{file}", env!("CARGO_MANIFEST_DIR"))
+}
+
+const MICROSOFT: &str = "provider = 'microsoft'\ngrant = 'client-credentials'\ntenant = 'contoso.com'\n";
+
+#[test]
+fn keys_and_certificates_are_taken_in_each_of_their_forms() {
+    let pem = |certificate: &str, private_key: Option<&str>| {
+        let private_key = private_key.map(|file| SecretSource::File(key(file).into()));
+        Proof::Certificate(Certificate::Pem { certificate: key(certificate).into(), private_key })
+    };
+    let file = |file: &str| format!("{{ file = '{}' }}", key(file));
+    for (base, lines, proof) in [
+        (
+            MICROSOFT,
+            format!("certificate = '{}'\nprivate-key = {}\n", key("rsa.crt"), file("rsa-pkcs1.pem")),
+            pem("rsa.crt", Some("rsa-pkcs1.pem")),
+        ),
+        (MICROSOFT, format!("certificate = '{}'\n", key("rsa-both.pem")), pem("rsa-both.pem", None)),
+        (
+            CUSTOM,
+            format!("certificate = '{}'\nprivate-key = {}\n", key("p256.crt"), file("p256.pem")),
+            pem("p256.crt", Some("p256.pem")),
+        ),
+        (
+            MICROSOFT,
+            format!("pkcs12 = '{}'\n", key("modern-without-password.p12")),
+            Proof::Certificate(Certificate::Pkcs12 { file: key("modern-without-password.p12").into(), password: None }),
+        ),
+        (
+            CUSTOM,
+            format!("private-key = {}\nclient-authentication = 'private-key-jwt'\n", file("p256-sec1.pem")),
+            Proof::PrivateKey(SecretSource::File(key("p256-sec1.pem").into())),
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let (settings, notes) = load(directory.path(), &format!("{base}{lines}")).unwrap();
+        let notes: Vec<_> = notes.iter().filter(|note| !note.message.starts_with("every user of this machine")).collect();
+        assert!(notes.is_empty() && settings.not_yet().is_empty(), "{notes:?}");
+        let link = settings.links.values().next().unwrap();
+        assert_eq!(link.proof, proof);
+        assert!(link.evidence().is_ok());
+    }
+}
+
+#[test]
+fn a_certificate_that_does_not_count_is_noted_with_its_day_and_its_kind() {
+    for (lines, said) in [
+        (format!("certificate = '{}'\nprivate-key = {{ file = '{}' }}\n", key("rsa-expired.crt"), key("rsa.pem")), "ended on 20"),
+        (format!("certificate = '{}'\nprivate-key = {{ file = '{}' }}\n", key("p256.crt"), key("p256.pem")), "RSA keys only"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, notes) = load(directory.path(), &format!("{MICROSOFT}{lines}")).unwrap();
+        let found: Vec<_> = notes.iter().filter(|note| note.key == "link.main.certificate").collect();
+        assert!(found.len() == 1 && found[0].message.contains(said), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_service_account_needs_no_client_id_and_its_own_endpoint_is_pointed_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let json = fs::read_to_string(key("service-account.json")).unwrap();
+    let lines = "provider = 'google'\ngrant = 'service-account'\nservice-account = { file = 'key.json' }\n";
+    let noted = |json: &str| {
+        fs::write(directory.path().join("key.json"), json).unwrap();
+        let (settings, notes) = load(directory.path(), lines).unwrap();
+        assert!(settings.not_yet().is_empty());
+        assert_eq!(settings.links.values().next().unwrap().scopes, ["https://mail.google.com/"]);
+        notes.into_iter().filter(|note| note.message.contains("token_uri")).count()
+    };
+    assert_eq!(noted(&json), 0);
+    assert_eq!(noted(&json.replace("oauth2.googleapis.com", "elsewhere.example.com")), 1);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What a configuration may say already, but this version cannot do: `check` notes it, `run` refuses it.
 
 use super::settings::{Link, ListenerTls, Proof, Proxy, SecretSource, Settings, WhenFromDiffers};
-use crate::provider::Grant;
 
 impl Settings {
     /// One sentence for each thing that `run` has to refuse, with its key; empty when all can be done.
@@ -40,18 +39,8 @@ impl Settings {
 
 fn link_not_yet(link: &Link) -> Vec<(&'static str, String)> {
     let mut refused = Vec::new();
-    if link.grant == Grant::ServiceAccount {
-        refused.push(("grant", "the grant service-account comes in a later version; write \"authorization-code\"".into()));
-    }
-    match &link.proof {
-        Proof::Certificate(_) | Proof::PrivateKey(_) | Proof::FederatedToken(_) => {
-            let what = "certificates, keys and federated tokens come in a later version; write a client-secret";
-            refused.push(("client-authentication", what.into()));
-        }
-        Proof::Secret { source: SecretSource::Sealed(_), .. } => {
-            refused.push(("client-secret", "sealed values come in a later version; write { file = … }".into()));
-        }
-        Proof::Secret { .. } | Proof::None => {}
+    if let Proof::Secret { source: SecretSource::Sealed(_), .. } = &link.proof {
+        refused.push(("client-secret", "sealed values come in a later version; write { file = … }".into()));
     }
     if link.proxy != Proxy::Environment {
         refused.push(("proxy", "proxies by link come in a later version; set HTTPS_PROXY and NO_PROXY".into()));

@@ -8,6 +8,7 @@
 mod app;
 mod certificate;
 mod checks;
+mod evidence;
 mod fault;
 mod later;
 mod link;
@@ -27,6 +28,7 @@ mod units;
 mod words;
 pub mod write;
 
+pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
 pub use secrets::SecretError;
 pub use settings::{

@@ -96,7 +96,8 @@ impl Given {
             table.note("key-id", "this names the key of an assertion, and none is signed here");
         }
         let proof = self.proof(proof)?;
-        certificate::check(table, &proof);
+        let service_account = self.service_account.as_ref().filter(|_| grant == Grant::ServiceAccount);
+        certificate::check(table, provider, &proof, service_account);
         Some(proof)
     }
 

@@ -77,6 +77,11 @@ impl SecretSource {
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
+    String::from_utf8(read_octets(path)?).map_err(|_| "it is not text (UTF-8)".into())
+}
+
+/// The octets of a small regular file; `Err` says why there are none.
+pub(super) fn read_octets(path: &Path) -> Result<Vec<u8>, String> {
     let say = |error: std::io::Error| error.to_string();
     // Anything but a regular file could keep us waiting.
     if !fs::metadata(path).map_err(say)?.is_file() {
@@ -84,10 +89,24 @@ fn read_file(path: &Path) -> Result<String, String> {
     }
     let mut bytes = Vec::new();
     fs::File::open(path).map_err(say)?.take(LONGEST + 1).read_to_end(&mut bytes).map_err(say)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err("it is longer than 64 KiB".into());
+    match bytes.len() as u64 > LONGEST {
+        true => Err("it is longer than 64 KiB".into()),
+        false => Ok(bytes),
     }
-    String::from_utf8(bytes).map_err(|_| "it is not text (UTF-8)".into())
+}
+
+/// Whether a secret can be read by a command, and not only by the daemon in its unit.
+pub(super) fn can_be_read(table: &Table<'_>, source: &SecretSource) -> bool {
+    match source {
+        SecretSource::Sealed(_) => false,
+        SecretSource::Credential(_) => table.sources().variables.contains_key(CREDENTIALS),
+        SecretSource::File(_) | SecretSource::Environment(_) | SecretSource::Plain(_) => true,
+    }
+}
+
+/// Reads one with the variables that the configuration is read with.
+pub(super) fn read_here(table: &Table<'_>, source: &SecretSource) -> Result<Secret, SecretError> {
+    source.read_with(&|name| table.sources().variables.get(name).cloned())
 }
 
 /// Takes a secret that is a file's content, a key in PEM or JSON form: a path in its place is a frequent slip.
@@ -185,7 +204,7 @@ fn check(table: &Table<'_>, key: &str, source: &SecretSource) {
         }
         SecretSource::File(_) | SecretSource::Environment(_) | SecretSource::Credential(_) => {}
     }
-    if let Err(error) = source.read_with(&|name| variables.get(name).cloned()) {
+    if let Err(error) = read_here(table, source) {
         return table.fault(key, Wrong::new(format!("cannot read the secret from {}: {}", error.from, error.why), error.step));
     }
     if let SecretSource::File(path) = source

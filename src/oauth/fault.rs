@@ -13,6 +13,9 @@ use crate::secret::Secret;
 /// Longest text kept of a description: Entra's fill about 300 characters and carry ids at their end.
 const LONGEST_TEXT: usize = 600;
 
+/// Octets of a secret's beginning that tell nobody anything.
+const SHORTEST_CUT: usize = 8;
+
 /// Longest code-like text kept.
 const LONGEST_CODE: usize = 100;
 
@@ -67,8 +70,17 @@ impl Fault {
             for secret in secrets.iter().filter(|secret| !secret.expose().is_empty()) {
                 let encoded: String = url::form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect();
                 *text = text.replace(secret.expose(), "[secret]").replace(&encoded, "[secret]");
+                [secret.expose(), &encoded].iter().for_each(|form| hide_end(text, form));
             }
         }
+    }
+}
+
+/// Hides the beginning of a secret at the end of `text`: a long text was cut, and perhaps in the midst of it.
+fn hide_end(text: &mut String, secret: &str) {
+    let mut begins = (0..text.len().saturating_sub(SHORTEST_CUT)).filter(|at| text.is_char_boundary(*at));
+    if let Some(at) = begins.find(|at| secret.starts_with(&text[*at..])) {
+        text.replace_range(at.., "[secret]");
     }
 }
 
@@ -214,6 +226,9 @@ mod tests {
         let mut found = fault(r#"{"error":"e","error_description":"secret s+1 (s%2B1) is wrong"}"#);
         found.scrub(&[&Secret::new("s+1".into()), &Secret::new(String::new())]);
         assert_eq!(found.description.unwrap(), "secret [secret] ([secret]) is wrong");
+        let mut found = Fault { description: Some("the assertion abcdefghijk".into()), ..Fault::default() };
+        found.scrub(&[&Secret::new("abcdefghijklmn".into())]);
+        assert_eq!(found.description.unwrap(), "the assertion [secret]");
     }
 
     #[test]

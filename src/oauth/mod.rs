@@ -3,11 +3,24 @@
 //! Layer 1: pure. The HTTP exchange, the clock and the chance for jitter come in as arguments; `tokens` brings them.
 
 mod answer;
+mod assertion;
 mod fault;
+mod form;
+mod identity;
+mod key;
 mod life;
 mod request;
+mod revocation;
+mod service_account;
+#[cfg(test)]
+mod signed_tests;
 
 pub use answer::{Granted, check_token};
+pub use assertion::{ClientAssertion, Unsigned};
 pub use fault::{Fault, retry_after};
+pub use identity::{Certificate, Identity};
+pub use key::KeyError;
 pub use life::{AHEAD, Ask, Flight, Health, Kind, LONGEST_PROBE, Landing, Life, Token, Trouble, ahead, backoff, probe_interval};
 pub use request::{Authentication, Failure, HttpRequest, HttpResponse, Request, What};
+pub use revocation::{Revocation, Revoked};
+pub use service_account::ServiceAccount;

@@ -7,6 +7,7 @@ use oauth2::{
     http::header::RETRY_AFTER,
 };
 use std::{
+    collections::BTreeMap,
     future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -16,6 +17,7 @@ use url::Url;
 use super::{
     answer::{Answer, Granted},
     fault::{ErrorBody, Fault, retry_after},
+    form,
 };
 use crate::secret::Secret;
 
@@ -47,6 +49,8 @@ pub struct Request<'a> {
     pub scopes: &'a [String],
     /// What is presented.
     pub what: What<'a>,
+    /// What the provider wants besides.
+    pub parameters: &'a BTreeMap<String, String>,
 }
 
 /// How the client proves itself (RFC 6749 §2.3).
@@ -56,6 +60,8 @@ pub enum Authentication<'a> {
     Post(&'a Secret),
     /// HTTP Basic, both parts form-encoded first (RFC 6749 §2.3.1).
     Basic(&'a Secret),
+    /// A signed assertion in the form (RFC 7523 §2.2).
+    Assertion(&'a Secret),
     /// A public client: the id alone. Entra refuses a secret of such a client, even on renewal.
     None,
 }
@@ -67,6 +73,8 @@ pub enum What<'a> {
     ClientCredentials,
     /// A refresh token (RFC 6749 §6).
     Refresh(&'a Secret),
+    /// An assertion that stands for a consent (RFC 7523 §2.1).
+    JwtBearer(&'a Secret),
 }
 
 /// Why there is no token.
@@ -106,8 +114,13 @@ impl Request<'_> {
         // Shared rather than borrowed: with a borrow the compiler cannot see that this future is `Send`.
         let head = Arc::new(Mutex::new(Head::default()));
         let noted = head.clone();
+        // The crate has no word for this grant: what it forms is replaced, what it reads is not.
+        let own = match self.what {
+            What::JwtBearer(assertion) => Some(self.jwt_bearer(assertion)),
+            What::ClientCredentials | What::Refresh(_) => None,
+        };
         let exchange = move |request| {
-            let (answer, noted) = (http(request), noted.clone());
+            let (answer, noted) = (http(own.clone().unwrap_or(request)), noted.clone());
             async move {
                 let response = answer.await?;
                 *noted.lock().unwrap_or_else(PoisonError::into_inner) = Head::of(&response, now);
@@ -117,14 +130,36 @@ impl Request<'_> {
         let client = self.client();
         let scopes = self.scopes.iter().map(|scope| Scope::new(scope.clone()));
         let answer = match self.what {
-            What::ClientCredentials => client.exchange_client_credentials().add_scopes(scopes).request_async(&exchange).await,
+            What::ClientCredentials | What::JwtBearer(_) => {
+                let request = client.exchange_client_credentials().add_scopes(scopes);
+                self.more()
+                    .fold(request, |request, (name, value)| request.add_extra_param(name, value))
+                    .request_async(&exchange)
+                    .await
+            }
             What::Refresh(token) => {
                 let token = RefreshToken::new(token.expose().to_owned());
-                client.exchange_refresh_token(&token).add_scopes(scopes).request_async(&exchange).await
+                let request = client.exchange_refresh_token(&token).add_scopes(scopes);
+                self.more()
+                    .fold(request, |request, (name, value)| request.add_extra_param(name, value))
+                    .request_async(&exchange)
+                    .await
             }
         };
         let head = *head.lock().unwrap_or_else(PoisonError::into_inner);
         answer.map_err(|error| head.failure(error))?.check().map_err(|why| Failure::Unreadable { status: head.status, why })
+    }
+
+    /// What goes into the form besides the grant's own fields.
+    fn more(&self) -> impl Iterator<Item = (&str, &str)> {
+        let parameters = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        form::assertion(self.authentication).into_iter().flatten().chain(parameters)
+    }
+
+    /// RFC 7523 §2.1. The assertion says who asks, so that the client's own id is no part of it.
+    fn jwt_bearer(&self, assertion: &Secret) -> HttpRequest {
+        let grant = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", assertion.expose())];
+        form::request(self.endpoint, None, self.authentication, grant.into_iter().chain(self.more()))
     }
 
     fn client(&self) -> TokenClient {
@@ -134,7 +169,7 @@ impl Request<'_> {
         match self.authentication {
             Authentication::Post(text) => client.set_auth_type(AuthType::RequestBody).set_client_secret(secret(text)),
             Authentication::Basic(text) => client.set_auth_type(AuthType::BasicAuth).set_client_secret(secret(text)),
-            Authentication::None => client.set_auth_type(AuthType::RequestBody),
+            Authentication::Assertion(_) | Authentication::None => client.set_auth_type(AuthType::RequestBody),
         }
     }
 }
@@ -179,6 +214,8 @@ mod tests {
     use oauth2::http::Response;
     use std::cell::RefCell;
 
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+
     fn url() -> Url {
         Url::parse("https://login.example.com/token").unwrap()
     }
@@ -211,11 +248,28 @@ mod tests {
         let (endpoint, secret, refresh) = (url(), Secret::new("s+/ü".into()), Secret::new("r1".into()));
         let scopes = ["a".to_owned(), "b".to_owned()];
         let good = || response(200, &[], r#"{"access_token":"at","token_type":"Bearer"}"#);
-        let base = |authentication, what, scopes| Request { endpoint: &endpoint, client_id: "me", authentication, scopes, what };
+        let more = BTreeMap::from([("audience".to_owned(), "https://api".to_owned())]);
+        let base = |authentication, what, scopes| Request {
+            endpoint: &endpoint,
+            client_id: "me",
+            authentication,
+            scopes,
+            what,
+            parameters: if matches!(what, What::Refresh(_)) { &NONE } else { &more },
+        };
         for (request, sent) in [
             (
                 base(Authentication::Post(&secret), What::ClientCredentials, &scopes[..]),
-                "- grant_type=client_credentials&scope=a+b&client_id=me&client_secret=s%2B%2F%C3%BC",
+                "- grant_type=client_credentials&scope=a+b&client_id=me&client_secret=s%2B%2F%C3%BC&audience=https%3A%2F%2Fapi",
+            ),
+            (
+                base(Authentication::Assertion(&refresh), What::Refresh(&refresh), &[]),
+                "- grant_type=refresh_token&refresh_token=r1&client_id=me\
+                 &client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=r1",
+            ),
+            (
+                base(Authentication::None, What::JwtBearer(&refresh), &scopes[..]),
+                "- grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=r1&audience=https%3A%2F%2Fapi",
             ),
             (
                 base(Authentication::Basic(&secret), What::Refresh(&refresh), &[]),
@@ -241,6 +295,7 @@ mod tests {
             authentication: Authentication::None,
             scopes: &[],
             what: What::ClientCredentials,
+            parameters: &NONE,
         };
         let html = "<html>marked</html>";
         for (response, expected) in [

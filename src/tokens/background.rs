@@ -8,8 +8,7 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Route, Tokens,
-    renewal::read_secret,
+    Route, Tokens, proof,
     source::{IDLE, Key, Source},
 };
 use crate::oauth::Health;
@@ -109,8 +108,8 @@ impl Tokens {
                 LOOK
             }
             (_, Health::Probing { .. }) => {
-                let secret = read_secret(&source.context().link).await;
-                source.note_secret(secret.ok().flatten().as_ref(), now);
+                let evidence = proof::read(&source.context().link).await;
+                source.note_evidence(evidence.ok().as_ref(), now);
                 LOOK_FOR_MENDED
             }
             (_, Health::Well | Health::Failing { .. } | Health::Stopped { .. }) => LOOK,

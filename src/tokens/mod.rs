@@ -8,6 +8,7 @@
 
 mod background;
 mod exchange;
+mod proof;
 mod renewal;
 mod source;
 mod status;
@@ -35,7 +36,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{self, Link, Proof, Settings},
+    config::Settings,
     mail::Name,
     oauth::{self, Ask, Flight},
     provider::Grant,
@@ -146,13 +147,18 @@ impl Tokens {
         let mut old = std::mem::take(&mut board.mailboxes);
         for mailbox in settings.mailboxes.values() {
             let link = settings.links.get(&mailbox.link);
-            let route = match link.map(|link| (link, obstacle(link))) {
-                Some((link, None)) => {
+            let route = match link {
+                Some(link) => {
                     let http = clients.get(&link.ca_file).cloned().unwrap_or_default();
-                    let context = Context { link: link.clone(), http, mailbox: mailbox.name.clone() };
+                    let context = Context {
+                        link: link.clone(),
+                        http,
+                        mailbox: mailbox.name.clone(),
+                        address: mailbox.address.clone(),
+                        user: mailbox.xoauth2_user.clone(),
+                    };
                     Route::Source(self.source(&mut board, context, now))
                 }
-                Some((_, Some((reason, advice)))) => Route::Repair { reason, advice },
                 None => Route::Repair {
                     reason: format!("link {} is not configured", mailbox.link),
                     advice: format!("add [link.{}] or name another link in [mailbox.{}]", mailbox.link, mailbox.name),
@@ -304,24 +310,12 @@ fn clients(settings: &Settings) -> Result<BTreeMap<Option<PathBuf>, reqwest::Cli
     Ok(clients)
 }
 
-/// What of a link this version cannot do: reason and advice.
-fn obstacle(link: &Link) -> Option<(String, String)> {
-    let advice = |instead: &str| format!("use {instead} in [link.{}] until a later version brings it", link.name);
-    match (link.grant, &link.proof) {
-        (Grant::ServiceAccount, _) => Some((
-            format!("link {} asks for grant = \"{}\", which this version does not know yet", link.name, link.grant),
-            advice("grant = \"authorization-code\" or \"client-credentials\""),
-        )),
-        (_, Proof::Certificate(_) | Proof::PrivateKey(_) | Proof::FederatedToken(_)) => Some((
-            format!("link {} proves its client by a signed assertion, which this version does not know yet", link.name),
-            advice("client-authentication = \"post\" or \"basic\" with a client-secret"),
-        )),
-        (_, Proof::Secret { .. } | Proof::None) => None,
-    }
-}
-
-/// Whether another configuration of a link makes another token.
-fn same_tokens(one: &config::Link, other: &config::Link) -> bool {
-    let parts = |link: &config::Link| (link.provider, link.cloud, link.grant, link.tenant.clone(), link.client_id.clone());
-    parts(one) == parts(other) && one.scopes == other.scopes && one.token_endpoint == other.token_endpoint
+/// Whether another configuration of a link, or another user, makes another token.
+fn same_tokens(one: &Context, other: &Context) -> bool {
+    let parts = |Context { link, user, .. }: &Context| {
+        let user = (link.grant == Grant::ServiceAccount).then(|| user.clone());
+        (link.provider, link.cloud, link.grant, link.tenant.clone(), link.client_id.clone(), user)
+    };
+    let asked = |Context { link, .. }: &Context| (link.scopes.clone(), link.token_endpoint.clone(), link.parameters.clone());
+    parts(one) == parts(other) && asked(one) == asked(other)
 }

@@ -1,9 +1,10 @@
-//! One renewal, from the client secret's file to the landed token.
+//! One renewal, from the files that prove the client to the landed token.
 //!
 //! The order matters: a rotated refresh token is durable before the access token that came with it lands. Should the store fail
 //! just then, both wait in memory, and the next attempt begins with saving them instead of spending another refresh token.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -11,13 +12,14 @@ use std::{
 use super::{
     World,
     exchange::{self, exchange},
+    proof::{self, Shown},
     source::{Context, Key, Source, Unsaved},
     status::rfc3339,
 };
 use crate::{
-    config::{Link, Proof, SecretMethod},
+    config::{Evidence, Link},
     mail::Name,
-    oauth::{self, Authentication, Failure, Fault, Flight, Granted, Kind, Landing, Token, Trouble, What},
+    oauth::{self, Failure, Fault, Flight, Granted, Kind, Landing, Token, Trouble, What},
     provider::{self, OAuthFault, OAuthOutcome, Provider},
     secret::Secret,
     store::{self, Began, Grant, Replaced, Version},
@@ -27,9 +29,6 @@ use crate::{
 /// The life of a token whose server does not tell it: half of what is usual, since one that ends earlier is refused upstream and
 /// then renewed, at the cost of a failed login.
 const ASSUMED_LIFE: Duration = Duration::from_secs(1800);
-
-/// Longest wait for a secret's file, which may lie on a disk that hangs.
-const SECRET_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a renewal may keep others from renewing the same grant: longer than the longest wait for an answer, with time to keep it.
 const LEASE: Duration = HTTP_WAIT.saturating_add(Duration::from_secs(30));
@@ -100,7 +99,7 @@ impl Drop for Approach<'_> {
     }
 }
 
-fn transient(reason: String) -> Trouble {
+pub(super) fn transient(reason: String) -> Trouble {
     Trouble { kind: Kind::Transient, reason, advice: BY_ITSELF.into(), retry_after: None }
 }
 
@@ -110,12 +109,17 @@ fn kept_badly(error: store::Error) -> Trouble {
 
 async fn renew(source: &Source, world: &World) -> Result<Token, Trouble> {
     let context = source.context();
-    let secret = read_secret(&context.link).await;
-    source.remember_secret(secret.as_ref().ok().cloned().flatten());
+    let evidence = proof::read(&context.link).await;
+    source.remember_evidence(evidence.as_ref().ok().cloned());
     match &source.key {
         Key::Link(_) => {
-            let renewal = Renewal { source, world, context: &context, secret: secret? };
+            let renewal = Renewal { source, world, context: &context, evidence: evidence? };
             Ok(renewal.ask(What::ClientCredentials).await?.0)
+        }
+        Key::Mailbox(_) if context.link.grant == provider::Grant::ServiceAccount => {
+            let renewal = Renewal { source, world, context: &context, evidence: evidence? };
+            let assertion = proof::service_account(&renewal.evidence, &context, world.now())?;
+            Ok(renewal.ask(What::JwtBearer(&assertion)).await?.0)
         }
         Key::Mailbox(mailbox) => {
             // What is unsaved comes first: it needs no secret.
@@ -124,30 +128,8 @@ async fn renew(source: &Source, world: &World) -> Result<Token, Trouble> {
             {
                 return Ok(token);
             }
-            Renewal { source, world, context: &context, secret: secret? }.refresh(mailbox).await
+            Renewal { source, world, context: &context, evidence: evidence? }.refresh(mailbox).await
         }
-    }
-}
-
-/// The link's client secret, read afresh; `None` where the client has none to show.
-pub(super) async fn read_secret(link: &Link) -> Result<Option<Secret>, Trouble> {
-    let Proof::Secret { source: origin, .. } = link.proof.clone() else { return Ok(None) };
-    let fault = |reason: String| Trouble {
-        kind: Kind::Configuration,
-        reason: format!("client-secret of link {}: {reason}", link.name),
-        advice: "give the secret its file, readable for the service's user; it is taken up at once".into(),
-        retry_after: None,
-    };
-    let named = format!("{origin:?}");
-    let reading = tokio::task::spawn_blocking(move || origin.read().map_err(|error| error.to_string()));
-    let secret = match tokio::time::timeout(SECRET_WAIT, reading).await {
-        Ok(Ok(read)) => read.map_err(fault)?,
-        Ok(Err(_)) => return Err(transient("reading the client secret was interrupted".into())),
-        Err(_) => return Err(fault(format!("{named} was not read within {} seconds", SECRET_WAIT.as_secs()))),
-    };
-    match secret.expose().is_empty() {
-        true => Err(fault(format!("{named} is empty"))),
-        false => Ok(Some(secret)),
     }
 }
 
@@ -197,7 +179,7 @@ struct Renewal<'a> {
     source: &'a Source,
     world: &'a World,
     context: &'a Context,
-    secret: Option<Secret>,
+    evidence: Evidence,
 }
 
 impl Renewal<'_> {
@@ -288,33 +270,36 @@ impl Renewal<'_> {
     /// One request to the token endpoint.
     async fn ask(&self, what: What<'_>) -> Result<(Token, Granted), Trouble> {
         let link = &self.context.link;
+        // The life counts from here: an answer that took long has less of it left.
+        let obtained = self.world.now();
+        let shown = Shown::of(&self.evidence, link, obtained)?;
         let request = oauth::Request {
             endpoint: &link.token_endpoint,
             client_id: &link.client_id,
-            authentication: authentication(&link.proof, self.secret.as_ref()),
+            authentication: shown.authentication(),
             scopes: scopes(link, what),
             what,
+            parameters: parameters(link, what),
         };
-        // The life counts from here: an answer that took long has less of it left.
-        let obtained = self.world.now();
         let http = self.context.http.clone();
         let granted = request.send(move |request| exchange(http.clone(), request), obtained).await;
-        let granted = granted.map_err(|failure| self.trouble(failure, what))?;
+        let granted = granted.map_err(|failure| self.trouble(failure, what, &shown))?;
         let expires = obtained + granted.lifetime.unwrap_or(ASSUMED_LIFE);
         Ok((Token { secret: granted.access_token.clone(), obtained, expires, stamp: 0 }, granted))
     }
 
-    fn trouble(&self, failure: Failure<exchange::Error>, what: What<'_>) -> Trouble {
+    fn trouble(&self, failure: Failure<exchange::Error>, what: What<'_>, shown: &Shown) -> Trouble {
         let at = self.source.endpoint();
         match failure {
             Failure::Refused(mut fault) => {
-                let refresh_token = match what {
-                    What::Refresh(token) => Some(token),
+                let presented = match what {
+                    What::Refresh(token) | What::JwtBearer(token) => Some(token),
                     What::ClientCredentials => None,
                 };
-                let secrets: Vec<&Secret> = self.secret.iter().chain(refresh_token).collect();
+                let secrets: Vec<&Secret> = shown.secret().into_iter().chain(presented).collect();
                 fault.scrub(&secrets);
-                self.judge(&fault, format!("{at} answered {fault}"), what)
+                let signed = proof::signed_with(&self.evidence);
+                self.judge(&fault, format!("{at} answered {fault}{signed}"), what)
             }
             Failure::Exchange(error) => transient(format!("{at} {error}")),
             failure @ Failure::Unreadable { .. } => transient(format!("{at} {failure}")),
@@ -333,21 +318,23 @@ impl Renewal<'_> {
                 codes: &fault.codes,
             },
         );
-        let kind = match (verdict.outcome, what) {
-            (OAuthOutcome::Transient, _) => Kind::Transient,
-            (OAuthOutcome::NeedsConsent, What::Refresh(_)) => Kind::Consent,
-            // A client that acts for itself has no grant to lose; its consent is the administrator's.
-            (OAuthOutcome::NeedsConsent, What::ClientCredentials) | (OAuthOutcome::NeedsAdministrator, _) => Kind::Administrator,
-            (OAuthOutcome::NeedsConfiguration, _) => Kind::Configuration,
+        let (kind, advice) = match (verdict.outcome, what) {
+            (OAuthOutcome::Transient, _) => (Kind::Transient, verdict.advice),
+            (OAuthOutcome::NeedsConsent, What::Refresh(_)) => (Kind::Consent, verdict.advice),
+            // What acts for itself has no person's consent to lose, and advice about one would mislead.
+            (OAuthOutcome::NeedsConsent, What::ClientCredentials | What::JwtBearer(_)) => (Kind::Administrator, None),
+            (OAuthOutcome::NeedsAdministrator, _) => (Kind::Administrator, verdict.advice),
+            (OAuthOutcome::NeedsConfiguration, _) => (Kind::Configuration, verdict.advice),
         };
         let mailbox = self.context.mailbox.as_str();
         let names = [
             ("mailbox", mailbox),
+            ("address", self.context.address.as_str()),
             ("link", link.name.as_str()),
             ("client-id", &link.client_id),
             ("tenant", link.tenant.as_deref().unwrap_or("common")),
         ];
-        let advice = verdict.advice.map_or_else(|| plain_advice(kind, mailbox, &link.name), |advice| advice.fill(&names));
+        let advice = advice.map_or_else(|| plain_advice(kind, mailbox, &link.name), |advice| advice.fill(&names));
         Trouble { kind, reason, advice, retry_after: fault.retry_after }
     }
 }
@@ -364,20 +351,22 @@ fn plain_advice(kind: Kind, mailbox: &str, link: &Name) -> String {
     }
 }
 
-fn authentication<'a>(proof: &Proof, secret: Option<&'a Secret>) -> Authentication<'a> {
-    match (proof, secret) {
-        (Proof::Secret { method: SecretMethod::Post, .. }, Some(secret)) => Authentication::Post(secret),
-        (Proof::Secret { method: SecretMethod::Basic, .. }, Some(secret)) => Authentication::Basic(secret),
-        // Assertions were refused at `configure`.
-        _ => Authentication::None,
-    }
-}
-
 /// A renewal names its scopes to Microsoft alone: there one refresh token may serve several resources, and the scopes choose. All
 /// others give what was consented when none are named (RFC 6749 §6), and refuse what was not.
 fn scopes<'a>(link: &'a Link, what: What<'_>) -> &'a [String] {
     match (what, link.provider) {
         (What::ClientCredentials, _) | (What::Refresh(_), Provider::Microsoft) => &link.scopes,
         (What::Refresh(_), Provider::Google | Provider::Custom) => &[],
+        // They stand in the assertion.
+        (What::JwtBearer(_), _) => &[],
+    }
+}
+
+/// What begins a grant is asked with the link's parameters; a refresh token goes on with what was begun.
+fn parameters<'a>(link: &'a Link, what: What<'_>) -> &'a BTreeMap<String, String> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    match what {
+        What::ClientCredentials | What::JwtBearer(_) => &link.parameters,
+        What::Refresh(_) => &NONE,
     }
 }

@@ -7,8 +7,8 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    config::Link,
-    mail::Name,
+    config::{Evidence, Link},
+    mail::{Address, Name},
     oauth::{Ask, Flight, Health, Landing, Life, Token, Trouble},
     secret::Secret,
     store::Version,
@@ -33,6 +33,10 @@ pub(super) struct Context {
     pub(super) http: reqwest::Client,
     /// The mailbox; for a link's own token one of those that use it, to be named in advice.
     pub(super) mailbox: Name,
+    /// Its address, likewise.
+    pub(super) address: Address,
+    /// Whom a service account acts for: the XOAUTH2 user.
+    pub(super) user: String,
 }
 
 /// A refresh token that the provider gave and the store did not take yet, with the access token that must wait for it.
@@ -55,8 +59,8 @@ pub(super) struct Source {
 struct Inner {
     life: Life,
     context: Context,
-    /// The client secret last used.
-    secret: Option<Secret>,
+    /// What proved the client last.
+    evidence: Option<Evidence>,
     /// The refresh token last tried.
     tried: Option<Version>,
     unsaved: Option<Unsaved>,
@@ -71,7 +75,7 @@ impl Source {
         let inner = Inner {
             life: Life::new(stamp),
             context,
-            secret: None,
+            evidence: None,
             tried: None,
             unsaved: None,
             renewed: None,
@@ -87,7 +91,8 @@ impl Source {
     /// Settings were loaded again: what was wrong is tried at once, and a token for another client or scope is dropped.
     pub(super) fn take_up(&self, context: Context, now: SystemTime) {
         let mut inner = self.inner();
-        match (inner.context.link == context.link, super::same_tokens(&inner.context.link, &context.link)) {
+        let same = inner.context.link == context.link && inner.context.user == context.user;
+        match (same, super::same_tokens(&inner.context, &context)) {
             (true, _) => inner.life.retry_now(now),
             (false, keep_token) => inner.life.renew_ground(keep_token),
         }
@@ -151,8 +156,8 @@ impl Source {
         self.inner().life.stamp()
     }
 
-    pub(super) fn remember_secret(&self, secret: Option<Secret>) {
-        self.inner().secret = secret;
+    pub(super) fn remember_evidence(&self, evidence: Option<Evidence>) {
+        self.inner().evidence = evidence;
     }
 
     pub(super) fn remember_tried(&self, version: Option<Version>) {
@@ -167,10 +172,10 @@ impl Source {
         self.inner().unsaved.take()
     }
 
-    /// Whether the client secret is another than the one last used; then what it stopped is tried at once.
-    pub(super) fn note_secret(&self, secret: Option<&Secret>, now: SystemTime) {
+    /// Whether another thing proves the client than last time; then what it stopped is tried at once.
+    pub(super) fn note_evidence(&self, evidence: Option<&Evidence>, now: SystemTime) {
         let mut inner = self.inner();
-        if inner.secret.as_ref() != secret {
+        if inner.evidence.as_ref() != evidence {
             inner.life.retry_now(now);
         }
     }

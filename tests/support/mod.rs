@@ -3,11 +3,16 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod browser;
+pub(crate) mod client_key;
 pub(crate) mod disk;
+pub(crate) mod hunt;
 pub(crate) mod letters;
 pub(crate) mod notices;
+pub(crate) mod proxy;
 pub(crate) mod queued;
 pub(crate) mod story;
+pub(crate) mod world;
 
 use serde_json::Value;
 use std::{
@@ -48,6 +53,13 @@ pub(crate) fn outlink() -> Command {
     let mut command = Command::new(OTHER.get().map_or(Path::new(env!("CARGO_BIN_EXE_outlink")), PathBuf::as_path));
     // Nothing of the developer's own environment may change a story.
     for name in ["CRASH_AT", "NOTIFY_SOCKET", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    // Nor may one open windows on the developer's screen.
+    for name in ["DISPLAY", "WAYLAND_DISPLAY"] {
         command.env_remove(name);
     }
     command
@@ -177,6 +189,12 @@ impl Program {
     pub(crate) fn printed(&self, text: &str, wait: Duration) -> String {
         let holds = |line: &str| line.contains(text).then(|| line.to_owned());
         self.out.next(0, wait, holds).unwrap_or_else(|| panic!("no {text:?} within {wait:?}:\n{}", self.output())).0
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it was piped");
+        writeln!(stdin, "{line}").unwrap_or_else(|e| panic!("{} does not listen: {e}", self.what));
     }
 
     /// Sends it a signal: `TERM`, `INT`, `HUP`.
@@ -337,7 +355,7 @@ pub(crate) fn start_ready(mut command: Command, directory: &Path) -> Program {
     }
 }
 
-/// A CA and a certificate for 127.0.0.1 signed by it, as `ca.pem`, `cert.pem` and `key.pem`; returns the first one's path.
+/// A CA and a certificate for this machine's names signed by it, as `ca.pem`, `cert.pem` and `key.pem`; returns the first one's path.
 pub(crate) fn write_certificates(directory: &Path) -> PathBuf {
     let ca_key = rcgen::KeyPair::generate().expect("a key");
     let mut ca = rcgen::CertificateParams::default();
@@ -345,7 +363,7 @@ pub(crate) fn write_certificates(directory: &Path) -> PathBuf {
     ca.distinguished_name.push(rcgen::DnType::CommonName, "outlink test CA");
     let issuer = rcgen::CertifiedIssuer::self_signed(ca, ca_key).expect("a CA");
     let key = rcgen::KeyPair::generate().expect("a key");
-    let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".into(), "localhost".into()]).expect("names");
+    let leaf = rcgen::CertificateParams::new(["127.0.0.1", "localhost", proxy::HOST].map(str::to_owned)).expect("names");
     let certificate = leaf.signed_by(&key, &issuer).expect("a certificate");
     let file = directory.join("ca.pem");
     std::fs::write(&file, issuer.pem()).expect("it can be written");

@@ -64,6 +64,10 @@ advice! {
     GOOGLE_KEY = "google-service-account-key",
         "Google does not accept the signature: the service account's key was deleted or disabled, or belongs to another account",
         "make a new key for the service account in the Cloud console, and give it to link {link}";
+    GOOGLE_ASSERTION = "google-service-account-assertion",
+        "Google does not accept what the service account signed",
+        "check that `token-endpoint` of link {link} is https://oauth2.googleapis.com/token, or absent; if it is, please report \
+         the log line to outlink's authors";
     GOOGLE_CLIENT = "google-client",
         "Google does not accept client id or client secret",
         "compare both with the client in the Cloud console under Credentials; the secret is shown only when it is made, so \

@@ -5,9 +5,16 @@ use super::{OAuthOutcome::*, Row, advice::*, row};
 /// The particular before the general.
 pub(super) static ROWS: &[Row] = &[
     // A signed assertion of a service account. Nothing in these is about consent.
-    row("invalid_grant", "not a valid email|invalid email or user id", NeedsConfiguration, &GOOGLE_NO_SUCH_USER),
+    // A wrong address is one mailbox's trouble; the link's others go on.
+    row(
+        "invalid_grant",
+        "not a valid email|invalid email or user id|account not found",
+        NeedsAdministrator,
+        &GOOGLE_NO_SUCH_USER,
+    ),
     row("invalid_grant", "short-lived token", NeedsConfiguration, &CLOCK),
     row("invalid_grant", "invalid jwt signature", NeedsConfiguration, &GOOGLE_KEY),
+    row("invalid_grant", "invalid jwt", NeedsConfiguration, &GOOGLE_ASSERTION),
     // A person's consent.
     row("invalid_grant", "invalid_rapt", NeedsConsent, &GOOGLE_SESSION_CONTROL),
     row("invalid_grant", "bad request", NeedsConsent, &GOOGLE_GRANT_MALFORMED),

@@ -27,8 +27,10 @@ const BY_NAME: &[Example] = &[
     (GOOGLE, "access_denied", "Requested client not authorized.", "", NeedsAdministrator, "google-access-denied"),
     (GOOGLE, "admin_policy_enforced", "", "", NeedsAdministrator, "google-admin-policy"),
     (GOOGLE, "invalid_client", "", "", NeedsConfiguration, "google-client"),
-    (GOOGLE, "invalid_grant", "Not a valid email.", "", NeedsConfiguration, "google-no-such-user"),
-    (GOOGLE, "invalid_grant", "Invalid email or User ID", "", NeedsConfiguration, "google-no-such-user"),
+    (GOOGLE, "invalid_grant", "Not a valid email.", "", NeedsAdministrator, "google-no-such-user"),
+    (GOOGLE, "invalid_grant", "Invalid email or User ID", "", NeedsAdministrator, "google-no-such-user"),
+    (GOOGLE, "invalid_grant", "Invalid grant: account not found", "", NeedsAdministrator, "google-no-such-user"),
+    (GOOGLE, "invalid_grant", "Invalid JWT: Failed audience check.", "", NeedsConfiguration, "google-service-account-assertion"),
     (
         GOOGLE,
         "invalid_grant",

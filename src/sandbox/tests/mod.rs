@@ -1,10 +1,14 @@
 //! The sandbox over real loopback sockets: tokens, dialogues, faults.
 
+mod assertions;
 mod consents;
 mod crashes;
+mod devices;
 mod dialogues;
 mod faults;
 mod grants;
+mod revocations;
+mod service_accounts;
 
 use super::*;
 use base64::engine::general_purpose::STANDARD;
