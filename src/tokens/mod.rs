@@ -7,6 +7,7 @@
 //! between the provider's answer and the moment when a rotated refresh token is durable.
 
 mod background;
+mod consent;
 mod exchange;
 mod proof;
 mod renewal;
@@ -16,6 +17,7 @@ mod status;
 mod tests;
 mod unavailable;
 
+pub use consent::{Candidate, Consent, Origin, Refusal};
 pub use status::{State, Status};
 pub use unavailable::{Error, Unavailable};
 
@@ -156,6 +158,7 @@ impl Tokens {
                         mailbox: mailbox.name.clone(),
                         address: mailbox.address.clone(),
                         user: mailbox.xoauth2_user.clone(),
+                        account: mailbox.account.clone().unwrap_or_else(|| mailbox.address.clone()),
                     };
                     Route::Source(self.source(&mut board, context, now))
                 }
@@ -272,7 +275,7 @@ impl Tokens {
             }
         };
         self.world.store.put_grant(mailbox, NewGrant::new(refresh_token, IMPORT), self.world.now()).await?;
-        source.new_grant();
+        source.new_grant(None, self.world.now());
         self.world.wake.notify_one();
         tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), "a refresh token was brought in");
         Ok(())

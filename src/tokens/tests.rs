@@ -1,5 +1,6 @@
 //! Against a token server on loopback that answers as each test wants.
 
+mod consent;
 mod leases;
 mod proofs;
 
@@ -363,11 +364,11 @@ async fn a_stopped_mailbox_sees_the_grant_that_another_process_brought() {
 }
 
 #[tokio::test]
-async fn a_mailbox_without_a_grant_says_how_to_bring_one() {
+async fn a_mailbox_without_a_grant_says_how_to_get_one() {
     let bench = Bench::new(Grant::AuthorizationCode, numbered).await;
     let Err(Unavailable::NeedsConsent { reason, advice }) = bench.access("a").await else { panic!() };
     assert_eq!(reason, "mailbox a has no grant yet");
-    assert!(advice.contains("outlink grant import a"), "{advice}");
+    assert!(advice.contains("outlink authorize a"), "{advice}");
     assert_eq!(bench.endpoint.asked(), 0);
 }
 
