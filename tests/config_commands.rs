@@ -48,8 +48,11 @@ impl House {
     /// The files in `conf.d`.
     fn files(&self) -> Vec<String> {
         let listed = fs::read_dir(self.path("conf.d"));
-        let mut names: Vec<_> =
-            listed.into_iter().flatten().map(|it| it.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = listed
+            .into_iter()
+            .flatten()
+            .map(|it| it.expect("it can be listed").file_name().to_string_lossy().into_owned())
+            .collect();
         names.retain(|name| name.ends_with(".toml"));
         names.sort();
         names
@@ -279,6 +282,31 @@ fn a_reference_stays_a_reference() {
     assert!(house.written("link-internal.toml").contains(&format!("client-secret = {{ file = \"{}\" }}", file.display())));
     let (status, _, err) = house.ask(&[LINK, &["--replace", "--reference"]].concat(), "x");
     assert!(status == Some(64) && err.contains("--client-secret-file -"), "{status:?} {err}");
+}
+
+#[test]
+fn certificates_and_parameters_are_flags_too() {
+    let house = House::new("");
+    support::write_certificates(house.directory.path());
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| house.path(name).to_str().expect("a name").to_owned());
+    let words =
+        ["link", "add", "c", "--provider", "custom", "--grant", "client-credentials", "--client-id", "me", "--scope", "mail"];
+    let more = ["--token-endpoint", "https://login.example.com/token", "--certificate", &certificate, "--private-key-file", &key];
+    let last = ["--reference", "--parameter", "audience=https://api.example.com", "--proxy", "none"];
+    house.good(&[&words[..], &more, &last].concat());
+    let text = house.written("link-c.toml");
+    for line in [
+        &format!("certificate = \"{certificate}\"\nprivate-key = {{ file = \"{key}\" }}\n"),
+        "proxy = \"none\"\n",
+        "[link.c.parameters]\naudience = \"https://api.example.com\"\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let (status, _, err) = house.ask(
+        &[&words[..2], &["d"], &words[3..], &more[..2], &["--client-secret-file", "-", "--private-key-file", "-"]].concat(),
+        "x",
+    );
+    assert!(status == Some(64) && err.contains("only one secret can be read from standard input"), "{status:?} {err}");
 }
 
 #[test]
