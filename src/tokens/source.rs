@@ -6,6 +6,7 @@ use std::{
 };
 use tokio::sync::watch;
 
+use super::exchange::Http;
 use crate::{
     config::{Evidence, Link},
     mail::{Address, Name},
@@ -30,7 +31,7 @@ pub(super) enum Key {
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     pub(super) link: Arc<Link>,
-    pub(super) http: reqwest::Client,
+    pub(super) http: Http,
     /// The mailbox; for a link's own token one of those that use it, to be named in advice.
     pub(super) mailbox: Name,
     /// Its address, likewise.
