@@ -241,14 +241,14 @@ fn a_one_time_refresh_token_is_kept_before_its_access_token_is_used() {
 #[test]
 fn a_one_time_refresh_token_lost_on_its_way_asks_for_a_consent_and_the_mail_waits() {
     let (story, letter, daemon) = through_a_renewal("custom", "token-answered");
-    daemon.logged("grant import sandbox", LONG);
+    daemon.logged("outlink authorize sandbox", LONG);
     await_that("the status says so", SOON, || story.status().contains("needs-consent").then_some(()));
     assert!(story.status().contains("ended during a renewal at "), "the cause is named: {}", story.status());
     assert_eq!(support::letters::rows(&story.state())[&letter.id], support::letters::Row::Kept);
     // Also over the next start.
     daemon.kill();
     let daemon = story.start();
-    daemon.logged("grant import sandbox", LONG);
+    daemon.logged("outlink authorize sandbox", LONG);
     assert_eq!(story.arrived().len(), 0);
     story.consent_again();
     assert_eq!(story.drained(&daemon, LONG)[&letter.id], 1);

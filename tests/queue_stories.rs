@@ -67,7 +67,7 @@ const ROWS: &[Row] = &[
         fault: "invalid-grant",
         personality: "google",
         mended: Import,
-        told: ["held", "outlink grant import"],
+        told: ["held", "outlink authorize"],
         most: [0, 0, 2],
         ..ROW
     },

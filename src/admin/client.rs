@@ -1,7 +1,7 @@
 //! The command line's end of the control socket.
 
 use super::{BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb};
-use crate::{mail::Name, secret::Secret};
+use crate::{mail::Name, secret::Secret, tokens::Ended};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use std::{
@@ -13,6 +13,9 @@ use std::{
 
 /// Longest wait for an answer: an import renews a token at the provider first.
 const WAIT: Duration = Duration::from_secs(60);
+
+/// The same where the provider is asked meanwhile.
+const REVOCATION: Duration = Duration::from_secs(90);
 
 /// Longest wait for a step of an order: thousands of messages on a disk that may be slow.
 const ORDER: Duration = Duration::from_secs(15 * 60);
@@ -96,6 +99,12 @@ impl Client {
     /// All links with their mailboxes.
     pub async fn links(&self) -> Result<Links, ClientError> {
         self.get("links").await
+    }
+
+    /// Lets the daemon revoke the grant of `mailbox` and forget it.
+    pub async fn revoke_grant(&self, mailbox: &Name) -> Result<Ended, ClientError> {
+        let response = self.ask(Method::DELETE, &format!("grants/{mailbox}"), String::new(), REVOCATION).await?;
+        self.read(response).await
     }
 
     /// How many messages stand how.

@@ -89,7 +89,7 @@ fn router(control: Arc<Control>) -> Router {
         .route("/status", get(status))
         .route("/stop", post(stop))
         .route("/reload", post(reload))
-        .route("/grants/{mailbox}", put(import_grant))
+        .route("/grants/{mailbox}", put(import_grant).delete(revoke_grant))
         .merge(routes::routes())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(control)
@@ -127,6 +127,16 @@ async fn import_grant(State(control): State<Arc<Control>>, UrlPath(mailbox): Url
             control.relay.forgive(Some(&mailbox));
             StatusCode::NO_CONTENT.into_response()
         }
+        Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
+    }
+}
+
+async fn revoke_grant(State(control): State<Arc<Control>>, UrlPath(mailbox): UrlPath<String>) -> Response {
+    let Ok(mailbox) = Name::parse(&mailbox) else {
+        return problem(StatusCode::NOT_FOUND, [format!("no mailbox is named {mailbox:?}")]);
+    };
+    match control.tokens.revoke(&mailbox).await {
+        Ok(ended) => Json(ended).into_response(),
         Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
     }
 }

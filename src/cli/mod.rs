@@ -126,6 +126,16 @@ enum GrantCommand {
         #[command(flatten)]
         config: Config,
     },
+    /// Revoke a mailbox's grant at the provider and forget it; its mail waits for a new consent
+    Revoke {
+        /// The mailbox
+        mailbox: String,
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        config: Config,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -173,6 +183,7 @@ pub fn main() -> ExitCode {
         Command::Mailbox(command) => mailbox::mailbox(command),
         Command::App(command) => app::app(command),
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
+        Command::Grant(GrantCommand::Revoke { mailbox, yes, config }) => grant::revoke(&mailbox, yes, &config),
         Command::Queue(arguments) => queue::queue(arguments),
         Command::Trace(trace) => queue::trace(trace),
         Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),

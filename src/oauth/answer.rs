@@ -4,6 +4,7 @@ use oauth2::{AccessToken, RefreshToken, Scope, TokenResponse, basic::BasicTokenT
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, time::Duration};
 
+use super::claims;
 use crate::secret::Secret;
 
 /// Longest life that is believed; a larger number is a fault of the server's arithmetic.
@@ -26,6 +27,8 @@ pub struct Granted {
     pub refresh_lifetime: Option<Duration>,
     /// The scopes granted, where they were named.
     pub scopes: Option<Vec<String>>,
+    /// Addresses of the account that signed in, where it is told.
+    pub accounts: Vec<String>,
 }
 
 /// The success as the `oauth2` crate passes it on. It never prints or serialises a token.
@@ -42,6 +45,8 @@ pub(super) struct Answer {
     refresh_token_expires_in: Option<Duration>,
     #[serde(default, deserialize_with = "scopes")]
     scope: Option<Vec<Scope>>,
+    #[serde(default, deserialize_with = "text")]
+    id_token: Option<Secret>,
 }
 
 /// The type of an access token, compared without case (RFC 6749 §5.1).
@@ -74,6 +79,12 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration
 fn scopes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Scope>>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value.as_str().map(|text| text.split_ascii_whitespace().map(|scope| Scope::new(scope.into())).collect()))
+}
+
+/// A text; anything else counts as not given.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().map(|text| Secret::new(text.to_owned())))
 }
 
 impl TokenResponse for Answer {
@@ -124,6 +135,7 @@ impl Answer {
             lifetime: self.expires_in,
             refresh_token: refresh_token.map(|token| Secret::new(token.clone())),
             refresh_lifetime: self.refresh_token_expires_in,
+            accounts: claims::accounts(self.id_token.as_ref().map(Secret::expose), self.access_token.secret()),
             scopes: self.scope.map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect()),
         })
     }

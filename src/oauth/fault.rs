@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 /// What a token endpoint answered instead of a token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// HTTP status.
+    /// HTTP status; 0 where there is none.
     pub status: u16,
     /// `error`; `None` when the body is not the JSON of RFC 6749.
     pub error: Option<String>,
@@ -54,6 +54,16 @@ impl Fault {
         let mut fault = body.map(|body| body.0).unwrap_or_default();
         (fault.status, fault.retry_after) = (status, retry_after);
         fault
+    }
+
+    /// What an authorization endpoint's redirect says (RFC 6749 §4.1.2.1). It has no HTTP status of its own.
+    pub(super) fn of_redirect(error: &str, description: Option<&str>, uri: Option<&str>) -> Self {
+        Self {
+            error: Some(tidy(error, LONGEST_CODE)),
+            description: description.map(|text| tidy(text, LONGEST_TEXT)),
+            uri: uri.map(|text| tidy(text, LONGEST_TEXT)),
+            ..Self::default()
+        }
     }
 
     /// Removes `secrets`, should the server have repeated one of them.
@@ -86,10 +96,12 @@ fn hide_end(text: &mut String, secret: &str) {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.status)?;
+        if self.status > 0 {
+            write!(f, "{} ", self.status)?;
+        }
         match &self.error {
-            Some(error) => write!(f, " {error}")?,
-            None => f.write_str(" without an OAuth error")?,
+            Some(error) => f.write_str(error)?,
+            None => f.write_str("without an OAuth error")?,
         }
         if let Some(subtype) = &self.subtype {
             write!(f, " ({subtype})")?;

@@ -4,6 +4,9 @@
 
 mod answer;
 mod assertion;
+mod claims;
+pub mod consent;
+pub mod device;
 mod fault;
 mod form;
 mod identity;

@@ -1,12 +1,14 @@
 //! What is asked of a token endpoint. The `oauth2` crate forms the request and reads the answer; the caller brings the exchange.
 
 use oauth2::{
-    AuthType, Client, ClientId, ClientSecret, EmptyExtraTokenFields, EndpointNotSet, EndpointSet, RefreshToken,
-    RequestTokenError, Scope, StandardRevocableToken, StandardTokenIntrospectionResponse, TokenUrl,
+    AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EmptyExtraTokenFields, EndpointNotSet, EndpointSet,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardRevocableToken,
+    StandardTokenIntrospectionResponse, TokenUrl,
     basic::{BasicRevocationErrorResponse, BasicTokenType},
     http::header::RETRY_AFTER,
 };
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     future::Future,
     sync::{Arc, Mutex, PoisonError},
@@ -16,6 +18,7 @@ use url::Url;
 
 use super::{
     answer::{Answer, Granted},
+    device,
     fault::{ErrorBody, Fault, retry_after},
     form,
 };
@@ -75,6 +78,29 @@ pub enum What<'a> {
     Refresh(&'a Secret),
     /// An assertion that stands for a consent (RFC 7523 §2.1).
     JwtBearer(&'a Secret),
+    /// The code that a login in a browser ended with (RFC 6749 §4.1.3, RFC 7636 §4.5).
+    Code {
+        /// The code.
+        code: &'a Secret,
+        /// The redirect as the authorization request had it.
+        redirect: &'a str,
+        /// What proves that this is who began the login.
+        verifier: &'a Secret,
+    },
+    /// The code of a login on another device (RFC 8628 §3.4).
+    DeviceCode(&'a Secret),
+}
+
+impl<'a> What<'a> {
+    /// The secrets that are presented: a server must not bring them into a log.
+    pub fn secrets(self) -> impl Iterator<Item = &'a Secret> {
+        let (one, other) = match self {
+            Self::ClientCredentials => (None, None),
+            Self::Refresh(token) | Self::DeviceCode(token) | Self::JwtBearer(token) => (Some(token), None),
+            Self::Code { code, verifier, .. } => (Some(code), Some(verifier)),
+        };
+        one.into_iter().chain(other)
+    }
 }
 
 /// Why there is no token.
@@ -98,8 +124,8 @@ pub enum Failure<E: std::error::Error> {
 
 /// What the head of the answer said; the crate passes on the body alone.
 #[derive(Debug, Clone, Copy, Default)]
-struct Head {
-    status: u16,
+pub(super) struct Head {
+    pub(super) status: u16,
     retry_after: Option<Duration>,
 }
 
@@ -111,16 +137,20 @@ impl Request<'_> {
         F: Future<Output = Result<HttpResponse, E>>,
         E: std::error::Error + 'static,
     {
+        // Grants for which the crate has no word, or only one with a loop and a clock of its own.
+        let own = match self.what {
+            What::DeviceCode(code) => Some(form::form(self, &[("grant_type", device::GRANT), ("device_code", code.expose())])),
+            What::JwtBearer(assertion) => Some(self.jwt_bearer(assertion)),
+            What::ClientCredentials | What::Refresh(_) | What::Code { .. } => None,
+        };
+        if let Some(form) = own {
+            return form::grant(form, http, now).await;
+        }
         // Shared rather than borrowed: with a borrow the compiler cannot see that this future is `Send`.
         let head = Arc::new(Mutex::new(Head::default()));
         let noted = head.clone();
-        // The crate has no word for this grant: what it forms is replaced, what it reads is not.
-        let own = match self.what {
-            What::JwtBearer(assertion) => Some(self.jwt_bearer(assertion)),
-            What::ClientCredentials | What::Refresh(_) => None,
-        };
         let exchange = move |request| {
-            let (answer, noted) = (http(own.clone().unwrap_or(request)), noted.clone());
+            let (answer, noted) = (http(request), noted.clone());
             async move {
                 let response = answer.await?;
                 *noted.lock().unwrap_or_else(PoisonError::into_inner) = Head::of(&response, now);
@@ -130,7 +160,7 @@ impl Request<'_> {
         let client = self.client();
         let scopes = self.scopes.iter().map(|scope| Scope::new(scope.clone()));
         let answer = match self.what {
-            What::ClientCredentials | What::JwtBearer(_) => {
+            What::ClientCredentials | What::JwtBearer(_) | What::DeviceCode(_) => {
                 let request = client.exchange_client_credentials().add_scopes(scopes);
                 self.more()
                     .fold(request, |request, (name, value)| request.add_extra_param(name, value))
@@ -140,6 +170,17 @@ impl Request<'_> {
             What::Refresh(token) => {
                 let token = RefreshToken::new(token.expose().to_owned());
                 let request = client.exchange_refresh_token(&token).add_scopes(scopes);
+                self.more()
+                    .fold(request, |request, (name, value)| request.add_extra_param(name, value))
+                    .request_async(&exchange)
+                    .await
+            }
+            What::Code { code, redirect, verifier } => {
+                let redirect = RedirectUrl::new(redirect.to_owned())
+                    .map_err(|error| Failure::Unreadable { status: 0, why: format!("the redirect is no URL: {error}") })?;
+                let code = AuthorizationCode::new(code.expose().to_owned());
+                let request = client.exchange_code(code).set_redirect_uri(Cow::Owned(redirect));
+                let request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().to_owned()));
                 self.more()
                     .fold(request, |request, (name, value)| request.add_extra_param(name, value))
                     .request_async(&exchange)
@@ -159,7 +200,7 @@ impl Request<'_> {
     /// RFC 7523 §2.1. The assertion says who asks, so that the client's own id is no part of it.
     fn jwt_bearer(&self, assertion: &Secret) -> HttpRequest {
         let grant = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", assertion.expose())];
-        form::request(self.endpoint, None, self.authentication, grant.into_iter().chain(self.more()))
+        form::post(self.endpoint, None, self.authentication, grant.into_iter().chain(self.more()))
     }
 
     fn client(&self) -> TokenClient {
@@ -175,14 +216,19 @@ impl Request<'_> {
 }
 
 impl Head {
-    fn of(response: &HttpResponse, now: SystemTime) -> Self {
+    pub(super) fn of(response: &HttpResponse, now: SystemTime) -> Self {
         let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         Self { status: response.status().as_u16(), retry_after: pause.and_then(|value| retry_after(value, now)) }
     }
 
+    /// What a refusal's body means; `None`: it says nothing.
+    pub(super) fn refused<E: std::error::Error>(self, body: Option<ErrorBody>) -> Failure<E> {
+        Failure::Refused(Box::new(Fault::new(self.status, self.retry_after, body)))
+    }
+
     /// What the crate's error means. Its texts may hold parts of the body, so none of them is passed on.
     fn failure<E: std::error::Error + 'static>(self, error: RequestTokenError<E, ErrorBody>) -> Failure<E> {
-        let refused = |body| Failure::Refused(Box::new(Fault::new(self.status, self.retry_after, body)));
+        let refused = |body| self.refused(body);
         match error {
             RequestTokenError::Request(error) => Failure::Exchange(error),
             RequestTokenError::ServerResponse(body) => refused(Some(body)),
@@ -246,6 +292,7 @@ mod tests {
     #[test]
     fn the_client_proves_itself_as_configured() {
         let (endpoint, secret, refresh) = (url(), Secret::new("s+/ü".into()), Secret::new("r1".into()));
+        let verifier = Secret::new("v1".into());
         let scopes = ["a".to_owned(), "b".to_owned()];
         let good = || response(200, &[], r#"{"access_token":"at","token_type":"Bearer"}"#);
         let more = BTreeMap::from([("audience".to_owned(), "https://api".to_owned())]);
@@ -278,6 +325,23 @@ mod tests {
             (
                 base(Authentication::None, What::Refresh(&refresh), &scopes[..1]),
                 "- grant_type=refresh_token&refresh_token=r1&scope=a&client_id=me",
+            ),
+            (
+                base(
+                    Authentication::Post(&secret),
+                    What::Code { code: &refresh, redirect: "http://localhost:80", verifier: &verifier },
+                    &[],
+                ),
+                "- grant_type=authorization_code&code=r1&code_verifier=v1&client_id=me&client_secret=s%2B%2F%C3%BC\
+                 &redirect_uri=http%3A%2F%2Flocalhost%3A80",
+            ),
+            (
+                base(Authentication::None, What::DeviceCode(&refresh), &[]),
+                "- grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=r1&client_id=me",
+            ),
+            (
+                base(Authentication::Basic(&secret), What::DeviceCode(&refresh), &[]),
+                "Basic bWU6cyUyQiUyRiVDMyVCQw== grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=r1",
             ),
         ] {
             let (found, answer) = play(&request, good());

@@ -7,6 +7,7 @@
 
 mod access;
 mod attempt;
+pub mod authorize;
 mod board;
 mod direct;
 mod dispatch;
@@ -36,6 +37,7 @@ use crate::{
     upstream::Upstream,
 };
 use access::Access;
+use authorize::Authorizations;
 use board::Board;
 use dispatch::Lanes;
 use gate::Gates;
@@ -75,6 +77,8 @@ pub struct Relay {
     configured: Notify,
     /// Attempts under way, some of them longer than their app waited.
     attempts: TaskTracker,
+    /// Logins of people under way.
+    authorizations: Authorizations,
 }
 
 /// What a relay works with.
@@ -113,6 +117,7 @@ impl Relay {
             health_changed: Notify::new(),
             configured: Notify::new(),
             attempts: TaskTracker::new(),
+            authorizations: Authorizations::default(),
         })
     }
 
@@ -149,8 +154,9 @@ impl Relay {
         self.attempts.len()
     }
 
-    /// Waits until no message is on its way any more; no new one may be accepted by then.
+    /// Waits until no message is on its way any more, and no login; no new one may be accepted by then.
     pub async fn drained(&self) {
+        self.authorizations.close().await;
         self.attempts.close();
         self.attempts.wait().await;
     }

@@ -204,7 +204,7 @@ pub(super) fn reseal(connection: &Connection, ring: &Ring) -> rusqlite::Result<C
     let mut rows = Vec::new();
     {
         let mut statement = connection.prepare("SELECT * FROM grants")?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             let mailbox: String = row.get("mailbox")?;

@@ -175,11 +175,11 @@ impl Lease {
 }
 
 /// What one renewal works with.
-struct Renewal<'a> {
-    source: &'a Source,
-    world: &'a World,
-    context: &'a Context,
-    evidence: Evidence,
+pub(super) struct Renewal<'a> {
+    pub(super) source: &'a Source,
+    pub(super) world: &'a World,
+    pub(super) context: &'a Context,
+    pub(super) evidence: Evidence,
 }
 
 impl Renewal<'_> {
@@ -242,7 +242,7 @@ impl Renewal<'_> {
             Err(error) => return Err(kept_badly(error)),
         };
         self.source.remember_tried(None);
-        let advice = format!("bring in a refresh token with `outlink grant import {mailbox}`");
+        let advice = format!("authorise it with `outlink authorize {mailbox}`");
         Err(Trouble { kind: Kind::Consent, reason, advice, retry_after: None })
     }
 
@@ -268,11 +268,22 @@ impl Renewal<'_> {
     }
 
     /// One request to the token endpoint.
-    async fn ask(&self, what: What<'_>) -> Result<(Token, Granted), Trouble> {
+    pub(super) async fn ask(&self, what: What<'_>) -> Result<(Token, Granted), Trouble> {
+        let shown = self.shown()?;
+        let sent = self.send(what, &shown).await;
+        sent.map_err(|failure| self.trouble(failure, what, &shown, &self.source.endpoint()))
+    }
+
+    /// What a request shows of the client now.
+    pub(super) fn shown(&self) -> Result<Shown, Trouble> {
+        Shown::of(&self.evidence, &self.context.link, self.world.now())
+    }
+
+    /// The same as [`Renewal::ask`] with the failure as it came.
+    pub(super) async fn send(&self, what: What<'_>, shown: &Shown) -> Result<(Token, Granted), Failure<exchange::Error>> {
         let link = &self.context.link;
         // The life counts from here: an answer that took long has less of it left.
         let obtained = self.world.now();
-        let shown = Shown::of(&self.evidence, link, obtained)?;
         let request = oauth::Request {
             endpoint: &link.token_endpoint,
             client_id: &link.client_id,
@@ -282,21 +293,16 @@ impl Renewal<'_> {
             parameters: parameters(link, what),
         };
         let http = self.context.http.clone();
-        let granted = request.send(move |request| exchange(http.clone(), request), obtained).await;
-        let granted = granted.map_err(|failure| self.trouble(failure, what, &shown))?;
+        let granted = request.send(move |request| exchange(http.clone(), request), obtained).await?;
         let expires = obtained + granted.lifetime.unwrap_or(ASSUMED_LIFE);
         Ok((Token { secret: granted.access_token.clone(), obtained, expires, stamp: 0 }, granted))
     }
 
-    fn trouble(&self, failure: Failure<exchange::Error>, what: What<'_>, shown: &Shown) -> Trouble {
-        let at = self.source.endpoint();
+    /// What a failure of the endpoint `at` means.
+    pub(super) fn trouble(&self, failure: Failure<exchange::Error>, what: What<'_>, shown: &Shown, at: &str) -> Trouble {
         match failure {
             Failure::Refused(mut fault) => {
-                let presented = match what {
-                    What::Refresh(token) | What::JwtBearer(token) => Some(token),
-                    What::ClientCredentials => None,
-                };
-                let secrets: Vec<&Secret> = shown.secret().into_iter().chain(presented).collect();
+                let secrets: Vec<&Secret> = shown.secret().into_iter().chain(what.secrets()).collect();
                 fault.scrub(&secrets);
                 let signed = proof::signed_with(&self.evidence);
                 self.judge(&fault, format!("{at} answered {fault}{signed}"), what)
@@ -306,7 +312,7 @@ impl Renewal<'_> {
         }
     }
 
-    fn judge(&self, fault: &Fault, reason: String, what: What<'_>) -> Trouble {
+    pub(super) fn judge(&self, fault: &Fault, reason: String, what: What<'_>) -> Trouble {
         let link = &self.context.link;
         let verdict = provider::classify_oauth(
             link.provider,
@@ -320,7 +326,9 @@ impl Renewal<'_> {
         );
         let (kind, advice) = match (verdict.outcome, what) {
             (OAuthOutcome::Transient, _) => (Kind::Transient, verdict.advice),
-            (OAuthOutcome::NeedsConsent, What::Refresh(_)) => (Kind::Consent, verdict.advice),
+            (OAuthOutcome::NeedsConsent, What::Refresh(_) | What::Code { .. } | What::DeviceCode(_)) => {
+                (Kind::Consent, verdict.advice)
+            }
             // What acts for itself has no person's consent to lose, and advice about one would mislead.
             (OAuthOutcome::NeedsConsent, What::ClientCredentials | What::JwtBearer(_)) => (Kind::Administrator, None),
             (OAuthOutcome::NeedsAdministrator, _) => (Kind::Administrator, verdict.advice),
@@ -343,7 +351,7 @@ impl Renewal<'_> {
 fn plain_advice(kind: Kind, mailbox: &str, link: &Name) -> String {
     match kind {
         Kind::Transient => BY_ITSELF.into(),
-        Kind::Consent => format!("bring in a new refresh token with `outlink grant import {mailbox}`; the old one is kept"),
+        Kind::Consent => format!("authorise it again with `outlink authorize {mailbox}`; the old grant is kept until then"),
         Kind::Administrator => {
             format!("mend it in the provider's console, for the client of link {link}; it is probed by itself")
         }
@@ -356,7 +364,7 @@ fn plain_advice(kind: Kind, mailbox: &str, link: &Name) -> String {
 fn scopes<'a>(link: &'a Link, what: What<'_>) -> &'a [String] {
     match (what, link.provider) {
         (What::ClientCredentials, _) | (What::Refresh(_), Provider::Microsoft) => &link.scopes,
-        (What::Refresh(_), Provider::Google | Provider::Custom) => &[],
+        (What::Refresh(_), Provider::Google | Provider::Custom) | (What::Code { .. } | What::DeviceCode(_), _) => &[],
         // They stand in the assertion.
         (What::JwtBearer(_), _) => &[],
     }
@@ -367,6 +375,6 @@ fn parameters<'a>(link: &'a Link, what: What<'_>) -> &'a BTreeMap<String, String
     static NONE: BTreeMap<String, String> = BTreeMap::new();
     match what {
         What::ClientCredentials | What::JwtBearer(_) => &link.parameters,
-        What::Refresh(_) => &NONE,
+        What::Refresh(_) | What::Code { .. } | What::DeviceCode(_) => &NONE,
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 use tokio::sync::watch;
 
+use super::exchange::Http;
 use crate::{
     config::{Evidence, Link},
     mail::{Address, Name},
@@ -30,13 +31,15 @@ pub(super) enum Key {
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     pub(super) link: Arc<Link>,
-    pub(super) http: reqwest::Client,
+    pub(super) http: Http,
     /// The mailbox; for a link's own token one of those that use it, to be named in advice.
     pub(super) mailbox: Name,
     /// Its address, likewise.
     pub(super) address: Address,
     /// Whom a service account acts for: the XOAUTH2 user.
     pub(super) user: String,
+    /// Whose consent it is.
+    pub(super) account: Address,
 }
 
 /// A refresh token that the provider gave and the store did not take yet, with the access token that must wait for it.
@@ -99,11 +102,20 @@ impl Source {
         inner.context = context;
     }
 
-    /// Another refresh token is in the store.
-    pub(super) fn new_grant(&self) {
+    /// Another refresh token is in the store. An access token that came with it serves from now on.
+    pub(super) fn new_grant(&self, with: Option<(Token, Version)>, now: SystemTime) {
         let mut inner = self.inner();
         inner.life.renew_ground(false);
         (inner.tried, inner.renewed, inner.asked_store) = (None, None, true);
+        // While a renewal of the old grant is in the air, the new one makes its own access token after it.
+        let Some((token, version)) = with else { return };
+        if let Some(flight) = inner.life.begin(now)
+            && inner.life.land(flight, Ok(token), now, 0.0) == Landing::Renewed
+        {
+            (inner.tried, inner.renewed) = (Some(version), Some(now));
+        }
+        drop(inner);
+        self.landed.send_replace(());
     }
 
     pub(super) fn ask(&self, now: SystemTime, refused: Option<u64>) -> Ask {

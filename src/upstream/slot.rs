@@ -125,6 +125,14 @@ impl Slot {
         self.warm
     }
 
+    /// Closes the connection that it brought: the next login makes one of its own.
+    pub fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.leave();
+        }
+        self.warm = false;
+    }
+
     /// Connects and logs in with `token`, which ends at `expires`; does nothing on a connection that is logged in.
     pub async fn login(&mut self, token: &Secret, expires: SystemTime) -> Result<(), Failure> {
         if self.session.is_none() {

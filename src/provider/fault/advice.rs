@@ -2,10 +2,10 @@
 
 use crate::provider::advice::advice;
 
-/// How a person's new consent comes in; one place, since the command will change.
+/// How a person's new consent comes in.
 macro_rules! sign_in {
     () => {
-        "sign in again as {address} and bring the new refresh token in with `outlink grant import {mailbox}`"
+        "sign in again as {address} with `outlink authorize {mailbox}`"
     };
 }
 
