@@ -41,8 +41,9 @@ pub mod relay;
 // Layer 6: the simulated provider.
 pub mod sandbox;
 
-// Layer 7: the control socket.
+// Layer 7: the control socket, and the listener for browsers after a login.
 pub mod admin;
+pub mod web;
 
 // Layer 8: the life of the process.
 pub mod daemon;

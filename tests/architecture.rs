@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["listener", "queue", "tokens", "upstream"],
     &["relay"],
     &["sandbox"],
-    &["admin"],
+    &["admin", "web"],
     &["daemon"],
     &["cli"],
 ];

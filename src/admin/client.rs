@@ -1,7 +1,15 @@
 //! The command line's end of the control socket.
 
-use super::{BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb};
-use crate::{mail::Name, secret::Secret, tokens::Ended};
+use super::{
+    BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb, authorize,
+    keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
+};
+use crate::{
+    mail::Name,
+    relay::authorize::{Begun, Progress, Wish},
+    secret::Secret,
+    tokens::Ended,
+};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use std::{
@@ -96,6 +104,26 @@ impl Client {
         self.ask(Method::PUT, &format!("grants/{mailbox}"), token.expose().to_owned(), WAIT).await.map(drop)
     }
 
+    /// Has `secret` sealed for the configuration's key `binding`; gives the text for `{ sealed = … }`.
+    pub async fn seal(&self, binding: &str, secret: &Secret) -> Result<String, ClientError> {
+        let body = ToSeal { binding: binding.to_owned(), secret: secret.expose().to_owned() };
+        let body = serde_json::to_string(&body).map_err(|error| self.broken(&error))?;
+        let response = self.ask(Method::POST, "seal", body, WAIT).await?;
+        self.read(response).await.map(|SealedText { sealed }| sealed)
+    }
+
+    /// Has the key of sealed secrets changed.
+    pub async fn rotate_key(&self) -> Result<KeyRotated, ClientError> {
+        let response = self.ask(Method::POST, "key/rotate", String::new(), WAIT).await?;
+        self.read(response).await
+    }
+
+    /// Has the old keys dropped that nothing needs.
+    pub async fn drop_keys(&self) -> Result<KeysDropped, ClientError> {
+        let response = self.ask(Method::POST, "key/drop", String::new(), WAIT).await?;
+        self.read(response).await
+    }
+
     /// All links with their mailboxes.
     pub async fn links(&self) -> Result<Links, ClientError> {
         self.get("links").await
@@ -149,6 +177,29 @@ impl Client {
         let body = serde_json::to_string(backup).map_err(|error| self.broken(&error))?;
         let response = self.ask(Method::POST, "backup", body, COPY).await?;
         self.read(response).await
+    }
+
+    /// Begins a login.
+    pub async fn begin_authorization(&self, wish: &Wish) -> Result<Begun, ClientError> {
+        let body = serde_json::to_string(wish).map_err(|error| self.broken(&error))?;
+        let response = self.ask(Method::POST, "authorizations", body, WAIT).await?;
+        self.read(response).await
+    }
+
+    /// Hands in the answer of a login.
+    pub async fn answer_authorization(&self, id: &str, answer: &authorize::Answer) -> Result<(), ClientError> {
+        let body = serde_json::to_string(answer).map_err(|error| self.broken(&error))?;
+        self.ask(Method::POST, &format!("authorizations/{id}/answer"), body, WAIT).await.map(drop)
+    }
+
+    /// How a login stands; the daemon waits a while for its end.
+    pub async fn authorization(&self, id: &str) -> Result<Progress, ClientError> {
+        self.get(&format!("authorizations/{id}")).await
+    }
+
+    /// Gives a login up.
+    pub async fn cancel_authorization(&self, id: &str) -> Result<(), ClientError> {
+        self.ask(Method::DELETE, &format!("authorizations/{id}"), String::new(), WAIT).await.map(drop)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

@@ -1,6 +1,6 @@
 //! Why something that was asked for was not done, whether a daemon was asked or the store of a stopped one.
 
-use crate::{mail::Name, store};
+use crate::{mail::Name, store, tokens::Refusal};
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum Refused {
     /// It was asked for in a way that makes no sense.
     #[error("{0}")]
     Nonsense(String),
+    /// A login that gave nothing.
+    #[error(transparent)]
+    Consent(#[from] Refusal),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),

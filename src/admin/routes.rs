@@ -1,14 +1,17 @@
-//! The paths of the control socket below `/links`, `/queue`, `/messages`, `/mailboxes` and `/backup`.
+//! The paths of the control socket below `/links`, `/queue`, `/messages`, `/mailboxes`, `/backup` and `/authorizations`.
 //!
 //! Every answer is JSON, but for a message's octets; what is refused is told in sentences.
 
 use super::{
-    Control, Problem, Refused, links,
+    Control, Problem, Refused, authorize, links,
     orders::{self, Verb},
     queue,
     selection::Selection,
 };
-use crate::store::BodyReader;
+use crate::{
+    relay::authorize::{Begun, Progress},
+    store::BodyReader,
+};
 use axum::{
     Json, Router,
     body::{Body, Bytes},
@@ -34,13 +37,16 @@ pub(super) fn routes() -> Router<Arc<Control>> {
         .route("/messages/{id}/body", get(body))
         .route("/mailboxes/{name}/pause", put(pause).delete(release))
         .route("/backup", post(backup))
+        .route("/authorizations", post(begin))
+        .route("/authorizations/{id}", get(progress).delete(cancel))
+        .route("/authorizations/{id}/answer", post(answer))
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match &self {
             Self::Unknown(_) => StatusCode::NOT_FOUND,
-            Self::Nonsense(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Nonsense(_) | Self::Consent(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, Json(Problem { problems: vec![self.to_string()] })).into_response()
@@ -95,6 +101,22 @@ async fn release(State(control): State<Arc<Control>>, Path(name): Path<String>) 
 
 async fn backup(State(control): State<Arc<Control>>, body: Bytes) -> Answer<orders::BackedUp> {
     orders::backup(&control.relay, read(&body)?).await.map(Json)
+}
+
+async fn begin(State(control): State<Arc<Control>>, body: Bytes) -> Answer<Begun> {
+    authorize::begin(&control.relay, read(&body)?).await.map(Json)
+}
+
+async fn progress(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Answer<Progress> {
+    authorize::progress(&control.relay, &id).await.map(Json)
+}
+
+async fn cancel(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Result<StatusCode, Refused> {
+    authorize::cancel(&control.relay, &id).map(|()| StatusCode::NO_CONTENT)
+}
+
+async fn answer(State(control): State<Arc<Control>>, Path(id): Path<String>, body: Bytes) -> Result<StatusCode, Refused> {
+    authorize::answer(&control.relay, &id, &read(&body)?).map(|()| StatusCode::ACCEPTED)
 }
 
 /// Reads a request's JSON, so that a fault in it is told like every other.

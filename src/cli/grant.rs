@@ -84,7 +84,8 @@ async fn import_stopped(settings: &Settings, mailbox: &Name, token: Secret) -> R
 
 /// The tokens of a stopped daemon.
 fn stopped(settings: &Settings) -> Result<Arc<Tokens>, Failed> {
-    let store = Store::open(&settings.state_directory).map_err(|error| not_started(error.into()))?;
+    let store =
+        Store::open_with_keys(&settings.state_directory, &settings.keys_needed()).map_err(|error| not_started(error.into()))?;
     let tokens = Tokens::new(store);
     tokens.configure(settings).map_err(|error| not_started(StartError::Tls(error)))?;
     Ok(tokens)

@@ -4,10 +4,12 @@
 //! Layer 9.
 
 mod app;
+mod authorize;
 mod change;
 mod check;
 mod control;
 mod grant;
+mod key;
 mod link;
 mod listing;
 mod logging;
@@ -43,8 +45,18 @@ enum Exit {
     /// The daemon or a port is unavailable.
     Unavailable = 69,
     InputOutput = 74,
+    /// In time it may end otherwise: nobody finished the login.
+    Temporary = 75,
     Permission = 77,
     Configuration = 78,
+}
+
+impl Exit {
+    /// The exit that a process of this program ended with.
+    fn of(code: i32) -> Option<Self> {
+        let all = [Self::Findings, Self::Usage, Self::Unavailable, Self::InputOutput, Self::Permission, Self::Configuration];
+        all.into_iter().find(|exit| i32::from(*exit as u8) == code)
+    }
 }
 
 /// A command that failed: the status and the sentence for standard error.
@@ -90,9 +102,14 @@ enum Command {
     /// Applications that send
     #[command(subcommand)]
     App(app::AppCommand),
+    /// Let a person sign in at the provider, so that a mailbox may send
+    Authorize(authorize::Arguments),
     /// What the provider granted to a mailbox
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// The key under which secrets are sealed
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Kept messages: list, look at, retry, hold, release, discard, move, export
     Queue(queue::Arguments),
     /// Tell what became of a message, or of all messages from or to an address
@@ -182,8 +199,10 @@ pub fn main() -> ExitCode {
         Command::Link(command) => link::link(command),
         Command::Mailbox(command) => mailbox::mailbox(command),
         Command::App(command) => app::app(command),
+        Command::Authorize(arguments) => authorize::authorize(&arguments),
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
         Command::Grant(GrantCommand::Revoke { mailbox, yes, config }) => grant::revoke(&mailbox, yes, &config),
+        Command::Key(command) => key::key(command),
         Command::Queue(arguments) => queue::queue(arguments),
         Command::Trace(trace) => queue::trace(trace),
         Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),

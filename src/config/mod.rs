@@ -19,6 +19,7 @@ mod parameters;
 mod proof;
 mod proxy;
 mod queue;
+mod reseal;
 mod root;
 mod secrets;
 mod settings;
@@ -30,10 +31,11 @@ pub mod write;
 
 pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
+pub use reseal::{Resealed, reseal};
 pub use secrets::SecretError;
 pub use settings::{
     Allowed, App, Auth, Certificate, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Proof,
-    Proxy, Queue, SecretMethod, SecretSource, Server, Settings, WhenFromDiffers,
+    Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, WhenFromDiffers,
 };
 
 pub use units::duration;

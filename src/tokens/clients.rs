@@ -3,6 +3,7 @@
 use super::exchange::Http;
 use crate::{
     config::{self, Link, Settings},
+    secret::Ring,
     tls,
 };
 use std::path::PathBuf;
@@ -22,11 +23,11 @@ pub(super) struct Clients(Vec<(Make, Result<Http, Hindrance>)>);
 
 impl Clients {
     /// Makes them.
-    pub(super) fn of(settings: &Settings) -> Result<Self, tls::Error> {
+    pub(super) fn of(settings: &Settings, ring: &Ring) -> Result<Self, tls::Error> {
         let mut clients = Self(Vec::new());
         for link in settings.links.values() {
             if clients.find(link).is_none() {
-                let made = match proxy(link) {
+                let made = match proxy(link, ring) {
                     Ok(proxy) => Ok(Http { client: tls::https_client(link.ca_file.as_deref(), &proxy)?, proxy }),
                     Err(hindrance) => Err(hindrance),
                 };
@@ -48,12 +49,12 @@ impl Clients {
 }
 
 /// The way to a link's endpoints. Its password is read when the settings are taken up.
-fn proxy(link: &Link) -> Result<tls::Proxy, Hindrance> {
+fn proxy(link: &Link, ring: &Ring) -> Result<tls::Proxy, Hindrance> {
     Ok(match &link.proxy {
         config::Proxy::Environment => tls::Proxy::Environment,
         config::Proxy::None => tls::Proxy::None,
         config::Proxy::Url { url, user, password } => {
-            let password = password.as_ref().map(config::SecretSource::read).transpose().map_err(|error| Hindrance {
+            let password = password.as_ref().map(|source| source.read(ring)).transpose().map_err(|error| Hindrance {
                 reason: format!("proxy-password of link {}: {error}", link.name),
                 advice: "after that run `outlink reload`".into(),
             })?;

@@ -285,7 +285,7 @@ impl Consent {
     }
 
     async fn renewal(&self) -> Result<Renewal<'_>, Trouble> {
-        let evidence = proof::read(&self.context.link).await?;
+        let evidence = proof::read(&self.context.link, self.world.store.ring()).await?;
         Ok(Renewal { source: &self.source, world: &self.world, context: &self.context, evidence })
     }
 

@@ -146,7 +146,7 @@ impl Tokens {
     /// Takes up the settings, at start and at every reload. Tokens stay where they are still the right ones, and what was wrong
     /// is tried again at once. On an error the old settings stay.
     pub fn configure(&self, settings: &Settings) -> Result<(), tls::Error> {
-        let clients = Clients::of(settings)?;
+        let clients = Clients::of(settings, &self.world.store.ring())?;
         let now = self.world.now();
         let mut board = self.board();
         let mut old = std::mem::take(&mut board.mailboxes);

@@ -27,7 +27,6 @@ use crate::{
     },
     mail::Address,
     provider::{Chunking, Cloud, Limits, NullSender, Provider, TlsMode},
-    store,
 };
 
 type Parameters = HashMap<String, String>;
@@ -171,6 +170,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         state_directory: PathBuf::new(),
         hostname: None,
         control_group: None,
+        sealed: Vec::new(),
         unheeded: Vec::new(),
         listeners: BTreeMap::new(),
         links: BTreeMap::from([(link.name.clone(), Arc::new(link))]),

@@ -175,6 +175,12 @@ impl Program {
         found.unwrap_or_else(|| panic!("`{text}` was not logged within {wait:?} by {}:\n{}", self.what, self.err.all())).0
     }
 
+    /// Types `text` for it.
+    pub(crate) fn types(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it was piped");
+        stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("it reads standard input");
+    }
+
     /// Everything that it wrote so far.
     pub(crate) fn output(&self) -> String {
         format!("{}\n{}", self.out.all(), self.err.all())

@@ -1,0 +1,163 @@
+//! `outlink authorize`: a person signs in at the provider, here, on another machine, or with a code on another device.
+//!
+//! The answer comes by whichever way is first: the browser reaches our loopback port, or the daemon's listener, or a person pastes
+//! the address that the browser shows.
+
+mod listen;
+mod person;
+
+use super::{
+    Config, Exit, Failed, Outcome,
+    out::{plain, say},
+    reach::{self, Reached},
+};
+use crate::{
+    relay::authorize::{Begun, Kind, Login, Progress, Why, Wish},
+    web,
+};
+use chrono::{DateTime, Local, Utc};
+use clap::Args;
+use listen::Port;
+use serde::Serialize;
+use std::{future::pending, sync::Arc};
+use tokio::sync::watch;
+
+/// Options of the command.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The mailbox that is to send
+    mailbox: String,
+    /// Show a code that is entered on another device, in place of an address for a browser
+    #[arg(long)]
+    device: bool,
+    /// Print one JSON object a line: `authorize`, then `done` or `failed`
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
+/// One line for programs.
+#[derive(Serialize)]
+struct Event<'a, T> {
+    event: &'a str,
+    #[serde(flatten)]
+    about: T,
+}
+
+/// Carries a login out.
+pub(super) fn authorize(arguments: &Arguments) -> Outcome {
+    reach::begin(&arguments.config, async |reached| {
+        let reached = Arc::new(reached);
+        let port = if arguments.device { None } else { Port::free().await };
+        let wish = Wish {
+            mailbox: arguments.mailbox.clone(),
+            kind: arguments.device.then_some(Kind::Device),
+            port: port.as_ref().map(|port| port.number),
+            by: person::name(),
+        };
+        let begun = reached.begin_authorization(wish).await?;
+        let sockets = listen::sockets(&reached, &begun, port).await;
+        match arguments.json {
+            true => event("authorize", &begun)?,
+            false => person::tell(&begun, sockets.is_empty()),
+        }
+        if !arguments.json {
+            person::open_browser(&begun);
+        }
+        let progress = end(&reached, &begun, sockets).await?;
+        conclude(&begun, progress, arguments.json)
+    })
+}
+
+/// Waits for the end of the login, by all ways at once.
+async fn end(reached: &Arc<Reached>, begun: &Begun, sockets: Vec<tokio::net::TcpListener>) -> Result<Progress, Failed> {
+    let (over, ended) = watch::channel(false);
+    let pages = async {
+        match sockets.is_empty() {
+            true => pending().await,
+            false => {
+                let callback = Arc::new(listen::Callback::new(reached.clone(), begun));
+                let mut ended = ended.clone();
+                web::serve(sockets, callback, async move { drop(ended.wait_for(|over| *over).await) }).await;
+            }
+        }
+    };
+    let outcome = async {
+        let progress = tokio::select! {
+            progress = finished(reached, &begun.id) => progress,
+            never = person::pasted(reached, begun) => match never {},
+            _ = tokio::signal::ctrl_c() => {
+                // An answer that came is carried out to its end.
+                reached.cancel_authorization(&begun.id).await?;
+                finished(reached, &begun.id).await
+            }
+        };
+        over.send_replace(true);
+        progress
+    };
+    // The browser gets its page before the command ends.
+    tokio::pin!(pages);
+    tokio::pin!(outcome);
+    tokio::select! {
+        progress = &mut outcome => {
+            let _ = tokio::time::timeout(listen::LEAVE, pages).await;
+            progress
+        }
+        () = &mut pages => outcome.await,
+    }
+}
+
+async fn finished(reached: &Reached, id: &str) -> Result<Progress, Failed> {
+    loop {
+        let progress = reached.authorization(id).await?;
+        if progress.is_over() {
+            return Ok(progress);
+        }
+    }
+}
+
+fn conclude(begun: &Begun, progress: Progress, json: bool) -> Outcome {
+    let exit = match &progress {
+        Progress::Done { login: Login::Accepted, .. } => Exit::Good,
+        Progress::Failed { why: Why::Expired, .. } => Exit::Temporary,
+        Progress::Failed { why: Why::Stopping, .. } => Exit::Unavailable,
+        Progress::Done { .. } | Progress::Failed { .. } | Progress::Pending | Progress::Working => Exit::Findings,
+    };
+    if json {
+        let name = if matches!(progress, Progress::Done { .. }) { "done" } else { "failed" };
+        event(name, &progress)?;
+    }
+    match progress {
+        Progress::Done { account, replaced, refresh_until, login, .. } => {
+            if !json {
+                say(done(begun, account.as_deref(), replaced, refresh_until));
+            }
+            match login {
+                Login::Accepted => Ok(exit),
+                Login::Failed { reason, advice } => {
+                    let text = format!("the new grant is stored, but its login failed: {reason}\n  to do: {advice}");
+                    Err(Failed(exit, plain(&text).into_owned().replace("  to do", "\n  to do")))
+                }
+            }
+        }
+        Progress::Failed { reason, advice, .. } => Err(Failed(
+            exit,
+            format!("mailbox {} was not authorised: {}\n  to do: {}", begun.mailbox, plain(&reason), plain(&advice)),
+        )),
+        Progress::Pending | Progress::Working => Ok(exit),
+    }
+}
+
+fn done(begun: &Begun, account: Option<&str>, replaced: bool, until: Option<DateTime<Utc>>) -> String {
+    let who = account.map(|account| format!(" as {}", plain(account))).unwrap_or_default();
+    let instead = if replaced { "; the grant from before is replaced" } else { "" };
+    let until = until.map(|until| format!("; the grant ends at {}", until.with_timezone(&Local).format("%Y-%m-%d %H:%M")));
+    format!("mailbox {} is authorised{who}{instead}{}", begun.mailbox, until.unwrap_or_default())
+}
+
+fn event(name: &str, about: impl Serialize) -> Result<(), Failed> {
+    let line = serde_json::to_string(&Event { event: name, about });
+    say(line.map_err(|error| Failed(Exit::InputOutput, error.to_string()))?);
+    Ok(())
+}
