@@ -166,10 +166,10 @@ pub fn make(state_directory: &Path) -> Result<Keys, Error> {
     let fault = |why| Error::Write { file: file.clone(), why };
     let ring = Ring::new(fresh()?);
     let unfinished = unfinished(state_directory, &ring).map_err(fault)?;
-    match unfinished.persist_noclobber(&file) {
-        Ok(_) => {}
-        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(refused) => return Err(fault(refused.error)),
+    // Unlike a renaming, this never takes the place of a key that is there.
+    match fs::hard_link(unfinished.path(), &file) {
+        Err(why) if why.kind() != io::ErrorKind::AlreadyExists => return Err(fault(why)),
+        _ => drop(unfinished),
     }
     sync(state_directory).map_err(fault)?;
     let gone = || Error::Read { file: file.clone(), why: io::ErrorKind::NotFound.into() };
@@ -183,7 +183,8 @@ pub fn replace(state_directory: &Path, ring: &Ring) -> Result<(), Error> {
         clear(state_directory)?;
         let unfinished = unfinished(state_directory, ring)?;
         crate::crash::point("key-written");
-        unfinished.persist(&file).map_err(|refused| refused.error)?;
+        // After this there is nothing left that `unfinished` could remove.
+        fs::rename(unfinished.path(), &file)?;
         crate::crash::point("key-renamed");
         sync(state_directory)
     };

@@ -5,6 +5,7 @@
 use outlink::{
     config::{self, Fault, Link, Proof, SecretSource, Settings, Variables},
     provider::NullSender,
+    secret::Ring,
 };
 use proptest::prelude::*;
 use std::{
@@ -18,6 +19,11 @@ use std::{
 fn variables(more: &[(&str, &str)]) -> Variables {
     let all = [("TEST_SECRET", "s3cret"), ("STATE_DIRECTORY", "/nonexistent/outlink")];
     all.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Keys that open nothing in these tests.
+fn ring() -> Ring {
+    Ring::new(outlink::key::fresh().unwrap())
 }
 
 fn toml_files(directory: &str) -> Vec<PathBuf> {
@@ -277,7 +283,7 @@ fn a_later_way_to_a_secret_replaces_an_earlier_one() {
     let (settings, notes) = config::load_with(&directory.path().join("outlink.toml"), &variables(&[])).unwrap();
     let link = settings.links.values().next().unwrap();
     assert_eq!(secret(link), &SecretSource::File(directory.path().join("conf.d/internal.secret")));
-    assert_eq!(secret(link).read().unwrap().expose(), "from the file");
+    assert_eq!(secret(link).read(&ring()).unwrap().expose(), "from the file");
     assert!(notes.iter().any(|note| note.message.starts_with("every user of this machine can read")), "{notes:?}");
 }
 
@@ -285,7 +291,7 @@ fn a_later_way_to_a_secret_replaces_an_earlier_one() {
 fn a_plain_secret_works_and_is_noted_and_masked() {
     let text = LINK.replace("{ env = \"TEST_SECRET\" }", "\"MARKED\"");
     let (settings, notes) = load(&[("outlink.toml", &text)], &[]).unwrap();
-    assert_eq!(secret(settings.links.values().next().unwrap()).read().unwrap().expose(), "MARKED");
+    assert_eq!(secret(settings.links.values().next().unwrap()).read(&ring()).unwrap().expose(), "MARKED");
     assert_eq!(notes.len(), 1);
     assert_eq!(notes[0].source_line, "client-secret = [secret]");
     assert!(!format!("{settings:?}{notes:?}").contains("MARKED"));
@@ -315,13 +321,13 @@ fn secrets_that_cannot_be_used_say_where_they_were_looked_for() {
         (vec![0xff], "not text"),
     ] {
         fs::write(&file, bytes).unwrap();
-        let error = SecretSource::File(file.clone()).read().unwrap_err().to_string();
+        let error = SecretSource::File(file.clone()).read(&ring()).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains(file.to_str().unwrap()), "{error}");
     }
-    let error = SecretSource::File(directory.path().into()).read().unwrap_err().to_string();
+    let error = SecretSource::File(directory.path().into()).read(&ring()).unwrap_err().to_string();
     assert!(error.contains("not a regular file"), "{error}");
     fs::write(&file, "two\nlines\n\n").unwrap();
-    assert_eq!(SecretSource::File(file).read().unwrap().expose(), "two\nlines\n");
+    assert_eq!(SecretSource::File(file).read(&ring()).unwrap().expose(), "two\nlines\n");
 }
 
 #[test]
@@ -330,14 +336,6 @@ fn what_comes_later_passes_with_a_note_and_is_refused_by_run() {
         r#"{LINK}
 when-from-differs = "rewrite"
 limits = {{ messages-per-minute = 30, recipients-per-message = 7 }}
-
-[link.sealed]
-provider = "custom"
-grant = "client-credentials"
-client-id = "outlink"
-client-secret = {{ sealed = "outlink1:abc" }}
-scopes = ["mail.send"]
-token-endpoint = "https://login.example.com/token"
 
 [listener.local]
 tls = "starttls"
@@ -365,7 +363,6 @@ bind = "127.0.0.1:8025"
     let refused = settings.not_yet();
     for key in [
         "listener.local.tls",
-        "link.sealed.client-secret",
         "mailbox.robot.when-from-differs",
         "app.printer.mailbox",
         "app.printer.allowed-from",
@@ -373,10 +370,8 @@ bind = "127.0.0.1:8025"
     ] {
         assert!(refused.iter().any(|sentence| sentence.starts_with(&format!("{key}: "))), "{key}: {refused:?}");
     }
-    assert_eq!(refused.len(), 6);
-    for key in ["listener.local.certificate"] {
-        assert!(notes.iter().any(|note| note.key == key), "{key}: {notes:?}");
-    }
+    assert_eq!(refused.len(), 5);
+    assert!(notes.iter().any(|note| note.key == "listener.local.certificate"), "{notes:?}");
     for key in ["mailbox.robot.limits", "listener.local.delivery", "app.printer.delivery", "queue", "http"] {
         assert!(!notes.iter().any(|note| note.key.starts_with(key)), "{key}: {notes:?}");
     }

@@ -255,6 +255,82 @@ fn a_one_time_refresh_token_lost_on_its_way_asks_for_a_consent_and_the_mail_wait
     assert_eq!(story.drained(&daemon, LONG)[&letter.id], 1);
 }
 
+/// The token that the sandbox gave for the import.
+fn imported(story: &Story) -> String {
+    std::fs::read_to_string(story.directory.path().join("grant")).expect("the sandbox wrote it").trim().to_owned()
+}
+
+/// Takes the sealing back, as if an earlier version had kept the imported token.
+fn unseal(story: &Story) {
+    let disk = rusqlite::Connection::open(story.state().join("outlink.db")).expect("the database");
+    let sql = "UPDATE grants SET refresh_token = CAST(?1 AS BLOB), refresh_token_key = NULL";
+    assert_eq!(disk.execute(sql, [imported(story)]).expect("it can be changed"), 1);
+    let sql = "DELETE FROM meta WHERE name IN ('key', 'key-origin'); INSERT INTO meta (name, value) VALUES ('clear-text', 1)";
+    disk.execute_batch(sql).expect("it can be changed");
+    std::fs::remove_file(story.state().join("key")).expect("it was made");
+}
+
+/// Whether a file of the state directory holds the imported token.
+fn lies_in_clear(story: &Story) -> bool {
+    let token = imported(story);
+    let holds = |name: &str| {
+        let octets = std::fs::read(story.state().join(name)).unwrap_or_default();
+        octets.windows(token.len()).any(|part| part == token.as_bytes())
+    };
+    ["outlink.db", "outlink.db-wal", "outlink.db-shm"].into_iter().any(holds)
+}
+
+#[test]
+fn a_crash_at_the_first_sealing_loses_no_grant_and_the_next_start_ends_it() {
+    for step in ["key-made", "sealing", "sealed", "wiping"] {
+        let story = queueing("google", &["--grant", "authorization-code"], |text| text);
+        story.import_grant();
+        unseal(&story);
+        assert!(lies_in_clear(&story), "the test sees what it looks for");
+        let mut command = support::outlink();
+        command.args(["run", "--config"]).arg(&story.config).env("CRASH_AT", step);
+        await_death(Program::start(command), step);
+        let daemon = story.start();
+        assert!(!lies_in_clear(&story), "{step}");
+        let letter = Letter::new(step, 1_000);
+        let heard = Client::login(&story).and_then(|mut client| client.submit(&letter));
+        assert!(is_accepted(&heard), "{step}: {heard:?}");
+        assert_eq!(story.drained(&daemon, LONG)[&letter.id], 1, "{step}");
+    }
+}
+
+#[test]
+fn a_crash_while_the_key_is_changed_leaves_everything_open() {
+    for step in ["key-written", "key-renamed", "key-in-use", "resealed", "file-resealed"] {
+        let story = queueing("google", &["--grant", "authorization-code"], |text| text);
+        story.import_grant();
+        let keys = outlink::key::find(&story.state(), None).expect("it can be read").expect("it was made");
+        let secret = std::fs::read_to_string(story.directory.path().join("client-secret")).expect("the sandbox wrote it");
+        let sealed = keys.ring.seal("link.sandbox.client-secret", &outlink::secret::Secret::new(secret.trim_end().to_owned()));
+        let written = story.directory.path().join("conf.d");
+        std::fs::create_dir(&written).expect("it can be made");
+        let text = format!("# Written by outlink.\n[link.sandbox]\nclient-secret = {{ sealed = \"{}\" }}\n", sealed.text());
+        std::fs::write(written.join("link-sandbox.toml"), text).expect("it can be written");
+        let daemon = story.start_to_die_at(step);
+        let (status, said) = story.command(&["key", "rotate"]);
+        assert_eq!(status, Some(69), "{step}: {said}");
+        await_death(daemon, step);
+        let daemon = story.start();
+        let letter = Letter::new(step, 1_000);
+        let heard = Client::login(&story).and_then(|mut client| client.submit(&letter));
+        assert!(is_accepted(&heard), "{step}: {heard:?}");
+        assert_eq!(story.drained(&daemon, LONG)[&letter.id], 1, "{step}: client secret and refresh token open");
+        let (status, said) = story.command(&["key", "rotate", "--drop-old"]);
+        assert!(status == Some(0) && !said.contains("kept, because"), "{step}: {said}");
+        assert_eq!(daemon.stop().0, Some(0), "{step}");
+        let daemon = story.start();
+        let letter = Letter::new(&format!("{step}-again"), 1_000);
+        let heard = Client::login(&story).and_then(|mut client| client.submit(&letter));
+        assert!(is_accepted(&heard), "{step}: {heard:?}");
+        assert_eq!(story.drained(&daemon, LONG)[&letter.id], 1, "{step}");
+    }
+}
+
 #[test]
 fn a_login_that_a_crash_breaks_off_costs_no_grant_that_works() {
     for (step, origin) in [("consent-exchanged", "import"), ("consent-tried", "import"), ("consent-kept", "authorization-code")] {

@@ -376,6 +376,24 @@ fn an_imported_grant_survives_a_power_cut() {
 }
 
 #[test]
+fn a_changed_key_and_what_it_sealed_survive_a_power_cut_together() {
+    for running in [false, true] {
+        let here = DurableStory::new(|disk| disk);
+        assert_eq!(here.import().0, Some(0));
+        let daemon = running.then(|| here.start());
+        let mut command = outlink();
+        command.args(["key", "rotate", "--drop-old", "--config"]).arg(&here.story.config).envs(here.disk.environment());
+        let output = run(command, b"", SOON);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.code() == Some(0) && said.contains("dropped: key "), "{said}");
+        let reply = here.after_a_power_cut();
+        assert!(reply.starts_with("250 2.0.0 "), "with a running daemon: {running}: {reply}");
+        drop(daemon);
+        here.disk.log().assert_complete(&here.story.directory.path().join("disk"));
+    }
+}
+
+#[test]
 fn without_syncs_an_imported_grant_is_lost() {
     for (running, pattern) in [(true, "*-wal"), (true, "state"), (false, "."), (false, "*")] {
         let here = DurableStory::new(|disk| disk.ignoring(pattern));

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use outlink::config::{self, Certificate, Fault, Link, Proof, Proxy, SecretMethod, SecretSource, Settings, Variables};
+use outlink::{
+    config::{self, Certificate, Fault, Link, Proof, Proxy, SecretMethod, SecretSource, Settings, Variables},
+    secret::Ring,
+};
 use std::{fs, path::Path};
 
 /// Writes `files` beside an `outlink.toml` of one link with `lines`, and loads it.
@@ -84,7 +87,7 @@ fn keys_and_certificates_are_taken_in_each_of_their_forms() {
         assert!(notes.is_empty() && settings.not_yet().is_empty(), "{notes:?}");
         let link = settings.links.values().next().unwrap();
         assert_eq!(link.proof, proof);
-        assert!(link.evidence().is_ok());
+        assert!(link.evidence(&Ring::new(outlink::key::fresh().unwrap())).is_ok());
     }
 }
 

@@ -126,6 +126,29 @@ fn a_link_by_consent_sends_through_every_personality() {
 }
 
 #[test]
+fn a_link_of_every_proof_sends() {
+    for options in [
+        &["google", "--grant", "service-account"][..],
+        &["microsoft", "--proof", "certificate"],
+        &["microsoft", "--proof", "federated-token"],
+        &["microsoft", "--grant", "authorization-code", "--proof", "certificate"],
+        &["microsoft", "--grant", "authorization-code", "--proof", "none"],
+        &["custom", "--proof", "certificate"],
+        &["custom", "--grant", "authorization-code", "--proof", "none"],
+        &["microsoft", "--grant", "device-code"],
+        &["custom", "--grant", "device-code"],
+    ] {
+        let mut sandbox = Sandbox::start(&[&["--provider"], options].concat());
+        let said = App::login(sandbox.smtp, &sandbox.user, &sandbox.password).send();
+        assert!(said.starts_with("250 "), "{options:?}: {said}");
+        sandbox.received(SOON);
+        let stats: serde_json::Value = serde_json::from_slice(&http(sandbox.http, "GET", "/stats", "").1).expect("statistics");
+        let signs = options.iter().any(|word| ["certificate", "federated-token", "service-account"].contains(word));
+        assert_eq!(stats["assertions"].as_u64().is_some_and(|number| number > 0), signs, "{options:?}: {stats}");
+    }
+}
+
+#[test]
 fn every_setting_of_a_fault_has_an_option() {
     let sandbox = Sandbox::start(&[]);
     let options = [
@@ -150,4 +173,52 @@ fn every_setting_of_a_fault_has_an_option() {
         assert!(*value == 7 || *value == "7", "{option}: {on}");
     }
     assert_eq!(setting.len(), options.len(), "{on}");
+}
+
+#[test]
+fn a_consent_that_is_left_to_a_person_is_asked_for() {
+    for personality in ["google", "custom"] {
+        let mut command = outlink();
+        command.args(["sandbox", "--provider", personality, "--grant", "authorization-code", "--no-grant"]);
+        command.args(["--port-relay", "0", "--port-smtp", "0", "--port-http", "0"]);
+        let sandbox = Program::start(command);
+        let page = sandbox.printed("What the provider receives", SOON);
+        assert!(sandbox.output().contains("outlink authorize sandbox --config /"), "{}", sandbox.output());
+        let address = page.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
+        let address = address.parse().expect("an address");
+        let (status, answer) = http(address, "GET", "/authorize?client_id=other", "");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!((400..500).contains(&status) && answer.contains("invalid_client"), "{answer}");
+    }
+}
+
+#[test]
+fn every_grant_and_proof_writes_its_files_and_says_what_to_do() {
+    for (options, files) in [
+        (&["google", "--grant", "authorization-code"][..], &["client-secret", "grant"][..]),
+        (&["google", "--grant", "service-account"], &["service-account.json"]),
+        (&["microsoft", "--proof", "certificate"], &["client-key.pem", "client.pem"]),
+        (&["microsoft", "--proof", "federated-token"], &["federated-token"]),
+        (&["microsoft", "--grant", "device-code"], &["grant"]),
+        (&["custom", "--grant", "device-code", "--no-grant"], &["client-secret"]),
+    ] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut command = outlink();
+        command.args(["sandbox", "--port-smtp", "0", "--port-http", "0", "--provider-only", "--write-config"]);
+        command.arg(directory.path()).arg("--provider").args(options);
+        let sandbox = Program::start(command);
+        sandbox.printed("outlink run --config", SOON);
+        let names = std::fs::read_dir(directory.path()).expect("it is there").map(|entry| entry.expect("a file").file_name());
+        let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.retain(|name| !["ca.pem", "outlink.toml"].contains(&name.as_str()));
+        names.sort();
+        assert_eq!(names, files, "{options:?}");
+        assert_eq!(sandbox.output().contains("outlink grant import"), files.contains(&"grant"), "{options:?}");
+        assert_eq!(sandbox.output().contains("outlink authorize sandbox"), options.contains(&"--no-grant"), "{options:?}");
+    }
+    let mut command = outlink();
+    command.args(["sandbox", "--provider", "google", "--proof", "certificate"]);
+    let output = run(command, b"", SOON);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(64) && said.contains("google takes no proof certificate"), "{said}");
 }

@@ -2,11 +2,13 @@
 
 use super::{
     BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb, authorize,
+    keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
 };
 use crate::{
     mail::Name,
     relay::authorize::{Begun, Progress, Wish},
     secret::Secret,
+    tokens::Ended,
 };
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -19,6 +21,9 @@ use std::{
 
 /// Longest wait for an answer: an import renews a token at the provider first.
 const WAIT: Duration = Duration::from_secs(60);
+
+/// The same where the provider is asked meanwhile.
+const REVOCATION: Duration = Duration::from_secs(90);
 
 /// Longest wait for a step of an order: thousands of messages on a disk that may be slow.
 const ORDER: Duration = Duration::from_secs(15 * 60);
@@ -99,9 +104,35 @@ impl Client {
         self.ask(Method::PUT, &format!("grants/{mailbox}"), token.expose().to_owned(), WAIT).await.map(drop)
     }
 
+    /// Has `secret` sealed for the configuration's key `binding`; gives the text for `{ sealed = … }`.
+    pub async fn seal(&self, binding: &str, secret: &Secret) -> Result<String, ClientError> {
+        let body = ToSeal { binding: binding.to_owned(), secret: secret.expose().to_owned() };
+        let body = serde_json::to_string(&body).map_err(|error| self.broken(&error))?;
+        let response = self.ask(Method::POST, "seal", body, WAIT).await?;
+        self.read(response).await.map(|SealedText { sealed }| sealed)
+    }
+
+    /// Has the key of sealed secrets changed.
+    pub async fn rotate_key(&self) -> Result<KeyRotated, ClientError> {
+        let response = self.ask(Method::POST, "key/rotate", String::new(), WAIT).await?;
+        self.read(response).await
+    }
+
+    /// Has the old keys dropped that nothing needs.
+    pub async fn drop_keys(&self) -> Result<KeysDropped, ClientError> {
+        let response = self.ask(Method::POST, "key/drop", String::new(), WAIT).await?;
+        self.read(response).await
+    }
+
     /// All links with their mailboxes.
     pub async fn links(&self) -> Result<Links, ClientError> {
         self.get("links").await
+    }
+
+    /// Lets the daemon revoke the grant of `mailbox` and forget it.
+    pub async fn revoke_grant(&self, mailbox: &Name) -> Result<Ended, ClientError> {
+        let response = self.ask(Method::DELETE, &format!("grants/{mailbox}"), String::new(), REVOCATION).await?;
+        self.read(response).await
     }
 
     /// How many messages stand how.

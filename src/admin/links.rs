@@ -7,6 +7,7 @@ use crate::{
     tokens,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// All links.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,11 +118,13 @@ fn mailbox(settings: &Settings, mailbox: &Mailbox) -> MailboxState {
 pub async fn links(relay: &Relay) -> Result<Links, Refused> {
     let mut links = links_of(&relay.configured());
     let (grants, summary) = (relay.grants().await, queue::summary(relay).await?);
+    let grants: BTreeMap<_, _> = grants.iter().map(|grant| (grant.mailbox.as_str(), grant)).collect();
+    let kept: BTreeMap<_, _> = summary.mailboxes.iter().map(|kept| (kept.mailbox.as_str(), kept)).collect();
     for state in links.links.iter_mut().flat_map(|link| &mut link.mailboxes) {
-        if let Some(grant) = grants.iter().find(|grant| grant.mailbox == state.mailbox) {
+        if let Some(grant) = grants.get(state.mailbox.as_str()) {
             fill(state, grant);
         }
-        if let Some(kept) = summary.mailboxes.iter().find(|kept| kept.mailbox == state.mailbox) {
+        if let Some(kept) = kept.get(state.mailbox.as_str()) {
             state.hold.clone_from(&kept.hold);
             (state.waiting, state.held, state.failed) = (kept.waiting.clone(), kept.held.clone(), kept.failed.clone());
         }

@@ -20,6 +20,8 @@ use std::{collections::BTreeMap, time::SystemTime};
 pub struct Tally {
     /// How many.
     pub messages: u64,
+    /// How many of them still have their octets: discarded ones are known, but gone.
+    pub with_body: u64,
     /// Their octets.
     pub size: u64,
     /// When the oldest was accepted.
@@ -206,13 +208,15 @@ pub async fn summary(relay: &Relay) -> Result<Summary, Refused> {
 }
 
 fn add(tally: &mut Tally, count: &Count) {
-    let more = Tally { messages: count.messages, size: count.size, oldest: Some(rfc3339(count.oldest)) };
+    let Count { messages, with_body, size, .. } = *count;
+    let more = Tally { messages, with_body, size, oldest: Some(rfc3339(count.oldest)) };
     sum(tally, &more);
 }
 
 /// RFC 3339 in UTC sorts like the times that it writes.
 fn sum(tally: &mut Tally, more: &Tally) {
     tally.messages += more.messages;
+    tally.with_body += more.with_body;
     tally.size += more.size;
     tally.oldest = tally.oldest.take().into_iter().chain(more.oldest.clone()).min();
 }

@@ -1,14 +1,21 @@
 //! The daemon's end of the control socket.
 
-use super::{ListenerStatus, Problem, Status, group::Group, routes, status};
-use crate::{mail::Name, relay::Relay, secret::Secret, tokens::Tokens};
+use super::{
+    ListenerStatus, Problem, Refused, Status,
+    group::Group,
+    keys::{self, KeyRotated, KeysDropped, SealedText, ToSeal},
+    routes, status,
+};
+use crate::{mail::Name, relay::Relay, secret::Secret, store::Store, tokens::Tokens};
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::{DefaultBodyLimit, Path as UrlPath, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
+use serde::Serialize;
 use std::{
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -34,6 +41,10 @@ pub enum Request {
     Stop,
     /// Read the configuration again; the answer is the notes, or the faults.
     Reload(oneshot::Sender<Result<Vec<String>, Vec<String>>>),
+    /// Change the key of sealed secrets.
+    RotateKey(oneshot::Sender<Result<KeyRotated, Refused>>),
+    /// Drop the old keys that nothing needs.
+    DropKeys(oneshot::Sender<Result<KeysDropped, Refused>>),
 }
 
 /// What the control socket works on.
@@ -43,6 +54,8 @@ pub struct Control {
     pub relay: Arc<Relay>,
     /// Grants.
     pub tokens: Arc<Tokens>,
+    /// The keys of sealed secrets.
+    pub store: Store,
     /// Its name in EHLO and Received.
     pub hostname: Arc<str>,
     /// Each listener with its address.
@@ -89,7 +102,10 @@ fn router(control: Arc<Control>) -> Router {
         .route("/status", get(status))
         .route("/stop", post(stop))
         .route("/reload", post(reload))
-        .route("/grants/{mailbox}", put(import_grant))
+        .route("/grants/{mailbox}", put(import_grant).delete(revoke_grant))
+        .route("/seal", post(seal).put(seal))
+        .route("/key/rotate", post(rotate_key))
+        .route("/key/drop", post(drop_keys))
         .merge(routes::routes())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(control)
@@ -128,6 +144,46 @@ async fn import_grant(State(control): State<Arc<Control>>, UrlPath(mailbox): Url
             StatusCode::NO_CONTENT.into_response()
         }
         Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
+    }
+}
+
+async fn revoke_grant(State(control): State<Arc<Control>>, UrlPath(mailbox): UrlPath<String>) -> Response {
+    let Ok(mailbox) = Name::parse(&mailbox) else {
+        return problem(StatusCode::NOT_FOUND, [format!("no mailbox is named {mailbox:?}")]);
+    };
+    match control.tokens.revoke(&mailbox).await {
+        Ok(ended) => Json(ended).into_response(),
+        Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
+    }
+}
+
+async fn seal(State(control): State<Arc<Control>>, body: Bytes) -> Result<Json<SealedText>, Refused> {
+    // The parser's own words could show a part of the secret.
+    let read: Result<ToSeal, _> = serde_json::from_slice(&body);
+    let ToSeal { binding, secret } =
+        read.map_err(|_| Refused::Nonsense("a JSON object has to come with the texts `binding` and `secret`".to_owned()))?;
+    keys::seal(&control.store.ring(), &binding, &Secret::new(secret)).map(Json)
+}
+
+async fn rotate_key(State(control): State<Arc<Control>>) -> Response {
+    ask_owner(&control, Request::RotateKey).await
+}
+
+async fn drop_keys(State(control): State<Arc<Control>>) -> Response {
+    ask_owner(&control, Request::DropKeys).await
+}
+
+/// Has something done by the owner of the process.
+async fn ask_owner<T: Serialize>(
+    control: &Control,
+    request: impl FnOnce(oneshot::Sender<Result<T, Refused>>) -> Request,
+) -> Response {
+    let (tell, told) = oneshot::channel();
+    let sent = control.requests.send(request(tell)).await;
+    match (sent, told.await) {
+        (Ok(()), Ok(Ok(done))) => Json(done).into_response(),
+        (Ok(()), Ok(Err(refused))) => refused.into_response(),
+        (Err(_), _) | (_, Err(_)) => problem(StatusCode::SERVICE_UNAVAILABLE, ["the daemon is stopping".to_owned()]),
     }
 }
 

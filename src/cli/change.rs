@@ -26,6 +26,10 @@ impl Subject {
     pub(super) fn read(config: &Config, kind: Kind) -> Result<Self, Failed> {
         let main = std::path::absolute(config.file())
             .map_err(|error| Failed(Exit::Usage, format!("{} is no path: {error}", config.file().display())))?;
+        if main.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            let text = "does not exist: make it first (it may be empty, every key has a default), or give the right --config";
+            return Err(Failed(Exit::Configuration, format!("{} {text}", main.display())));
+        }
         let definitions = Definitions::read(&main).map_err(unwritten)?;
         Ok(Self { main, definitions, kind })
     }
@@ -120,7 +124,7 @@ fn flag(kind: Kind, name: &Name, key: &str) -> String {
         "scopes" => "--scope".to_owned(),
         "parameters" => "--parameter".to_owned(),
         "networks" => "--network".to_owned(),
-        "client-secret" | "private-key" | "pkcs12-password" | "service-account" => format!("--{key}-file"),
+        "client-secret" | "private-key" | "pkcs12-password" | "service-account" | "proxy-password" => format!("--{key}-file"),
         key => format!("--{key}"),
     }
 }

@@ -1,17 +1,25 @@
-//! `outlink grant import`: a refresh token that was obtained elsewhere, handed to the daemon or put into its store.
+//! `outlink grant`: a refresh token that was obtained elsewhere, handed to the daemon or put into its store; and the end of one.
 
 use super::{Config, Exit, Failed, Outcome, app::read_secret, check, out::say, reach, run::not_started, runtime};
-use crate::{admin::ClientError, config::Settings, daemon::StartError, mail::Name, secret::Secret, store::Store, tokens::Tokens};
+use crate::{
+    admin::ClientError,
+    config::Settings,
+    daemon::StartError,
+    mail::Name,
+    secret::Secret,
+    store::Store,
+    tokens::{Ended, Tokens},
+};
 use anyhow::Context;
-use std::path::Path;
+use std::{
+    io::{IsTerminal, stderr, stdin},
+    path::Path,
+    sync::Arc,
+};
 
 /// Imports the refresh token for `mailbox`.
 pub(super) fn import(mailbox: &str, file: Option<&Path>, config: &Config) -> Outcome {
-    let (settings, _) = check::load(config)?;
-    let name = Name::parse(mailbox).ok().filter(|name| settings.mailboxes.contains_key(name)).ok_or_else(|| {
-        let known: Vec<&str> = settings.mailboxes.keys().map(Name::as_str).collect();
-        Failed(Exit::Findings, format!("no mailbox is named {mailbox:?}; there are: {}", known.join(", ")))
-    })?;
+    let (settings, name) = named(mailbox, config)?;
     let client = reach::running(&settings.state_directory)?;
     let token = match file {
         Some(file) => read_file(file)?,
@@ -26,13 +34,61 @@ pub(super) fn import(mailbox: &str, file: Option<&Path>, config: &Config) -> Out
     Ok(Exit::Good)
 }
 
+/// Revokes the grant of `mailbox`, after a question.
+pub(super) fn revoke(mailbox: &str, yes: bool, config: &Config) -> Outcome {
+    let can_ask = stdin().is_terminal() && stderr().is_terminal();
+    if !yes && !can_ask {
+        let text = "a grant is only revoked with --yes, where nobody can be asked: only a new consent brings it back";
+        return Err(Failed(Exit::Usage, text.to_owned()));
+    }
+    let (settings, name) = named(mailbox, config)?;
+    let client = reach::running(&settings.state_directory)?;
+    if !yes && !confirm(&name)? {
+        say("nothing was revoked");
+        return Ok(Exit::Good);
+    }
+    let runtime = runtime()?;
+    let Ended { told, said } = match client {
+        Some(client) => runtime.block_on(client.revoke_grant(&name)).map_err(reach::failed)?,
+        None => runtime.block_on(async {
+            let revoked = stopped(&settings)?.revoke(&name).await;
+            revoked.map_err(|error| reach::failed(ClientError::Problems(vec![error.to_string()])))
+        })?,
+    };
+    say(format_args!("the grant of mailbox {name} is forgotten; {said}"));
+    say(format_args!("its mail waits for a new consent"));
+    Ok(if told { Exit::Good } else { Exit::Findings })
+}
+
+fn confirm(mailbox: &Name) -> Result<bool, Failed> {
+    let question = format!("Revoke the grant of mailbox {mailbox}? Its mail waits until somebody consents again");
+    let asked = dialoguer::Confirm::new().with_prompt(question).default(false).interact();
+    asked.map_err(|error| Failed(Exit::InputOutput, format!("cannot ask at this terminal: {error}")))
+}
+
+/// The settings, and the mailbox in them.
+fn named(mailbox: &str, config: &Config) -> Result<(Settings, Name), Failed> {
+    let (settings, _) = check::load(config)?;
+    let name = Name::parse(mailbox).ok().filter(|name| settings.mailboxes.contains_key(name)).ok_or_else(|| {
+        let known: Vec<&str> = settings.mailboxes.keys().map(Name::as_str).collect();
+        Failed(Exit::Findings, format!("no mailbox is named {mailbox:?}; there are: {}", known.join(", ")))
+    })?;
+    Ok((settings, name))
+}
+
 /// Puts the grant into the store of a stopped daemon, by the same function that the running one uses.
 async fn import_stopped(settings: &Settings, mailbox: &Name, token: Secret) -> Result<(), Failed> {
-    let store = Store::open(&settings.state_directory).map_err(|error| not_started(error.into()))?;
+    let imported = stopped(settings)?.import(mailbox, token).await;
+    imported.map_err(|error| reach::failed(ClientError::Problems(vec![error.to_string()])))
+}
+
+/// The tokens of a stopped daemon.
+fn stopped(settings: &Settings) -> Result<Arc<Tokens>, Failed> {
+    let store =
+        Store::open_with_keys(&settings.state_directory, &settings.keys_needed()).map_err(|error| not_started(error.into()))?;
     let tokens = Tokens::new(store);
     tokens.configure(settings).map_err(|error| not_started(StartError::Tls(error)))?;
-    let imported = tokens.import(mailbox, token).await;
-    imported.map_err(|error| reach::failed(ClientError::Problems(vec![error.to_string()])))
+    Ok(tokens)
 }
 
 fn read_file(file: &Path) -> Result<Secret, Failed> {

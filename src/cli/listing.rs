@@ -1,16 +1,15 @@
 //! `outlink link list`, `mailbox list` and `app list`.
 
 use super::{
-    Config, Exit, Failed, Outcome, check,
+    Config, Exit, Failed, Outcome,
+    change::Subject,
+    check,
     out::{counted, plain, say},
     reach, status,
 };
 use crate::{
     admin::{LinkState, Links, MailboxState, links_of},
-    config::{
-        self, Settings,
-        write::{Definitions, Kind},
-    },
+    config::{self, Settings, write::Kind},
     mail::Name,
 };
 use serde_json::json;
@@ -54,8 +53,8 @@ pub(super) fn mailboxes(config: &Config, json: bool) -> Outcome {
 /// Prints each app, as the configuration has it.
 pub(super) fn apps(config: &Config, json: bool) -> Outcome {
     let (settings, _) = check::load(config)?;
-    let definitions = Definitions::read(config.file()).map_err(super::change::unwritten)?;
-    let file = |name: &Name| definitions.file(Kind::App, name).map(|file| file.display().to_string());
+    let subject = Subject::read(config, Kind::App)?;
+    let file = |name: &Name| subject.definitions.file(Kind::App, name).map(|file| file.display().to_string());
     if json {
         let app = |app: &config::App| {
             let networks: Vec<_> = app.networks.iter().map(ToString::to_string).collect();

@@ -9,6 +9,7 @@ mod change;
 mod check;
 mod control;
 mod grant;
+mod key;
 mod link;
 mod listing;
 mod logging;
@@ -48,6 +49,14 @@ enum Exit {
     Temporary = 75,
     Permission = 77,
     Configuration = 78,
+}
+
+impl Exit {
+    /// The exit that a process of this program ended with.
+    fn of(code: i32) -> Option<Self> {
+        let all = [Self::Findings, Self::Usage, Self::Unavailable, Self::InputOutput, Self::Permission, Self::Configuration];
+        all.into_iter().find(|exit| i32::from(*exit as u8) == code)
+    }
 }
 
 /// A command that failed: the status and the sentence for standard error.
@@ -98,6 +107,9 @@ enum Command {
     /// What the provider granted to a mailbox
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// The key under which secrets are sealed
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Kept messages: list, look at, retry, hold, release, discard, move, export
     Queue(queue::Arguments),
     /// Tell what became of a message, or of all messages from or to an address
@@ -128,6 +140,16 @@ enum GrantCommand {
         /// Read the refresh token from this file instead of standard input
         #[arg(long = "file", value_name = "FILE")]
         token: Option<PathBuf>,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Revoke a mailbox's grant at the provider and forget it; its mail waits for a new consent
+    Revoke {
+        /// The mailbox
+        mailbox: String,
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         config: Config,
     },
@@ -179,6 +201,8 @@ pub fn main() -> ExitCode {
         Command::App(command) => app::app(command),
         Command::Authorize(arguments) => authorize::authorize(&arguments),
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
+        Command::Grant(GrantCommand::Revoke { mailbox, yes, config }) => grant::revoke(&mailbox, yes, &config),
+        Command::Key(command) => key::key(command),
         Command::Queue(arguments) => queue::queue(arguments),
         Command::Trace(trace) => queue::trace(trace),
         Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),

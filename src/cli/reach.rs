@@ -13,7 +13,6 @@ use crate::{
         Relay,
         authorize::{Begun, Progress, Wish},
     },
-    store,
 };
 use anyhow::Context;
 use std::{
@@ -36,9 +35,8 @@ pub(super) enum Reached {
 pub(super) fn work<F: Future<Output = Outcome>>(config: &Config, work: impl FnOnce(Reached) -> F) -> Outcome {
     let state_directory = config::state_directory(config.file()).map_err(check::faulty)?;
     let client = running(&state_directory)?;
-    if client.is_none() && std::fs::metadata(&state_directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        let text = format!("no daemon runs, and {} does not exist: nothing was ever kept there", state_directory.display());
-        return Err(Failed(Exit::Unavailable, format!("{text}; is this the right --config?")));
+    if client.is_none() {
+        exists(&state_directory)?;
     }
     do_with(client, config, work)
 }
@@ -60,6 +58,17 @@ fn do_with<F: Future<Output = Outcome>>(client: Option<Client>, config: &Config,
         };
         work(reached).await
     })
+}
+
+/// Whether anything was ever kept in this state directory.
+pub(super) fn exists(state_directory: &Path) -> Result<(), Failed> {
+    match std::fs::metadata(state_directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let text = format!("no daemon runs, and {} does not exist: nothing was ever kept there", state_directory.display());
+            Err(Failed(Exit::Unavailable, format!("{text}; is this the right --config?")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The running daemon with this state directory. Where there is none, this process is from here on one that may use the directory.
@@ -89,15 +98,34 @@ fn service_runtime_directory() -> Option<String> {
 /// Run by root, the command starts itself again as the owner of the state directory: a file of root in there would lock the
 /// service out of its own store.
 fn become_owner(state_directory: &Path) -> Result<(), Failed> {
-    let Ok(owner) = std::fs::metadata(state_directory) else { return Ok(()) };
-    let own_files = std::fs::metadata("/proc/self").context("cannot tell who runs this: /proc is not mounted")?;
-    if own_files.uid() != 0 || owner.uid() == 0 {
-        return Ok(());
-    }
-    let program = std::env::current_exe().context("cannot tell which program this is")?;
-    let error: io::Error =
-        std::process::Command::new(program).args(std::env::args_os().skip(1)).uid(owner.uid()).gid(owner.gid()).exec();
+    let Some(owner) = owner(state_directory)? else { return Ok(()) };
+    let error: io::Error = owner.command()?.args(std::env::args_os().skip(1)).exec();
     Err(Failed(Exit::Permission, format!("cannot become the owner of {}: {error}", state_directory.display())))
+}
+
+/// Another user whom a state directory belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owner {
+    user: u32,
+    group: u32,
+}
+
+/// Whom root has to become before it touches a state directory; `None` for everybody else, and where root owns it.
+pub(super) fn owner(state_directory: &Path) -> Result<Option<Owner>, Failed> {
+    let Ok(owner) = std::fs::metadata(state_directory) else { return Ok(None) };
+    let own_files = std::fs::metadata("/proc/self").context("cannot tell who runs this: /proc is not mounted")?;
+    let other = own_files.uid() == 0 && owner.uid() != 0;
+    Ok(other.then(|| Owner { user: owner.uid(), group: owner.gid() }))
+}
+
+impl Owner {
+    /// This program as that user.
+    pub(super) fn command(&self) -> Result<std::process::Command, Failed> {
+        let program = std::env::current_exe().context("cannot tell which program this is")?;
+        let mut command = std::process::Command::new(program);
+        command.uid(self.user).gid(self.group);
+        Ok(command)
+    }
 }
 
 /// The exit status for each reason of a daemon.
@@ -121,11 +149,9 @@ pub(super) fn refused(error: Refused) -> Failed {
 }
 
 /// The state directory of somebody else is no fault of a disk.
-fn not_opened(error: StartError) -> Failed {
+pub(super) fn not_opened(error: StartError) -> Failed {
     match &error {
-        StartError::Store(store::Error::Directory { why, .. } | store::Error::File { why, .. })
-            if why.kind() == io::ErrorKind::PermissionDenied =>
-        {
+        StartError::Store(why) if why.is_of_permission() => {
             Failed(Exit::Permission, format!("{error}; run this as root or as the service's user"))
         }
         _ => not_started(error),

@@ -62,7 +62,7 @@ fn kept(subject: &Subject, name: &Name) -> Result<[u64; 3], Failed> {
             let links = runtime()?.block_on(client.links()).map_err(reach::failed)?;
             let mut mailboxes = links.links.iter().flat_map(|link| &link.mailboxes);
             let found = mailboxes.find(|mailbox| mailbox.mailbox == name.as_str());
-            Ok(found.map_or([0; 3], |it| [it.waiting.messages, it.held.messages, it.failed.messages]))
+            Ok(found.map_or([0; 3], |it| [it.waiting.with_body, it.held.with_body, it.failed.with_body]))
         }
         Err(Failed(Exit::Unavailable, _)) if state_directory.exists() => kept_in_store(subject, name),
         Err(Failed(Exit::Unavailable, _)) => Ok([0; 3]),
@@ -84,5 +84,5 @@ fn kept_in_store(subject: &Subject, name: &Name) -> Result<[u64; 3], Failed> {
     let list: Value = serde_json::from_slice(&output.stdout).map_err(|error| unasked(&error))?;
     let mut mailboxes = list["mailboxes"].as_array().into_iter().flatten();
     let Some(found) = mailboxes.find(|mailbox| mailbox["mailbox"] == name.as_str()) else { return Ok([0; 3]) };
-    Ok(["waiting", "held", "failed"].map(|state| found[state]["messages"].as_u64().unwrap_or(0)))
+    Ok(["waiting", "held", "failed"].map(|state| found[state]["with_body"].as_u64().unwrap_or(0)))
 }

@@ -17,6 +17,9 @@ pub(super) fn backup(directory: &Path, config: &Config) -> Outcome {
         let BackedUp { directory, messages } = reached.backup(Backup { directory }).await?;
         let messages = counted(messages, "message", "messages");
         say(format_args!("copied to {}: the database with its grants, holds and traces, and {messages}", directory.display()));
+        say(format_args!(
+            "not copied: the key under which the grants are sealed; a restored copy needs it, so keep it elsewhere"
+        ));
         Ok(Exit::Good)
     })
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     oauth::{Identity, KeyError, ServiceAccount, check_token},
     provider::Grant,
-    secret::Secret,
+    secret::{Ring, Secret},
 };
 use std::{path::Path, sync::Arc};
 
@@ -49,10 +49,10 @@ pub struct EvidenceError {
 }
 
 impl Link {
-    /// Reads what proves the client.
-    pub fn evidence(&self) -> Result<Evidence, EvidenceError> {
+    /// Reads what proves the client; `ring` opens what is sealed.
+    pub fn evidence(&self, ring: &Ring) -> Result<Evidence, EvidenceError> {
         let service_account = self.service_account.as_ref().filter(|_| self.grant == Grant::ServiceAccount);
-        read(&self.proof, service_account, &SecretSource::read)
+        read(&self.proof, service_account, &|source| source.read(ring))
     }
 }
 

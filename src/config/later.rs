@@ -1,6 +1,6 @@
 //! What a configuration may say already, but this version cannot do: `check` notes it, `run` refuses it.
 
-use super::settings::{Link, ListenerTls, Proof, Proxy, SecretSource, Settings, WhenFromDiffers};
+use super::settings::{ListenerTls, Settings, WhenFromDiffers};
 
 impl Settings {
     /// One sentence for each thing that `run` has to refuse, with its key; empty when all can be done.
@@ -13,11 +13,6 @@ impl Settings {
         for (name, listener) in &self.listeners {
             if listener.tls != ListenerTls::Off {
                 say(format!("listener.{name}.tls"), "TLS on listeners comes in a later version; write \"off\"");
-            }
-        }
-        for (name, link) in &self.links {
-            for (key, what) in link_not_yet(link) {
-                say(format!("link.{name}.{key}"), &what);
             }
         }
         for (name, mailbox) in &self.mailboxes {
@@ -35,15 +30,4 @@ impl Settings {
         }
         refused
     }
-}
-
-fn link_not_yet(link: &Link) -> Vec<(&'static str, String)> {
-    let mut refused = Vec::new();
-    if let Proof::Secret { source: SecretSource::Sealed(_), .. } = &link.proof {
-        refused.push(("client-secret", "sealed values come in a later version; write { file = … }".into()));
-    }
-    if link.proxy != Proxy::Environment {
-        refused.push(("proxy", "proxies by link come in a later version; set HTTPS_PROXY and NO_PROXY".into()));
-    }
-    refused
 }

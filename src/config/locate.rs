@@ -101,6 +101,12 @@ impl Layer {
         self.places.get(path)
     }
 
+    /// The text that stands at `path`, where it is written without escapes.
+    pub(super) fn text_of(&self, path: &[String]) -> Option<String> {
+        let value = self.text.get(self.place(path)?.value.clone())?;
+        Some(value.trim_matches(['"', '\'']).to_owned())
+    }
+
     /// Whether its text begins like this.
     pub(super) fn begins_with(&self, text: &str) -> bool {
         self.text.starts_with(text)

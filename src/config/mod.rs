@@ -20,6 +20,7 @@ mod proof;
 mod proxy;
 mod queue;
 mod redirect;
+mod reseal;
 mod root;
 mod secrets;
 mod settings;
@@ -31,10 +32,11 @@ pub mod write;
 
 pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
+pub use reseal::{Resealed, reseal};
 pub use secrets::SecretError;
 pub use settings::{
     Allowed, App, Auth, Certificate, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Proof,
-    Proxy, Queue, SecretMethod, SecretSource, Server, Settings, WhenFromDiffers,
+    Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, WhenFromDiffers,
 };
 
 pub use units::duration;

@@ -42,7 +42,21 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     checks::warnings(reader, &queue, &apps);
     checks::listeners(reader, &listeners, &apps);
     let state_directory = state_directory?;
-    Some(Settings { state_directory, hostname, listeners, links, mailboxes, apps, queue, http, log, control_group, unheeded })
+    let sealed = reader.take_sealed();
+    Some(Settings {
+        state_directory,
+        hostname,
+        listeners,
+        links,
+        mailboxes,
+        apps,
+        queue,
+        http,
+        log,
+        control_group,
+        sealed,
+        unheeded,
+    })
 }
 
 /// The keys whose silent neglect would let an app send more than its administrator allowed, or take a proxy for its clients.

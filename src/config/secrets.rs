@@ -1,10 +1,13 @@
-//! Secrets by reference: how they stand in a configuration, and how they are read when they are needed.
+//! Secrets by reference or sealed: how they stand in a configuration, and how they are read when they are needed.
 
 use super::{
-    settings::SecretSource,
+    settings::{SealedSecret, SecretSource, Settings},
     table::{Table, Wrong, placeholder, text},
 };
-use crate::secret::Secret;
+use crate::{
+    key,
+    secret::{KeyId, Ring, Sealed, Secret, Unsealed},
+};
 use config::{Value, ValueKind};
 use std::{
     collections::BTreeMap,
@@ -34,21 +37,23 @@ pub struct SecretError {
 }
 
 impl SecretSource {
-    /// Reads the secret as it is now; one trailing line end is removed.
-    pub fn read(&self) -> Result<Secret, SecretError> {
-        self.read_with(&|name| env::var(name).ok())
+    /// Reads the secret as it is now; one trailing line end is removed. `ring` opens what is sealed.
+    pub fn read(&self, ring: &Ring) -> Result<Secret, SecretError> {
+        self.read_with(&|name| env::var(name).ok(), Some(ring))
     }
 
-    /// The same with the environment as an argument.
-    pub(super) fn read_with(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
+    /// The same with the environment as an argument, and perhaps without keys.
+    pub(super) fn read_with(
+        &self,
+        variable: &dyn Fn(&str) -> Option<String>,
+        ring: Option<&Ring>,
+    ) -> Result<Secret, SecretError> {
         let fail = |why: String, step| Err(SecretError { from: format!("{self:?}"), why, step });
         let text = match self {
             Self::Plain(secret) => return Ok(secret.clone()),
-            Self::Sealed(_) => {
-                return fail(
-                    "sealed values are not understood".into(),
-                    "this version takes { file = … }, { env = … } and { credential = … }",
-                );
+            Self::Sealed(sealed) => {
+                let Some(ring) = ring else { return fail("there is no key here".into(), PUT_BACK) };
+                return sealed.open(ring).or_else(|why| fail(why.to_string(), step(&why)));
             }
             Self::Environment(name) => match variable(name) {
                 Some(text) => text,
@@ -73,6 +78,40 @@ impl SecretSource {
             true => fail("it is empty".into(), "put the secret there"),
             false => Ok(Secret::new(text.to_owned())),
         }
+    }
+}
+
+/// What helps when the key is another one.
+const PUT_BACK: &str = "put back the key that sealed it (the file `key` in the state directory, or the credential outlink-key), or write \
+                        the secret anew";
+
+/// What helps when a value does not open.
+fn step(why: &Unsealed) -> &'static str {
+    match why {
+        Unsealed::OtherKey { .. } => PUT_BACK,
+        Unsealed::Altered { .. } => "write the secret anew: a sealed value opens only at the key for which it was made",
+    }
+}
+
+impl SealedSecret {
+    fn open(&self, ring: &Ring) -> Result<Secret, Unsealed> {
+        ring.open(&self.binding, &self.sealed)
+    }
+}
+
+impl Settings {
+    /// One sentence for each sealed value that `ring` does not open.
+    pub fn unopened(&self, ring: &Ring) -> Vec<String> {
+        let say = |sealed: &SealedSecret| {
+            let why = sealed.open(ring).err()?;
+            Some(format!("{}: cannot open this sealed value: {why}; {}", sealed.binding, step(&why)))
+        };
+        self.sealed.iter().filter_map(say).collect()
+    }
+
+    /// The keys that its sealed values need.
+    pub fn keys_needed(&self) -> Vec<KeyId> {
+        self.sealed.iter().map(|sealed| sealed.sealed.key()).collect()
     }
 }
 
@@ -106,7 +145,14 @@ pub(super) fn can_be_read(table: &Table<'_>, source: &SecretSource) -> bool {
 
 /// Reads one with the variables that the configuration is read with.
 pub(super) fn read_here(table: &Table<'_>, source: &SecretSource) -> Result<Secret, SecretError> {
-    source.read_with(&|name| table.sources().variables.get(name).cloned())
+    let sources = table.sources();
+    let keys = match source {
+        SecretSource::Sealed(_) => {
+            key::find(&sources.state_directory, sources.variables.get(CREDENTIALS).map(Path::new)).ok().flatten()
+        }
+        _ => None,
+    };
+    source.read_with(&|name| sources.variables.get(name).cloned(), keys.as_ref().map(|keys| &*keys.ring))
 }
 
 /// Takes a secret that is a file's content, a key in PEM or JSON form: a path in its place is a frequent slip.
@@ -177,7 +223,13 @@ fn by_reference(table: &Table<'_>, key: &'static str, mut entries: BTreeMap<Stri
         "credential" if !from.is_empty() && from != "." && from != ".." && !from.contains(['/', '\0']) => {
             Some(SecretSource::Credential(from))
         }
-        "sealed" => Some(SecretSource::Sealed(Secret::new(from))),
+        "sealed" => {
+            let wrong = |why| Wrong::new(format!("{why}"), "let `outlink key seal` make it anew, or use { file = \"/path\" }");
+            let sealed = Sealed::parse(&from).map_err(|why| table.fault(key, wrong(why))).ok()?;
+            let sealed = SealedSecret { binding: table.path_of(key).join("."), sealed };
+            table.found_sealed(sealed.clone());
+            Some(SecretSource::Sealed(sealed))
+        }
         _ => {
             table.fault(key, Wrong::new(format!("this is no name for `{kind}`"), ways));
             None
@@ -195,9 +247,7 @@ fn check(table: &Table<'_>, key: &str, source: &SecretSource) {
     let variables = table.sources().variables;
     match source {
         SecretSource::Plain(_) => return,
-        SecretSource::Sealed(_) => {
-            return table.note(key, "sealed values are read but not understood in this version; `outlink run` refuses them");
-        }
+        SecretSource::Sealed(sealed) => return check_sealed(table, key, sealed),
         SecretSource::Credential(name) if !variables.contains_key(CREDENTIALS) => {
             let message = format!("credential `{name}` cannot be checked outside its systemd unit");
             return table.note(key, Wrong::new(message, format!("the unit needs LoadCredential={name}:/path")));
@@ -212,5 +262,32 @@ fn check(table: &Table<'_>, key: &str, source: &SecretSource) {
     {
         let message = format!("every user of this machine can read {}", path.display());
         table.note(key, Wrong::new(message, "chmod 0640, owned by root and the service's group"));
+    }
+}
+
+/// Opens a sealed value where the keys can be read; where they cannot, the daemon will.
+fn check_sealed(table: &Table<'_>, key: &str, sealed: &SealedSecret) {
+    let sources = table.sources();
+    let credentials = sources.variables.get(CREDENTIALS).map(Path::new);
+    let id = sealed.sealed.key();
+    match key::find(&sources.state_directory, credentials) {
+        Ok(Some(keys)) => {
+            if let Err(why) = sealed.open(&keys.ring) {
+                let message = format!("cannot open this sealed value with {}: {why}", keys.file.display());
+                table.fault(key, Wrong::new(message, step(&why)));
+            }
+        }
+        Ok(None) => {
+            let file = key::file_of(&sources.state_directory);
+            let hint = "a credential is seen only in its systemd unit; without one, put back the file from where you keep a copy";
+            let message =
+                format!("this value is sealed under key {id}, and cannot be checked here: there is no {}", file.display());
+            table.note(key, Wrong::new(message, hint));
+        }
+        Err(why) if why.is_of_permission() => {
+            let message = format!("this value is sealed under key {id}, which this user cannot read");
+            table.note(key, Wrong::new(message, "run this as root or as the service's user to check it"));
+        }
+        Err(why) => table.fault(key, Wrong::new(why.to_string(), "")),
     }
 }

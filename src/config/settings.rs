@@ -3,7 +3,7 @@
 use crate::{
     mail::{Address, Name},
     provider::{Chunking, Cloud, Grant, Limits, NullSender, Provider, TlsMode},
-    secret::{PasswordHash, Secret},
+    secret::{PasswordHash, Sealed, Secret},
 };
 use ipnet::IpNet;
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -31,6 +31,8 @@ pub struct Settings {
     pub log: Log,
     /// The group whose members may use the control socket, besides root and the service's user.
     pub control_group: Option<String>,
+    /// Every sealed value, wherever it stands.
+    pub sealed: Vec<SealedSecret>,
     /// Keys that ask for a restriction or another way which this version cannot give; `run` refuses them.
     pub unheeded: Vec<String>,
 }
@@ -242,8 +244,17 @@ pub enum SecretSource {
     Credential(String),
     /// A plain value in the file; warned about.
     Plain(Secret),
-    /// `{ sealed = "outlink1:…" }` as later versions write it; this one cannot open it.
-    Sealed(Secret),
+    /// `{ sealed = "outlink1:…" }` as commands write it.
+    Sealed(SealedSecret),
+}
+
+/// A secret that stands sealed in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedSecret {
+    /// The place that it is sealed for: its key's full name, such as `link.contoso.client-secret`.
+    pub binding: String,
+    /// The sealed value.
+    pub sealed: Sealed,
 }
 
 impl fmt::Debug for SecretSource {
@@ -253,7 +264,7 @@ impl fmt::Debug for SecretSource {
             Self::Environment(variable) => write!(f, "environment variable {variable}"),
             Self::Credential(name) => write!(f, "credential {name}"),
             Self::Plain(_) => f.write_str("[secret]"),
-            Self::Sealed(_) => f.write_str("a sealed value"),
+            Self::Sealed(SealedSecret { binding, sealed }) => write!(f, "the sealed value of {binding} (key {})", sealed.key()),
         }
     }
 }

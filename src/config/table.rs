@@ -4,6 +4,7 @@
 use super::{
     fault::{Fault, Severity},
     locate::{distance, element_name},
+    settings::SealedSecret,
     sources::Sources,
     units,
 };
@@ -21,6 +22,7 @@ use std::{
 pub(super) struct Reader<'a> {
     pub(super) sources: &'a Sources<'a>,
     faults: RefCell<Vec<(Order, Fault)>>,
+    sealed: RefCell<Vec<SealedSecret>>,
 }
 
 /// Faults are shown in the order of the text: layer, line, column.
@@ -54,12 +56,17 @@ enum Part {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(sources: &'a Sources<'a>) -> Self {
-        Self { sources, faults: RefCell::default() }
+        Self { sources, faults: RefCell::default(), sealed: RefCell::default() }
     }
 
     /// The outermost table.
     pub(super) fn root(&'a self) -> Table<'a> {
         Table { reader: self, path: Vec::new(), entries: self.sources.merged(), known: BTreeSet::new() }
+    }
+
+    /// The sealed values that were found.
+    pub(super) fn take_sealed(&self) -> Vec<SealedSecret> {
+        self.sealed.take()
     }
 
     /// All faults in the order of the text.
@@ -120,6 +127,11 @@ impl<'a> Table<'a> {
     /// The layers and the environment behind it.
     pub(super) fn sources(&self) -> &'a Sources<'a> {
         self.reader.sources
+    }
+
+    /// Remembers a sealed value.
+    pub(super) fn found_sealed(&self, sealed: SealedSecret) {
+        self.reader.sealed.borrow_mut().push(sealed);
     }
 
     /// Whether a key stands there and was not taken yet.

@@ -11,9 +11,10 @@ mod tasks;
 pub use start::{StartError, open, start};
 
 use crate::{
-    admin::{ListenerStatus, Request},
+    admin::{self, KeyRotated, KeysDropped, ListenerStatus, Refused, Request},
     config::{self, Fault, Settings},
     relay::Relay,
+    store::Store,
     tokens::Tokens,
 };
 use sd_notify::NotifyState;
@@ -36,6 +37,7 @@ const SAY: Duration = Duration::from_secs(5);
 pub struct Daemon {
     file: PathBuf,
     settings: Arc<Settings>,
+    store: Store,
     tokens: Arc<Tokens>,
     relay: Arc<Relay>,
     listeners: Vec<ListenerStatus>,
@@ -73,6 +75,8 @@ impl Daemon {
                 _ = signals.hangup.recv() => drop(self.reload().await),
                 request = self.requests.recv() => match request {
                     Some(Request::Reload(tell)) => drop(tell.send(self.reload().await)),
+                    Some(Request::RotateKey(tell)) => drop(tell.send(self.rotate_key().await)),
+                    Some(Request::DropKeys(tell)) => drop(tell.send(self.drop_keys().await)),
                     Some(Request::Stop) | None => break,
                 },
             }
@@ -101,10 +105,30 @@ impl Daemon {
         result
     }
 
+    /// Changes the key; what was sealed anew in files is taken up, so that the old key is needed no more.
+    async fn rotate_key(&mut self) -> Result<KeyRotated, Refused> {
+        let rotated = admin::rotate_key(&self.store, &self.file).await?;
+        if !rotated.files.changed.is_empty() {
+            // With faults the old settings stay, whose values open as before; the log says so.
+            let _ = self.reload().await;
+        }
+        Ok(rotated)
+    }
+
+    /// Drops old keys, but none that the settings need which are in use.
+    async fn drop_keys(&mut self) -> Result<KeysDropped, Refused> {
+        let current = self.store.ring().current();
+        if self.settings.keys_needed().iter().any(|key| *key != current) {
+            let _ = self.reload().await;
+        }
+        admin::drop_keys(&self.store, &self.file, &self.settings.keys_needed()).await
+    }
+
     fn take_up(&mut self, settings: Settings) -> Result<Vec<String>, Vec<String>> {
-        let not_yet = settings.not_yet();
-        if !not_yet.is_empty() {
-            return Err(not_yet);
+        let mut refused = settings.not_yet();
+        refused.extend(settings.unopened(&self.store.ring()));
+        if !refused.is_empty() {
+            return Err(refused);
         }
         let settings = Arc::new(settings);
         self.tokens.configure(&settings).map_err(|error| vec![error.to_string()])?;

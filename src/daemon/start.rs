@@ -35,6 +35,9 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// Sealed values of the configuration do not open.
+    #[error("{}", .0.join("\n"))]
+    Unopened(Vec<String>),
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] tls::Error),
@@ -69,10 +72,14 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
     }
     let settings = Arc::new(settings);
     let store = open_store(&settings).await?;
+    let unopened = settings.unopened(&store.ring());
+    if !unopened.is_empty() {
+        return Err(StartError::Unopened(unopened));
+    }
     let hostname: Arc<str> = own_name(&settings)?.into();
     let sockets = bind(&settings).await?;
     let spool = store.spool();
-    let Assembled { relay, queue, tokens, upstream } = assemble(&settings, store, hostname.clone()).await?;
+    let Assembled { relay, queue, tokens, upstream } = assemble(&settings, store.clone(), hostname.clone()).await?;
 
     let (stop, stopped) = watch::channel(false);
     let (end, ended) = watch::channel(false);
@@ -91,7 +98,8 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
     match Socket::bind(&path, settings.control_group.as_deref()) {
         Ok(socket) => {
             let listeners = listeners.clone();
-            let control = Control { relay: relay.clone(), tokens: tokens.clone(), hostname, listeners, requests: ask };
+            let (relay, tokens, store) = (relay.clone(), tokens.clone(), store.clone());
+            let control = Control { relay, tokens, store, hostname, listeners, requests: ask };
             serving.spawn("control socket", socket.serve(Arc::new(control), ended.clone()));
         }
         Err(error) => {
@@ -105,7 +113,7 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
     serving.spawn("queue", queue.run(ended.clone()));
     serving.spawn("holds and counters", relay.clone().keep(ended));
     serving.spawn("dispatcher", relay.clone().dispatch(stopped));
-    Ok(Daemon { file, settings, tokens, relay, listeners, requests, configured, stop, end, accepting, serving })
+    Ok(Daemon { file, settings, store, tokens, relay, listeners, requests, configured, stop, end, accepting, serving })
 }
 
 /// What belongs together in a process, whether it runs as the daemon or was opened for one command.
@@ -142,8 +150,8 @@ pub async fn open(settings: Settings) -> Result<Arc<Relay>, StartError> {
 
 /// Opens the store beside the runtime: it waits for a running command to let go.
 async fn open_store(settings: &Settings) -> Result<Store, StartError> {
-    let directory = settings.state_directory.clone();
-    let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
+    let (directory, needed) = (settings.state_directory.clone(), settings.keys_needed());
+    let opened = tokio::task::spawn_blocking(move || Store::open_with_keys(&directory, &needed)).await;
     Ok(opened.map_err(|error| StartError::System(error.to_string()))??)
 }
 

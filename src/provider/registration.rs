@@ -1,6 +1,7 @@
 //! What has to be done at the provider's own pages for a link, and where: menus, redirect URLs, PowerShell with the real ids in it.
 
 use super::{Cloud, Grant, Provider};
+use std::borrow::Cow;
 
 /// Of which link the pages have to know.
 #[derive(Debug, Clone, Copy)]
@@ -98,16 +99,17 @@ impl Registration<'_> {
 
     /// Both recipes; they exclude each other.
     fn application(&self) -> Vec<String> {
-        let (id, mailbox) = (self.client_id, self.mailbox());
+        let (id, mailbox) = (quoted(self.client_id), quoted(self.mailbox()));
+        let (scope, filter) = (doubled(self.mailbox()), doubled(&self.mailbox().replace('\'', "''")));
         vec![
             "Exchange Online PowerShell (Connect-ExchangeOnline). OBJECT_ID is the Object ID under Entra admin center → Enterprise \
              applications; the one under App registrations does not work:"
                 .to_owned(),
             format!("  New-ServicePrincipal -AppId {id} -ObjectId OBJECT_ID"),
             "then one of two ways. Recommended, RBAC for Applications; do not give the Entra permission SMTP.SendAsApp as well:".to_owned(),
-            format!("  New-ManagementScope -Name \"outlink {mailbox}\" -RecipientRestrictionFilter \"PrimarySmtpAddress -eq '{mailbox}'\""),
+            format!("  New-ManagementScope -Name \"outlink {scope}\" -RecipientRestrictionFilter \"PrimarySmtpAddress -eq '{filter}'\""),
             format!(
-                "  New-ManagementRoleAssignment -App {id} -Role \"Application SMTP.SendAsApp\" -CustomResourceScope \"outlink {mailbox}\""
+                "  New-ManagementRoleAssignment -App {id} -Role \"Application SMTP.SendAsApp\" -CustomResourceScope \"outlink {scope}\""
             ),
             format!(
                 "or the classic way: {ENTRA} → API permissions → Office 365 Exchange Online → Application permissions: SMTP.SendAsApp, Grant \
@@ -119,13 +121,24 @@ impl Registration<'_> {
     }
 
     fn smtp_auth(&self) -> String {
-        let command = format!("Set-CASMailbox -Identity {} -SmtpClientAuthenticationDisabled $false", self.mailbox());
+        let command = format!("Set-CASMailbox -Identity {} -SmtpClientAuthenticationDisabled $false", quoted(self.mailbox()));
         format!("SMTP AUTH has to be on for the mailbox (OAuth needs it, too):\n  {command}")
     }
 
     fn mailbox(&self) -> &str {
         self.address.unwrap_or("MAILBOX")
     }
+}
+
+/// A word of PowerShell: in single quotes where it has more than plain characters.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@'));
+    if plain && !word.starts_with(['@', '-']) { word.into() } else { format!("'{}'", word.replace('\'', "''")).into() }
+}
+
+/// A text for within double quotes, where PowerShell looks for `$`, quotes and its escape character.
+fn doubled(text: &str) -> String {
+    text.chars().flat_map(|c| matches!(c, '$' | '`' | '"').then_some('`').into_iter().chain([c])).collect()
 }
 
 fn is_loopback(url: &str) -> bool {
@@ -188,6 +201,20 @@ mod tests {
             assert!(steps.contains(line), "{line}: {steps}");
         }
         assert!(steps.find("New-ManagementRoleAssignment") < steps.find("Add-MailboxPermission"));
+    }
+
+    #[test]
+    fn an_address_is_quoted_where_powershell_would_read_something_else() {
+        let mut registration = of(Provider::Microsoft, Grant::ClientCredentials, None);
+        registration.address = Some("o'brien+$x@contoso.com");
+        let steps = registration.steps().join("\n");
+        for line in [
+            "-eq 'o''brien+`$x@contoso.com'\"",
+            "-Name \"outlink o'brien+`$x@contoso.com\"",
+            "-Identity 'o''brien+$x@contoso.com' -",
+        ] {
+            assert!(steps.contains(line), "{line}: {steps}");
+        }
     }
 
     #[test]

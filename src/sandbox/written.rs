@@ -151,11 +151,7 @@ fn text(shared: &Shared, directory: &Path, (relay_port, smtp): (u16, SocketAddr)
             (format!("scopes = [\"{}\"{lasting}]\n", super::scope_of_smtp(provider)), "starttls")
         }
     };
-    let endpoints = match grant {
-        Grant::AuthorizationCode => format!("authorization-endpoint = \"{server}/authorize\"\n"),
-        Grant::DeviceCode => format!("device-endpoint = \"{server}/devicecode\"\n"),
-        Grant::ClientCredentials | Grant::ServiceAccount => String::new(),
-    };
+    let endpoints = endpoints(shared);
     let chunking = match shared.options.chunking {
         Some(true) => "chunking = \"auto\"\n",
         Some(false) => "chunking = \"off\"\n",
@@ -188,6 +184,22 @@ fn text(shared: &Shared, directory: &Path, (relay_port, smtp): (u16, SocketAddr)
         delivery = shared.options.delivery,
         hash = hash(&shared.password)?,
     ))
+}
+
+/// The link's lines for everything but the token endpoint.
+fn endpoints(shared: &Shared) -> String {
+    let server = shared.issuer();
+    let begins = match shared.grant {
+        Grant::AuthorizationCode => format!("authorization-endpoint = \"{server}/authorize\"\n"),
+        Grant::DeviceCode => format!("device-endpoint = \"{server}/devicecode\"\n"),
+        Grant::ClientCredentials | Grant::ServiceAccount => return String::new(),
+    };
+    let ends = match shared.options.provider {
+        provider::Provider::Microsoft => String::new(),
+        provider::Provider::Google => format!("revocation-endpoint = \"{server}/revoke\"\n"),
+        provider::Provider::Custom => format!("revocation-endpoint = \"{server}/revoke\"\nissuer = \"{server}\"\n"),
+    };
+    begins + &ends
 }
 
 /// The argon2id hash of the app's password.

@@ -107,6 +107,34 @@ pub enum Error {
         /// Which.
         found: Vec<KeyId>,
     },
+    /// The configuration needs a key that is not there.
+    #[error(
+        "the configuration has values that are sealed under key {key}, which is not there: put it at {} (or give it as the credential \
+         outlink-key), or write the secrets anew; no other key was made", at.display()
+    )]
+    NeededKey {
+        /// Which.
+        key: KeyId,
+        /// Where the key file ought to lie.
+        at: PathBuf,
+    },
+    /// A database is there, but no key.
+    #[error(
+        "there is no key at {}, although {} is there: start outlink, which makes the key or has it as a credential, and ask again", at.display(),
+        file.display()
+    )]
+    NoKeyHere {
+        /// The database.
+        file: PathBuf,
+        /// Where the key file ought to lie.
+        at: PathBuf,
+    },
+    /// A key that is there was said to be lost.
+    #[error("the key of {} is there, or was never made: nothing is lost and nothing was changed", file.display())]
+    NothingLost {
+        /// The database.
+        file: PathBuf,
+    },
     /// The key is the service manager's.
     #[error(
         "the key is the credential {}, which only its administrator can change: put a new `outlink-key1:` line before the others in what \
@@ -164,6 +192,9 @@ impl Error {
             | Self::Key(_)
             | Self::MissingKey { .. }
             | Self::OtherKey { .. }
+            | Self::NeededKey { .. }
+            | Self::NoKeyHere { .. }
+            | Self::NothingLost { .. }
             | Self::KeyIsCredential { .. }
             | Self::Unsealed { .. } => false,
         }
@@ -171,7 +202,16 @@ impl Error {
 
     /// Whether the keys are not the ones that were needed: a matter of configuration.
     pub fn is_of_the_key(&self) -> bool {
-        matches!(self, Self::Key(_) | Self::MissingKey { .. } | Self::OtherKey { .. } | Self::KeyIsCredential { .. })
+        matches!(
+            self,
+            Self::Key(_)
+                | Self::MissingKey { .. }
+                | Self::OtherKey { .. }
+                | Self::NeededKey { .. }
+                | Self::NoKeyHere { .. }
+                | Self::NothingLost { .. }
+                | Self::KeyIsCredential { .. }
+        )
     }
 
     /// Whether this user may not use what was found.

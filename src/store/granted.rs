@@ -10,6 +10,10 @@ pub struct Granted {
     pub mailbox: String,
     /// How it came here.
     pub origin: String,
+    /// Who signed in at the provider, where it was told.
+    pub account: Option<String>,
+    /// The user of this machine who ran the command, where it is known.
+    pub by: Option<String>,
     /// When it was given.
     pub obtained_at: SystemTime,
 }
@@ -18,11 +22,14 @@ impl Store {
     /// All grants, by mailbox.
     pub async fn granted(&self) -> Result<Vec<Granted>, Error> {
         let read = |connection: &rusqlite::Connection| {
-            let mut statement = connection.prepare_cached("SELECT mailbox, origin, obtained_at FROM grants ORDER BY mailbox")?;
+            let mut statement = connection
+                .prepare_cached("SELECT mailbox, origin, account, brought_by, obtained_at FROM grants ORDER BY mailbox")?;
             let rows = statement.query_map([], |row| {
                 Ok(Granted {
                     mailbox: row.get("mailbox")?,
                     origin: row.get("origin")?,
+                    account: row.get("account")?,
+                    by: row.get("brought_by")?,
                     obtained_at: time(row.get("obtained_at")?),
                 })
             })?;

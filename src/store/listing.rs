@@ -116,6 +116,8 @@ pub struct Count {
     pub state: State,
     /// How many.
     pub messages: u64,
+    /// How many of them still have their octets: discarded ones are known, but gone.
+    pub with_body: u64,
     /// Their octets.
     pub size: u64,
     /// When the oldest was accepted.
@@ -196,6 +198,7 @@ impl Store {
                 match counts.iter_mut().find(|count| count.mailbox == row.mailbox && count.state == row.state) {
                     Some(count) => {
                         (count.messages, count.size) = (count.messages + row.messages, count.size + row.size);
+                        count.with_body += row.with_body;
                         count.oldest = count.oldest.min(row.oldest);
                     }
                     None => counts.push(row),
@@ -322,7 +325,8 @@ fn count(connection: &Connection, after: i64) -> rusqlite::Result<(Vec<Count>, O
     /// Rows of a page that is only counted: cheap ones.
     const COUNTED: usize = 20_000;
     let sql = format!(
-        "SELECT mailbox, state, count(*), sum(size), min(accepted_at), max(number)
+        "SELECT mailbox, state, count(*), sum(size), min(accepted_at), max(number),
+             sum(CASE state WHEN 3 THEN EXISTS (SELECT 1 FROM bodies WHERE message = number) ELSE 1 END)
          FROM (SELECT * FROM messages WHERE number > ?1 ORDER BY number LIMIT {COUNTED}) GROUP BY mailbox, state"
     );
     let (mut counts, mut last, mut seen) = (Vec::new(), None, 0_u64);
@@ -335,7 +339,8 @@ fn count(connection: &Connection, after: i64) -> rusqlite::Result<(Vec<Count>, O
         last = last.max(row.get::<_, Option<i64>>(5)?);
         if state != State::Delivered {
             let (size, oldest) = (row.get::<_, i64>(3)?.cast_unsigned(), time(row.get(4)?));
-            counts.push(Count { mailbox: name(row.get(0)?)?, state, messages, size, oldest });
+            let with_body = row.get::<_, i64>(6)?.cast_unsigned();
+            counts.push(Count { mailbox: name(row.get(0)?)?, state, messages, with_body, size, oldest });
         }
     }
     Ok((counts, last.filter(|_| seen >= COUNTED as u64)))

@@ -41,7 +41,7 @@ pub use listing::{Count, Filter, Line, Page, Standing};
 pub use message::{Claim, Event, HeldBy, Message, NewMessage, Number, RecipientState, Report, State};
 pub use operate::{Done, Released, Verb};
 pub use renewals::Began;
-pub use rotation::Rotated;
+pub use rotation::{Forgotten, Rotated};
 pub use settle::{Next, Settled, Settlement};
 pub use upkeep::Before;
 
@@ -54,11 +54,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::mail::Id;
+use crate::{mail::Id, secret::KeyId};
 use body::Bodies;
 use committer::Committer;
 use reader::Reader;
-use sealing::Keyring;
+use sealing::{Keyring, Place};
 use upkeep::Totals;
 
 /// The database's name in the state directory.
@@ -87,18 +87,28 @@ impl Store {
     /// Opens the state directory, made (mode 0700) when missing. Blocks: up to five seconds for another process that is just
     /// about to leave it, and for the migration of an older schema. The keys are those of the unit's credential or of the directory.
     pub fn open(directory: &Path) -> Result<Self, Error> {
-        Self::open_with(directory, crate::key::credentials().as_deref())
+        Self::open_with_keys(directory, &[])
+    }
+
+    /// The same for a configuration that needs these keys: where they are not, no other key is made or taken up.
+    pub fn open_with_keys(directory: &Path, needed: &[KeyId]) -> Result<Self, Error> {
+        Self::open_at(directory, &Place { directory, credentials: crate::key::credentials().as_deref(), needed })
     }
 
     /// The same with the directory of credentials as an argument.
-    pub(crate) fn open_with(directory: &Path, credentials: Option<&Path>) -> Result<Self, Error> {
+    #[cfg(test)]
+    fn open_with(directory: &Path, credentials: Option<&Path>) -> Result<Self, Error> {
+        Self::open_at(directory, &Place { directory, credentials, needed: &[] })
+    }
+
+    fn open_at(directory: &Path, place: &Place<'_>) -> Result<Self, Error> {
         create(directory).map_err(|why| Error::Directory { directory: directory.to_owned(), why })?;
         // The lock comes first: whoever holds the directory may be using the spool that the next line but one clears.
         let lock = lock::take(directory)?;
         let file = directory.join(DATABASE);
         prepare(&file).map_err(|why| Error::File { file: file.clone(), why })?;
         let mut connection = schema::open(&file)?;
-        let keys = sealing::settle(&mut connection, &file, directory, credentials)?;
+        let keys = sealing::settle(&mut connection, &file, place)?;
         let opened = |why| Error::Database { what: "read the queue", file: file.clone(), why: Arc::new(why) };
         let totals = Totals::count(&connection).map_err(opened)?;
         // Without this a power cut could leave synced pages in a file that no directory names.

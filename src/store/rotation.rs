@@ -4,9 +4,10 @@
 //! start seals them anew.
 
 use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 use std::{path::Path, sync::Arc};
 
-use super::{Error, Store, sealing};
+use super::{Error, Store, schema, sealing};
 use crate::{
     key::{self, Origin},
     secret::{KeyId, Ring},
@@ -21,7 +22,52 @@ pub struct Rotated {
     pub resealed: usize,
 }
 
+/// What was given up with a lost key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// The id of the key that seals from now on.
+    pub key: String,
+    /// The mailboxes whose grants nobody can open any more.
+    pub mailboxes: Vec<String>,
+}
+
 impl Store {
+    /// Goes on without a key that is lost for good: what it sealed is forgotten, all else stays. Refused where the key is there. Blocks.
+    pub fn replace_lost_key(directory: &Path) -> Result<Forgotten, Error> {
+        let _lock = super::lock::take(directory)?;
+        let file = directory.join(super::DATABASE);
+        let mut connection = schema::open(&file)?;
+        let found = key::find(directory, key::credentials().as_deref())?;
+        let fault = |why| Error::Database { what: "forget what a lost key sealed", file: file.clone(), why: Arc::new(why) };
+        match (sealing::recorded(&connection).map_err(fault)?, &found) {
+            (None, _) => return Err(Error::NothingLost { file }),
+            (Some((key, _)), Some(keys)) if keys.ring.has(key) => return Err(Error::NothingLost { file }),
+            // That it is not seen here does not make it lost.
+            (Some((key, origin)), None) if origin == Origin::Credential.word() => {
+                return Err(Error::MissingKey { file, key, at: key::file_of(directory), credential: true });
+            }
+            (Some(_), _) => {}
+        }
+        let keys = found.map_or_else(|| key::make(directory), Ok)?;
+        let mailboxes = sealing::forget(&mut connection, &keys).map_err(fault)?;
+        tracing::warn!(event = "key.lost", key = %keys.ring.current(), mailboxes = ?mailboxes, "grants were forgotten with a lost key");
+        Ok(Forgotten { key: keys.ring.current().to_string(), mailboxes })
+    }
+
+    /// The keys of a directory that no daemon uses now, for a command that seals something: read without opening the store, so that root need
+    /// not become its owner. Where nothing was ever kept, the first key is made. Blocks.
+    pub fn ring_at(directory: &Path) -> Result<Arc<Ring>, Error> {
+        if let Some(keys) = key::find(directory, key::credentials().as_deref())? {
+            return Ok(keys.ring);
+        }
+        let file = directory.join(super::DATABASE);
+        if file.exists() {
+            return Err(Error::NoKeyHere { file, at: key::file_of(directory) });
+        }
+        super::create(directory).map_err(|why| Error::Directory { directory: directory.to_owned(), why })?;
+        Ok(key::make(directory)?.ring)
+    }
+
     /// The keys that seal and open.
     pub fn ring(&self) -> Arc<Ring> {
         self.0.keyring.ring()

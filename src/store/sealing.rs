@@ -12,6 +12,7 @@ use std::{
     path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
+use zeroize::Zeroize;
 
 use super::Error;
 use crate::{
@@ -97,7 +98,10 @@ impl Kept {
         }
         let was_clear = self.key.is_none();
         match self.open(ring, mailbox) {
-            Ok(token) => (Self::seal(ring, mailbox, &token), if was_clear { Outcome::WasClear } else { Outcome::Resealed }),
+            Ok(token) => {
+                let outcome = if was_clear { Outcome::WasClear } else { Outcome::Resealed };
+                (Self::seal(ring, mailbox, &token), outcome)
+            }
             Err(why) => {
                 tracing::warn!(event = "grant.unreadable", mailbox, "a refresh token does not open: {why}; it is left as it is");
                 (self, Outcome::Stayed)
@@ -127,30 +131,24 @@ pub(super) struct Changed {
     pub(super) resealed: usize,
 }
 
+/// Where keys may lie, and who needs which.
+pub(super) struct Place<'a> {
+    /// The state directory.
+    pub(super) directory: &'a Path,
+    /// The directory of credentials.
+    pub(super) credentials: Option<&'a Path>,
+    /// The keys of the configuration's sealed values.
+    pub(super) needed: &'a [KeyId],
+}
+
 /// Finds the keys of this database, or makes the first one, and brings every token under the first of them.
-pub(super) fn settle(
-    connection: &mut Connection,
-    file: &Path,
-    directory: &Path,
-    credentials: Option<&Path>,
-) -> Result<Keys, Error> {
-    let fault = |what| move |why| Error::Database { what, file: file.to_owned(), why: Arc::new(why) };
-    let recorded = recorded(connection).map_err(fault("read which key seals the grants"))?;
-    let keys = match (key::find(directory, credentials)?, recorded) {
-        (Some(keys), None) => keys,
-        (Some(keys), Some((key, _))) if keys.ring.has(key) => keys,
-        (Some(keys), Some((key, _))) => {
-            return Err(Error::OtherKey { file: file.to_owned(), key, at: keys.file, found: keys.ring.ids() });
-        }
-        (None, Some((key, origin))) => {
-            let at = key::file_of(directory);
-            return Err(Error::MissingKey { file: file.to_owned(), key, at, credential: origin == Origin::Credential.word() });
-        }
-        (None, None) => first(directory)?,
-    };
+pub(super) fn settle(connection: &mut Connection, file: &Path, place: &Place<'_>) -> Result<Keys, Error> {
+    let keys = find(connection, file, place)?;
     if keys.shared {
-        tracing::warn!(file = %keys.file.display(), "the group of the key's file can read every sealed secret; chmod 0600 unless that is meant");
+        tracing::warn!(file = %keys.file.display(),
+            "the group of the key's file can read every sealed secret; chmod 0600 unless that is meant");
     }
+    let fault = |what| move |why| Error::Database { what, file: file.to_owned(), why: Arc::new(why) };
     let changed = seal_all(connection, &keys).map_err(fault("seal the grants"))?;
     if changed.clear > 0 || changed.resealed > 0 {
         tracing::info!(event = "grants.sealed", key = %keys.ring.current(), were_clear = changed.clear, resealed = changed.resealed,
@@ -159,6 +157,27 @@ pub(super) fn settle(
     crate::crash::point("sealed");
     wipe(connection).map_err(fault("remove clear text that is left of grants"))?;
     Ok(keys)
+}
+
+fn find(connection: &Connection, file: &Path, place: &Place<'_>) -> Result<Keys, Error> {
+    let directory = place.directory;
+    let fault = |why| Error::Database { what: "read which key seals the grants", file: file.to_owned(), why: Arc::new(why) };
+    let recorded = recorded(connection).map_err(fault)?;
+    match (key::find(directory, place.credentials)?, recorded) {
+        (Some(keys), Some((key, _))) if keys.ring.has(key) => Ok(keys),
+        (Some(keys), Some((key, _))) => {
+            Err(Error::OtherKey { file: file.to_owned(), key, at: keys.file, found: keys.ring.ids() })
+        }
+        (None, Some((key, origin))) => {
+            let at = key::file_of(directory);
+            Err(Error::MissingKey { file: file.to_owned(), key, at, credential: origin == Origin::Credential.word() })
+        }
+        // A new key here would be in the way of the one that the configuration needs.
+        (found, None) => match place.needed.iter().find(|key| found.as_ref().is_none_or(|keys| !keys.ring.has(**key))) {
+            Some(key) => Err(Error::NeededKey { key: *key, at: key::file_of(directory) }),
+            None => found.map_or_else(|| first(directory), Ok),
+        },
+    }
 }
 
 fn first(directory: &Path) -> Result<Keys, Error> {
@@ -170,7 +189,7 @@ fn first(directory: &Path) -> Result<Keys, Error> {
 }
 
 /// The key that sealed last, and whence it came.
-fn recorded(connection: &Connection) -> rusqlite::Result<Option<(KeyId, String)>> {
+pub(super) fn recorded(connection: &Connection) -> rusqlite::Result<Option<(KeyId, String)>> {
     let value = |name| connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional();
     let key: Option<String> = value(KEY)?;
     let origin: Option<String> = value(ORIGIN)?;
@@ -204,7 +223,7 @@ pub(super) fn reseal(connection: &Connection, ring: &Ring) -> rusqlite::Result<C
     let mut rows = Vec::new();
     {
         let mut statement = connection.prepare("SELECT * FROM grants")?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             let mailbox: String = row.get("mailbox")?;
@@ -217,6 +236,9 @@ pub(super) fn reseal(connection: &Connection, ring: &Ring) -> rusqlite::Result<C
                 let key = format!("{token}_key");
                 for (name, value) in names.iter().zip(&mut values) {
                     if *name == token {
+                        if let Value::Blob(old) = value {
+                            old.zeroize();
+                        }
                         *value = Value::Blob(kept.octets.clone());
                     } else if *name == key {
                         *value = kept.key.clone().map_or(Value::Null, Value::Text);
@@ -243,6 +265,24 @@ pub(super) fn reseal(connection: &Connection, ring: &Ring) -> rusqlite::Result<C
         Ok(())
     })?;
     Ok(changed)
+}
+
+/// Forgets what no key of `keys` opens, and writes down that they are the database's from now on; gives the mailboxes without a grant.
+pub(super) fn forget(connection: &mut Connection, keys: &Keys) -> rusqlite::Result<Vec<String>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let here = |key: &str| KeyId::parse(key).is_some_and(|key| keys.ring.has(key));
+    let gone: Vec<String> = in_use_as_text(&transaction)?.into_iter().filter(|key| !here(key)).collect();
+    let mut mailboxes = Vec::new();
+    for key in &gone {
+        let sql = "DELETE FROM grants WHERE refresh_token_key = ?1 RETURNING mailbox";
+        let mut statement = transaction.prepare(sql)?;
+        mailboxes.extend(statement.query_map([key], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?);
+        transaction.execute("UPDATE grants SET spare_token = NULL, spare_token_key = NULL WHERE spare_token_key = ?1", [key])?;
+    }
+    record(&transaction, keys)?;
+    transaction.commit()?;
+    mailboxes.sort();
+    Ok(mailboxes)
 }
 
 /// Removes what may be left of clear text: free pages leave the file, and the write-ahead log is emptied. Begun again at the next start
@@ -275,11 +315,15 @@ pub(super) fn empty_log(connection: &Connection) -> rusqlite::Result<()> {
 
 /// The ids of the keys under which tokens lie.
 pub(super) fn in_use(connection: &Connection) -> rusqlite::Result<Vec<KeyId>> {
+    Ok(in_use_as_text(connection)?.iter().filter_map(|key| KeyId::parse(key)).collect())
+}
+
+fn in_use_as_text(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT refresh_token_key FROM grants WHERE refresh_token_key IS NOT NULL
                UNION SELECT spare_token_key FROM grants WHERE spare_token_key IS NOT NULL";
     let mut statement = connection.prepare(sql)?;
-    let found = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(found.iter().filter_map(|key| KeyId::parse(key)).collect())
+    let found = statement.query_map([], |row| row.get(0))?;
+    found.collect()
 }
 
 /// What is said of a token that does not open.

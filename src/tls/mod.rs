@@ -1,6 +1,10 @@
-//! Whom we trust: one rustls configuration for the provider's SMTP server, one HTTPS client for its token endpoint.
+//! Whom we trust: one rustls configuration for the provider's SMTP server, one HTTPS client for its token endpoint, and the way it takes.
 //!
 //! Layer 3. Certificates are always verified, by the system's trust store and, per link, a private CA besides it; TLS 1.2 at least.
+
+mod proxy;
+
+pub use proxy::Proxy;
 
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use std::{
@@ -55,9 +59,10 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Error>
 }
 
 /// An HTTPS client with the same trust; every exchange ends within [`HTTP_WAIT`], and redirects are not followed: a token endpoint has none.
-pub fn https_client(ca_file: Option<&Path>) -> Result<reqwest::Client, Error> {
+pub fn https_client(ca_file: Option<&Path>, proxy: &Proxy) -> Result<reqwest::Client, Error> {
     let config = client_config(ca_file)?;
-    reqwest::Client::builder()
+    let builder = proxy.lead(reqwest::Client::builder()).map_err(Error::Client)?;
+    builder
         .tls_backend_preconfigured((*config).clone())
         .timeout(HTTP_WAIT)
         .connect_timeout(CONNECT_WAIT)

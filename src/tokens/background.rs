@@ -11,7 +11,7 @@ use super::{
     Route, Tokens, proof,
     source::{IDLE, Key, Source},
 };
-use crate::oauth::Health;
+use crate::{oauth::Health, store};
 
 /// Renewals in the air beyond which the background starts none: after a night without network all are due at once.
 const MOST: usize = 16;
@@ -96,6 +96,8 @@ impl Tokens {
             (Key::Mailbox(mailbox), _) if !source.knows_last_renewal() => {
                 match self.world.store.grant(mailbox).await {
                     Ok(grant) => source.note_renewed(grant.and_then(|grant| grant.last_renewed_at)),
+                    // The renewal that is due now says what that means.
+                    Err(store::Error::Unsealed { .. }) => source.note_renewed(None),
                     Err(error) => tracing::warn!(event = "token.unknown", mailbox = %mailbox, "{error}"),
                 }
                 LOOK
@@ -108,7 +110,7 @@ impl Tokens {
                 LOOK
             }
             (_, Health::Probing { .. }) => {
-                let evidence = proof::read(&source.context().link).await;
+                let evidence = proof::read(&source.context().link, self.world.store.ring()).await;
                 source.note_evidence(evidence.ok().as_ref(), now);
                 LOOK_FOR_MENDED
             }

@@ -12,7 +12,7 @@ use url::Url;
 use super::{
     AccessToken, Route, Tokens, World,
     exchange::exchange,
-    proof::{self, Shown},
+    proof,
     renewal::Renewal,
     same_tokens,
     source::{Context, Source},
@@ -154,7 +154,12 @@ impl Tokens {
             Some(Route::Source(source)) => matches!(source.look().0, Health::Stopped { .. }),
             Some(Route::Repair { .. }) | None => true,
         };
-        Ok(!stopped && self.world.store.grant(mailbox).await?.is_some())
+        match self.world.store.grant(mailbox).await {
+            Ok(grant) => Ok(!stopped && grant.is_some()),
+            // One that does not open is worth nothing.
+            Err(store::Error::Unsealed { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes `candidate` the grant of `mailbox`; durable when it returns. Its access token serves from now on.
@@ -237,28 +242,28 @@ impl Consent {
         let Some(endpoint) = link.device_endpoint.as_ref().filter(|_| link.provider != Provider::Google) else {
             return Err(no_device_endpoint(link));
         };
-        let (renewal, now) = (self.renewal().await?, self.world.now());
-        let shown = Shown::of(&renewal.evidence, link, now)?;
-        let what = What::ClientCredentials;
+        let renewal = self.renewal().await?;
+        let shown = renewal.shown()?;
         let request = oauth::Request {
             endpoint,
             client_id: &link.client_id,
             authentication: shown.authentication(),
             scopes: &link.scopes,
-            what,
+            what: What::ClientCredentials,
             parameters: &link.parameters,
         };
         let http = self.context.http.clone();
-        let started = device::start(&request, move |request| exchange(http.clone(), request), now).await;
+        let started =
+            device::start(&request, &link.parameters, move |request| exchange(http.clone(), request), self.world.now()).await;
         let at = format!("device endpoint {endpoint}");
-        started.map_err(|failure| renewal.trouble(failure, what, (&shown, &at)).into())
+        started.map_err(|failure| renewal.trouble(failure, What::ClientCredentials, &shown, &at).into())
     }
 
     /// Asks once whether the code was entered; `None`: ask again when `polling` says.
     pub async fn ask_device(&self, code: &Secret, polling: &mut Polling) -> Result<Option<Candidate>, Refusal> {
         let renewal = self.renewal().await?;
+        let shown = renewal.shown()?;
         let what = What::DeviceCode(code);
-        let shown = Shown::of(&renewal.evidence, self.link(), self.world.now())?;
         let failure = match renewal.send(what, &shown).await {
             Ok((token, granted)) => return self.candidate(token, granted, Origin::DeviceCode).map(Some),
             Err(failure) => failure,
@@ -271,7 +276,7 @@ impl Consent {
                 true
             }
         };
-        let trouble = || renewal.trouble(failure, what, (&shown, &self.source.endpoint()));
+        let trouble = || renewal.trouble(failure, what, &shown, &self.source.endpoint());
         match goes_on {
             true => Ok(None),
             false => Err(trouble().into()),
@@ -287,7 +292,7 @@ impl Consent {
     }
 
     async fn renewal(&self) -> Result<Renewal<'_>, Trouble> {
-        let evidence = proof::read(&self.context.link).await?;
+        let evidence = proof::read(&self.context.link, self.world.store.ring()).await?;
         Ok(Renewal { source: &self.source, world: &self.world, context: &self.context, evidence })
     }
 
@@ -295,7 +300,8 @@ impl Consent {
         let Granted { refresh_token, refresh_lifetime, scopes, accounts, .. } = granted;
         let Some(refresh_token) = refresh_token else { return Err(no_refresh_token(self.link())) };
         let refresh_until = refresh_lifetime.and_then(|life: Duration| token.obtained.checked_add(life));
-        let (access, context) = (token.clone().into(), self.context.clone());
+        let context = self.context.clone();
+        let access = token.clone().into();
         Ok(Candidate { refresh_token, access, scopes, accounts, refresh_until, origin, token, context })
     }
 }

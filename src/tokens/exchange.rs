@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     oauth::{HttpRequest, HttpResponse},
-    tls::HTTP_WAIT,
+    tls::{self, HTTP_WAIT},
 };
 
 /// Largest answer that is read. Token answers have a few kilobytes, error pages of proxies some more.
@@ -13,6 +13,16 @@ const LARGEST: usize = 256 * 1024;
 /// The HTTP client ends by itself at [`HTTP_WAIT`]; this is for the case that it does not.
 const WAIT: Duration = HTTP_WAIT.saturating_add(Duration::from_secs(1));
 
+/// What a proxy says that wants to know who asks (RFC 9110 §15.5.8).
+const WHO_ASKS: u16 = 407;
+
+/// An HTTPS client, and the way it takes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Http {
+    pub(super) client: reqwest::Client,
+    pub(super) proxy: tls::Proxy,
+}
+
 /// Why an exchange failed. Texts name no URL: those who print them do.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -20,15 +30,33 @@ pub(super) enum Error {
     TimedOut,
     #[error("answered more than {} KiB", LARGEST / 1024)]
     TooLarge,
-    #[error("could not be asked: {0}")]
-    Failed(String),
+    #[error("could not be asked{}: {why}", through(.proxy.as_deref()))]
+    Failed {
+        /// The proxy that was on the way.
+        proxy: Option<String>,
+        why: String,
+    },
+    #[error(
+        "could not be asked: the proxy {proxy} lets nobody through without the right user and password; set proxy-user and \
+         proxy-password of the link, or those in HTTPS_PROXY"
+    )]
+    WhoAsks { proxy: String },
 }
 
-impl From<reqwest::Error> for Error {
-    fn from(error: reqwest::Error) -> Self {
-        match error.is_timeout() {
-            true => Self::TimedOut,
-            false => Self::Failed(chain(&error.without_url())),
+fn through(proxy: Option<&str>) -> String {
+    proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"))
+}
+
+impl Error {
+    fn of(error: reqwest::Error, proxy: Option<String>) -> Self {
+        if error.is_timeout() && !error.is_connect() {
+            return Self::TimedOut;
+        }
+        let why = chain(&error.without_url());
+        match proxy {
+            // The tunnel's error has no public type.
+            Some(proxy) if why.contains("proxy authorization required") => Self::WhoAsks { proxy },
+            proxy => Self::Failed { proxy, why },
         }
     }
 }
@@ -48,14 +76,20 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Sends `request`.
-pub(super) async fn exchange(http: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, Error> {
+pub(super) async fn exchange(http: Http, request: HttpRequest) -> Result<HttpResponse, Error> {
     tokio::time::timeout(WAIT, bounded(http, request)).await.unwrap_or(Err(Error::TimedOut))
 }
 
-async fn bounded(http: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, Error> {
-    let mut response = http.execute(request.try_into()?).await?;
+async fn bounded(Http { client, proxy }: Http, request: HttpRequest) -> Result<HttpResponse, Error> {
+    let proxy = proxy.before(&request.uri().to_string());
+    let failed = |error| Error::of(error, proxy.clone());
+    let mut response = client.execute(request.try_into().map_err(failed)?).await.map_err(failed)?;
+    // Without a tunnel the proxy's word comes as if it were the endpoint's.
+    if let (WHO_ASKS, Some(proxy)) = (response.status().as_u16(), &proxy) {
+        return Err(Error::WhoAsks { proxy: proxy.clone() });
+    }
     let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await? {
+    while let Some(piece) = response.chunk().await.map_err(failed)? {
         if body.len() + piece.len() > LARGEST {
             return Err(Error::TooLarge);
         }

@@ -7,10 +7,12 @@
 //! between the provider's answer and the moment when a rotated refresh token is durable.
 
 mod background;
+mod clients;
 mod consent;
 mod exchange;
 mod proof;
 mod renewal;
+mod revoke;
 mod source;
 mod status;
 #[cfg(test)]
@@ -18,13 +20,13 @@ mod tests;
 mod unavailable;
 
 pub use consent::{Candidate, Consent, Origin, Refusal};
+pub use revoke::Ended;
 pub use status::{State, Status};
 pub use unavailable::{Error, Unavailable};
 
 use std::{
     collections::BTreeMap,
     fmt,
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -46,6 +48,7 @@ use crate::{
     store::{NewGrant, Store},
     tls,
 };
+use clients::{Clients, Hindrance};
 use source::{Context, Key, Source};
 
 /// Longest wait for an access token: the token endpoint's 30 seconds and some for the store.
@@ -143,21 +146,22 @@ impl Tokens {
     /// Takes up the settings, at start and at every reload. Tokens stay where they are still the right ones, and what was wrong
     /// is tried again at once. On an error the old settings stay.
     pub fn configure(&self, settings: &Settings) -> Result<(), tls::Error> {
-        let clients = clients(settings)?;
+        let clients = Clients::of(settings, &self.world.store.ring())?;
         let now = self.world.now();
         let mut board = self.board();
         let mut old = std::mem::take(&mut board.mailboxes);
         for mailbox in settings.mailboxes.values() {
             let link = settings.links.get(&mailbox.link);
-            let route = match link {
-                Some(link) => {
-                    let http = clients.get(&link.ca_file).cloned().unwrap_or_default();
+            let route = match link.map(|link| (link, clients.get(link))) {
+                Some((_, Err(Hindrance { reason, advice }))) => Route::Repair { reason, advice },
+                Some((link, Ok(http))) => {
                     let context = Context {
                         link: link.clone(),
                         http,
                         mailbox: mailbox.name.clone(),
-                        account: mailbox.account.clone().unwrap_or_else(|| mailbox.address.clone()),
+                        address: mailbox.address.clone(),
                         user: mailbox.xoauth2_user.clone(),
+                        account: mailbox.account.clone().unwrap_or_else(|| mailbox.address.clone()),
                     };
                     Route::Source(self.source(&mut board, context, now))
                 }
@@ -262,22 +266,25 @@ impl Tokens {
     /// [`Tokens::run`] runs. The token before it is kept beside.
     pub async fn import(&self, mailbox: &Name, refresh_token: Secret) -> Result<(), Error> {
         oauth::check_token(refresh_token.expose(), "refresh token").map_err(|why| Error::NoToken { why })?;
-        let source = {
-            let board = self.board();
-            let entry = board.mailboxes.get(mailbox).ok_or_else(|| Error::UnknownMailbox { mailbox: mailbox.clone() })?;
-            match (&entry.route, entry.grant) {
-                (Route::Source(source), Some(Grant::AuthorizationCode | Grant::DeviceCode)) => source.clone(),
-                _ => {
-                    let grant = entry.grant.map_or("unknown".to_owned(), |grant| grant.to_string());
-                    return Err(Error::OtherGrant { mailbox: mailbox.clone(), link: entry.link.clone(), grant });
-                }
-            }
-        };
+        let source = self.with_consent(mailbox)?;
         self.world.store.put_grant(mailbox, NewGrant::new(refresh_token, IMPORT), self.world.now()).await?;
         source.new_grant(None, self.world.now());
         self.world.wake.notify_one();
         tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), "a refresh token was brought in");
         Ok(())
+    }
+
+    /// The source of a mailbox whose tokens come of a person's consent.
+    fn with_consent(&self, mailbox: &Name) -> Result<Arc<Source>, Error> {
+        let board = self.board();
+        let entry = board.mailboxes.get(mailbox).ok_or_else(|| Error::UnknownMailbox { mailbox: mailbox.clone() })?;
+        match (&entry.route, entry.grant) {
+            (Route::Source(source), Some(Grant::AuthorizationCode | Grant::DeviceCode)) => Ok(source.clone()),
+            _ => {
+                let grant = entry.grant.map_or("unknown".to_owned(), |grant| grant.to_string());
+                Err(Error::OtherGrant { mailbox: mailbox.clone(), link: entry.link.clone(), grant })
+            }
+        }
     }
 
     /// How each mailbox stands; no secrets.
@@ -299,17 +306,6 @@ impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens").field("mailboxes", &self.board().mailboxes.len()).finish_non_exhaustive()
     }
-}
-
-/// One HTTPS client for each private CA, and one for links without.
-fn clients(settings: &Settings) -> Result<BTreeMap<Option<PathBuf>, reqwest::Client>, tls::Error> {
-    let mut clients = BTreeMap::new();
-    for link in settings.links.values() {
-        if !clients.contains_key(&link.ca_file) {
-            clients.insert(link.ca_file.clone(), tls::https_client(link.ca_file.as_deref())?);
-        }
-    }
-    Ok(clients)
 }
 
 /// Whether another configuration of a link, or another user, makes another token.

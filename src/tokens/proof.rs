@@ -11,16 +11,16 @@ use super::{renewal::transient, source::Context};
 use crate::{
     config::{Evidence, EvidenceError, Link, SecretMethod},
     oauth::{Authentication, ClientAssertion, Kind, Trouble, Unsigned},
-    secret::Secret,
+    secret::{Ring, Secret},
 };
 
 /// Longest wait for the files, which may lie on a disk that hangs.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// What proves the client of `link`, read afresh.
-pub(super) async fn read(link: &Arc<Link>) -> Result<Evidence, Trouble> {
+/// What proves the client of `link`, read afresh; `ring` opens what is sealed.
+pub(super) async fn read(link: &Arc<Link>, ring: Arc<Ring>) -> Result<Evidence, Trouble> {
     let (asked, name) = (link.clone(), &link.name);
-    let reading = tokio::task::spawn_blocking(move || asked.evidence());
+    let reading = tokio::task::spawn_blocking(move || asked.evidence(&ring));
     match tokio::time::timeout(WAIT, reading).await {
         Ok(Ok(read)) => read.map_err(|EvidenceError { key, why, step, .. }| fault(format!("{key} of link {name}: {why}"), step)),
         Ok(Err(_)) => Err(transient("reading what proves the client was interrupted".into())),

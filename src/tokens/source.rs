@@ -6,6 +6,7 @@ use std::{
 };
 use tokio::sync::watch;
 
+use super::exchange::Http;
 use crate::{
     config::{Evidence, Link},
     mail::{Address, Name},
@@ -30,13 +31,15 @@ pub(super) enum Key {
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     pub(super) link: Arc<Link>,
-    pub(super) http: reqwest::Client,
+    pub(super) http: Http,
     /// The mailbox; for a link's own token one of those that use it, to be named in advice.
     pub(super) mailbox: Name,
-    /// Whose consent it is, where the grant is a person's.
-    pub(super) account: Address,
+    /// Its address, likewise.
+    pub(super) address: Address,
     /// Whom a service account acts for: the XOAUTH2 user.
     pub(super) user: String,
+    /// Whose consent it is.
+    pub(super) account: Address,
 }
 
 /// A refresh token that the provider gave and the store did not take yet, with the access token that must wait for it.

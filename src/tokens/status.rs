@@ -8,6 +8,7 @@ use super::{Entry, Route, Tokens};
 use crate::{
     mail::Name,
     oauth::{Health, Kind, Trouble},
+    store::Granted,
 };
 
 /// How a mailbox stands; no secrets.
@@ -107,9 +108,10 @@ impl Tokens {
         let mut all = self.status();
         match self.world.store.granted().await {
             Ok(grants) => all.iter_mut().for_each(|status| {
-                if let Some(grant) = grants.iter().find(|grant| grant.mailbox == status.mailbox) {
-                    status.authorised_since = Some(rfc3339(grant.obtained_at));
-                    status.origin = Some(grant.origin.clone());
+                if let Ok(at) = grants.binary_search_by(|grant| grant.mailbox.cmp(&status.mailbox)) {
+                    let Granted { origin, account, by, obtained_at, .. } = grants[at].clone();
+                    status.authorised_since = Some(rfc3339(obtained_at));
+                    (status.origin, status.account, status.authorised_by) = (Some(origin), account, by);
                 }
             }),
             Err(error) => tracing::warn!(%error, "it cannot be told since when mailboxes are authorised"),

@@ -1,4 +1,4 @@
-//! Why there is no access token, and why a grant was not taken.
+//! Why there is no access token, and why a grant was not taken or not given up.
 
 use crate::{
     mail::Name,
@@ -47,7 +47,7 @@ impl Unavailable {
     }
 }
 
-/// Why a grant was not taken.
+/// Why a grant was not taken, or not given up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No such mailbox.
@@ -73,6 +73,22 @@ pub enum Error {
     NoToken {
         /// What is wrong with it.
         why: String,
+    },
+    /// There is nothing to revoke.
+    #[error("mailbox {mailbox} has no grant")]
+    NoGrant {
+        /// Which mailbox.
+        mailbox: Name,
+    },
+    /// The provider did not revoke it.
+    #[error(
+        "the grant of mailbox {mailbox} is not revoked and still kept: {reason}; try it again, or end it in the provider's console"
+    )]
+    NotRevoked {
+        /// Which mailbox.
+        mailbox: Name,
+        /// What was tried and what came of it.
+        reason: String,
     },
     /// The store did not keep it.
     #[error(transparent)]

@@ -35,5 +35,7 @@ export function mailServer({ directory, say, secure, cert, key, mode, mayLogIn }
         },
     });
     smtp.on('error', () => {}); // A client that leaves in the middle is what some tests want.
-    return smtp;
+    const sockets = new Set();
+    smtp.server.on('connection', (socket) => sockets.add(socket.on('close', () => sockets.delete(socket))));
+    return { smtp, hangUp: () => sockets.forEach((socket) => socket.destroy()) };
 }

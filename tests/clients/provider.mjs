@@ -3,8 +3,8 @@
 // what is to be known of the client comes in the environment. Prints JSON lines: ready, and what happens to codes, tokens, grants,
 // logins and messages; every secret that is issued is among them, so that a test can look for it.
 //
-// On the OAuth port besides: PUT /mode/NAME makes it misbehave until PUT /mode/well; PUT /forget ends all access tokens,
-// PUT /life/SECONDS says how long later ones serve, PUT /grant gives a refresh token of a new grant.
+// On the OAuth port besides: PUT /mode/NAME makes it misbehave until PUT /mode/well; PUT /forget ends all access tokens and the
+// connections that they opened; PUT /life/SECONDS says how long later ones serve; PUT /grant gives a refresh token of a new grant.
 import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -47,6 +47,7 @@ answer = async (request, response) => {
         response.writeHead(204).end();
     } else if (request.method === 'PUT' && request.url === '/forget') {
         await oauth.forget();
+        hangUp();
         response.writeHead(204).end();
     } else if (request.method === 'PUT' && request.url.startsWith('/life/')) {
         oauth.live(Number(request.url.slice('/life/'.length)));
@@ -61,7 +62,7 @@ answer = async (request, response) => {
     }
 };
 
-const smtp = mailServer({
+const { smtp, hangUp } = mailServer({
     directory,
     say,
     secure: tls === 'implicit',

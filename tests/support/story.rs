@@ -118,6 +118,11 @@ impl App {
         self.reply()
     }
 
+    /// Sends octets to which no reply belongs.
+    pub(crate) fn write(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).expect("it can be sent");
+    }
+
     pub(crate) fn reply(&mut self) -> String {
         loop {
             let mut line = String::new();

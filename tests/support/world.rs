@@ -147,7 +147,7 @@ impl World {
         self.order(&format!("/life/{seconds}"));
     }
 
-    /// All access tokens end.
+    /// All access tokens end, and the connections that they opened.
     pub(crate) fn forget(&self) {
         self.order("/forget");
     }

@@ -75,6 +75,12 @@ pub(in crate::cli) struct Add {
     /// HTTP proxy, or none to take no notice of the environment's
     #[arg(long, value_name = "URL|none")]
     pub(super) proxy: Option<String>,
+    /// The user at the proxy
+    #[arg(long, value_name = "USER", requires = "proxy")]
+    pub(super) proxy_user: Option<String>,
+    /// Read the password for the proxy from this file; - is standard input
+    #[arg(long, value_name = "FILE", requires = "proxy_user")]
+    pub(super) proxy_password_file: Option<PathBuf>,
     /// A further parameter of the request that begins the grant; may be given more than once
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     pub(super) parameters: Vec<(String, String)>,
@@ -97,9 +103,12 @@ pub(super) struct Proof {
     /// The client's certificate in PEM form
     #[arg(long, value_name = "FILE")]
     pub(super) certificate: Option<PathBuf>,
-    /// Read the certificate's private key (PEM) from this file; - is standard input. Not needed where the certificate's file has it
-    #[arg(long, value_name = "FILE", requires = "certificate")]
+    /// Read the private key (PEM) from this file; - is standard input. Not needed where the certificate's file has it
+    #[arg(long, value_name = "FILE")]
     pub(super) private_key_file: Option<PathBuf>,
+    /// The key's ID (kid), where the provider wants it named
+    #[arg(long, value_name = "ID")]
+    pub(super) key_id: Option<String>,
     /// Certificate and private key in one PKCS#12 file
     #[arg(long, value_name = "FILE", conflicts_with = "certificate")]
     pub(super) pkcs12: Option<PathBuf>,
@@ -130,16 +139,17 @@ pub(super) struct Entered {
 impl Proof {
     /// Whether there is something that proves an application.
     pub(super) fn is_given(&self) -> bool {
-        self.has_client_secret() || self.certificate.is_some() || self.pkcs12.is_some() || self.federated_token.is_some()
+        let files = [&self.certificate, &self.private_key_file, &self.pkcs12, &self.federated_token];
+        self.has_client_secret() || files.iter().any(|file| file.is_some())
     }
 
     pub(super) fn has_client_secret(&self) -> bool {
         self.client_secret_file.is_some() || self.client_secret_credential.is_some() || self.entered.client_secret.is_some()
     }
 
-    fn takes_standard_input(&self) -> usize {
-        let files = [&self.client_secret_file, &self.private_key_file, &self.pkcs12_password_file, &self.service_account_file];
-        files.into_iter().filter(|file| file.as_deref() == Some(Path::new("-"))).count()
+    /// Its files that hold secrets.
+    fn secret_files(&self) -> [&Option<PathBuf>; 4] {
+        [&self.client_secret_file, &self.private_key_file, &self.pkcs12_password_file, &self.service_account_file]
     }
 }
 
@@ -192,6 +202,7 @@ impl Add {
             client_authentication: self.client_authentication.clone(),
             certificate: path("--certificate", &self.proof.certificate)?,
             private_key: None,
+            key_id: self.proof.key_id.clone(),
             pkcs12: path("--pkcs12", &self.proof.pkcs12)?,
             pkcs12_password: None,
             federated_token: path("--federated-token", &self.proof.federated_token)?,
@@ -205,6 +216,8 @@ impl Add {
             redirect_url: self.redirect_url.clone(),
             ca_file: path("--ca-file", &self.ca_file)?,
             proxy: self.proxy.clone(),
+            proxy_user: self.proxy_user.clone(),
+            proxy_password: None,
             parameters: self.parameters.clone(),
         })
     }
@@ -224,13 +237,16 @@ impl Add {
         link.pkcs12_password = written(password.or_else(|| entered.pkcs12_password.clone()), "pkcs12-password")?;
         let account = read("--service-account-file", &self.proof.service_account_file)?;
         link.service_account = written(account, "service-account")?;
+        let password = read("--proxy-password-file", &self.proxy_password_file)?;
+        link.proxy_password = written(password, "proxy-password")?;
         Ok(())
     }
 }
 
 /// Adds a link.
 pub(super) fn add(mut add: Add) -> Outcome {
-    if add.proof.takes_standard_input() > 1 {
+    let from_input = |file: &&Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
+    if add.proof.secret_files().into_iter().chain([&add.proxy_password_file]).filter(from_input).count() > 1 {
         return Err(Failed(Exit::Usage, "only one secret can be read from standard input".to_owned()));
     }
     let subject = Subject::read(&add.config, Kind::Link)?;

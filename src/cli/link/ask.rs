@@ -156,22 +156,25 @@ impl Asking {
     }
 
     fn application(self, add: &mut Add) -> Result<(), Failed> {
-        let ways = ["Client secret", "Certificate (PEM)", "Certificate (PKCS#12)", "Federated token (workload identity)"];
-        match self.person.choose("How the application proves itself", &ways, 0)? {
-            0 => {
+        let all = [Way::Secret, Way::Certificate, Way::Pkcs12, Way::FederatedToken, Way::PrivateKey];
+        let ways: Vec<_> = all.into_iter().filter(|way| self.provider == Provider::Custom || *way != Way::PrivateKey).collect();
+        let words: Vec<_> = ways.iter().map(|way| way.words()).collect();
+        match ways[self.person.choose("How the application proves itself", &words, 0)?] {
+            Way::Secret => {
                 while add.proof.entered.client_secret.is_none() {
                     add.proof.entered.client_secret = self.person.secret("Client secret")?.map(Given::Here);
                 }
             }
-            1 => {
+            Way::Certificate => {
                 add.proof.certificate = self.file("Certificate file")?;
                 add.proof.private_key_file = self.optional_file("Private key file (empty: it is in the certificate's file)")?;
             }
-            2 => {
+            Way::Pkcs12 => {
                 add.proof.pkcs12 = self.file("PKCS#12 file")?;
                 add.proof.entered.pkcs12_password = self.person.secret("Password of that file (empty: none)")?.map(Given::Here);
             }
-            _ => add.proof.federated_token = self.file("Token file")?,
+            Way::FederatedToken => add.proof.federated_token = self.file("Token file")?,
+            Way::PrivateKey => add.proof.private_key_file = self.file("Private key file")?,
         }
         Ok(())
     }
@@ -237,6 +240,28 @@ impl Asking {
             add.ca_file = self.optional_file("Private CA (PEM file; empty: the system's)")?;
         }
         Ok(())
+    }
+}
+
+/// What proves an application.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Secret,
+    Certificate,
+    Pkcs12,
+    FederatedToken,
+    PrivateKey,
+}
+
+impl Way {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Secret => "Client secret",
+            Self::Certificate => "Certificate (PEM)",
+            Self::Pkcs12 => "Certificate (PKCS#12)",
+            Self::FederatedToken => "Federated token (workload identity)",
+            Self::PrivateKey => "Private key alone (private_key_jwt)",
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub struct Link {
     pub client_authentication: Option<String>,
     pub certificate: Option<PathBuf>,
     pub private_key: Option<SecretText>,
+    pub key_id: Option<String>,
     pub pkcs12: Option<PathBuf>,
     pub pkcs12_password: Option<SecretText>,
     pub federated_token: Option<PathBuf>,
@@ -34,6 +35,8 @@ pub struct Link {
     pub redirect_url: Option<String>,
     pub ca_file: Option<PathBuf>,
     pub proxy: Option<String>,
+    pub proxy_user: Option<String>,
+    pub proxy_password: Option<SecretText>,
     pub parameters: Vec<(String, String)>,
 }
 
@@ -59,12 +62,15 @@ impl Link {
         document.text("redirect-url", self.redirect_url.as_deref());
         document.path("ca-file", self.ca_file.as_deref());
         document.text("proxy", self.proxy.as_deref());
+        document.text("proxy-user", self.proxy_user.as_deref());
+        document.secret("proxy-password", self.proxy_password.as_ref());
         document.table("parameters", &self.parameters);
         document
     }
 
     fn proof(&self, document: &mut Document) {
-        let secrets = [&self.client_secret, &self.private_key, &self.pkcs12_password, &self.service_account];
+        let secrets =
+            [&self.client_secret, &self.private_key, &self.pkcs12_password, &self.service_account, &self.proxy_password];
         if secrets.iter().any(|secret| matches!(secret, Some(SecretText::Sealed(_)))) {
             document.comment("Sealed with the key in the state directory, for this key of this link alone.");
         }
@@ -73,6 +79,7 @@ impl Link {
         document.text("client-authentication", self.client_authentication.as_deref());
         document.path("certificate", self.certificate.as_deref());
         document.secret("private-key", self.private_key.as_ref());
+        document.text("key-id", self.key_id.as_deref());
         document.path("pkcs12", self.pkcs12.as_deref());
         document.secret("pkcs12-password", self.pkcs12_password.as_ref());
         document.path("federated-token", self.federated_token.as_deref());

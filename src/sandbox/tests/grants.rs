@@ -52,34 +52,6 @@ async fn refresh_tokens_work_more_than_once_before_and_after_the_fault() {
 }
 
 #[tokio::test]
-async fn the_written_link_lives_by_the_grant_that_was_asked_for() {
-    use crate::provider::Grant::{AuthorizationCode, ClientCredentials, DeviceCode, ServiceAccount};
-    let directory = tempfile::tempdir().unwrap();
-    for (who, grant) in [
-        (GOOGLE, AuthorizationCode),
-        (MICROSOFT, AuthorizationCode),
-        (CUSTOM, AuthorizationCode),
-        (MICROSOFT, ClientCredentials),
-        (CUSTOM, ClientCredentials),
-    ] {
-        let provider = Provider::start(Options { grant: Some(grant), ..options(who) }).await.unwrap();
-        let config = provider.write_config(directory.path(), 0).unwrap();
-        let (settings, notes) = crate::config::load(&config).unwrap();
-        assert!(settings.links.values().all(|link| link.grant == grant), "{who} {grant}");
-        assert!(notes.is_empty(), "{who} {grant}: {notes:?}");
-        let refresh_token = std::fs::read_to_string(directory.path().join("grant")).ok();
-        assert_eq!(refresh_token.is_some(), grant == AuthorizationCode, "{who} {grant}: the file of an earlier one is gone");
-        if let Some(token) = refresh_token {
-            assert_eq!(refresh(&provider, &token).await.0, 200, "{who}");
-        }
-    }
-    for (who, grant) in [(GOOGLE, ClientCredentials), (GOOGLE, DeviceCode), (CUSTOM, ServiceAccount)] {
-        let why = Provider::start(Options { grant: Some(grant), ..options(who) }).await.err().unwrap();
-        assert_eq!(why.to_string(), format!("the simulated {who} has no grant {grant}"));
-    }
-}
-
-#[tokio::test]
 async fn an_expired_client_secret_is_said_in_the_providers_words_until_it_is_renewed() {
     for (who, said, code) in [
         (GOOGLE, "Unauthorized", Value::Null),

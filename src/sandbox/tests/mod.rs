@@ -9,6 +9,7 @@ mod faults;
 mod grants;
 mod revocations;
 mod service_accounts;
+mod written;
 
 use super::*;
 use base64::engine::general_purpose::STANDARD;

@@ -214,3 +214,29 @@ async fn a_restored_copy_needs_the_key() {
     std::fs::copy(key::file_of(&from), key::file_of(&to)).unwrap();
     assert_eq!(token(&Store::open_with(&to, None).unwrap(), "a").await, "a");
 }
+
+#[tokio::test]
+async fn a_lost_key_costs_its_grants_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open_with(directory.path(), None).unwrap();
+    store.put_grant(&name("alerts"), grant("a"), at(1)).await.unwrap();
+    fill(&store, 0..3, message).await;
+    drop(store);
+    assert!(matches!(Store::replace_lost_key(directory.path()), Err(Error::NothingLost { .. })), "it is there");
+    std::fs::remove_file(key::file_of(directory.path())).unwrap();
+    let forgotten = Store::replace_lost_key(directory.path()).unwrap();
+    assert_eq!(forgotten.mailboxes, ["alerts"]);
+    let store = Store::open_with(directory.path(), None).unwrap();
+    assert_eq!((store.ring().current().to_string(), store.grant(&name("alerts")).await.unwrap()), (forgotten.key, None));
+    assert_eq!(store.list(Filter::default(), None).await.unwrap().lines.len(), 3);
+}
+
+#[tokio::test]
+async fn a_configuration_that_needs_another_key_keeps_one_from_being_made() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let needed = key::make(other.path()).unwrap().ring.current();
+    let text = Store::open_with_keys(directory.path(), &[needed]).unwrap_err().to_string();
+    assert!(text.contains(&format!("under key {needed}")) && !key::file_of(directory.path()).exists(), "{text}");
+    std::fs::copy(key::file_of(other.path()), key::file_of(directory.path())).unwrap();
+    assert_eq!(Store::open_with_keys(directory.path(), &[needed]).unwrap().ring().current(), needed);
+}

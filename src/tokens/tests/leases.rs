@@ -1,6 +1,7 @@
-//! One renewal at a time for a grant, over all processes.
+//! One renewal of a grant at a time, also over processes, and what is said of one that was interrupted.
 
 use super::*;
+use crate::store;
 
 #[tokio::test]
 async fn a_grant_that_another_process_renews_is_left_to_it() {
