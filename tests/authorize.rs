@@ -4,93 +4,18 @@
 mod support;
 
 use serde_json::{Value, json};
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+use std::{fs, net::TcpStream};
+use support::{
+    Program, SOON, free_port,
+    login::{Login, ME, browse, grant},
+    outlink,
+    story::Story,
 };
-use support::{Program, SOON, free_port, outlink, story::Story};
 use url::Url;
-
-const ME: &str = "robot@sandbox.example";
-
-/// What a browser got.
-struct Page {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Page {
-    fn location(&self) -> Url {
-        let line =
-            self.head.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("location")));
-        let (_, to) = line.unwrap_or_else(|| panic!("no redirect: {} {}\n{}", self.status, self.head, self.body));
-        Url::parse(to).expect("a redirect is a URL")
-    }
-}
-
-/// Asks as a browser does, without following redirects.
-fn browse(method: &str, url: &Url, body: &str) -> Page {
-    let port = url.port_or_known_default().expect("a port");
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut stream = TcpStream::connect_timeout(&address, SOON).unwrap_or_else(|e| panic!("{url}: {e}"));
-    stream.set_read_timeout(Some(SOON * 2)).expect("a time-out can be set");
-    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).expect("a request can be sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap_or_else(|e| panic!("{url}: {e}"));
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    Page { status, head: head.to_owned(), body: body.to_owned() }
-}
 
 /// A provider whose link waits for a consent; `edit` changes the configuration.
 fn story(personality: &str, edit: impl Fn(String) -> String) -> Story {
     Story::with(personality, &["--grant", "authorization-code"], edit)
-}
-
-/// `outlink authorize`, begun.
-struct Login {
-    program: Program,
-    begun: Value,
-}
-
-impl Login {
-    fn begin(story: &Story, options: &[&str]) -> Self {
-        let mut command = outlink();
-        command.args(["authorize", "sandbox", "--json", "--config"]).arg(&story.config).args(options);
-        let mut program = Program::start(command);
-        let begun = program.event("authorize", SOON);
-        Self { program, begun }
-    }
-
-    fn url(&self) -> Url {
-        Url::parse(self.begun["url"].as_str().expect("an address")).expect("a URL")
-    }
-
-    /// Signs in at the provider and presses `decision`; where the browser is sent then.
-    fn decide(&self, decision: &str) -> Url {
-        browse("POST", &self.url(), &format!("decision={decision}&account={}", ME.replace('@', "%40"))).location()
-    }
-
-    /// The last line for programs, and the exit status.
-    fn end(mut self, event: &str) -> (Value, Option<i32>) {
-        let last = self.program.event(event, SOON * 2);
-        (last, self.program.ended().0)
-    }
-}
-
-/// The stored grant's origin and account, as the store has them.
-fn grant(story: &Story) -> Option<(String, Option<String>)> {
-    let database = rusqlite::Connection::open(story.directory.path().join("state/outlink.db")).expect("the database");
-    database.query_row("SELECT origin, account FROM grants", [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
 }
 
 fn is_done(last: &Value) -> bool {

@@ -371,11 +371,40 @@ bind = "127.0.0.1:8025"
         assert!(refused.iter().any(|sentence| sentence.starts_with(&format!("{key}: "))), "{key}: {refused:?}");
     }
     assert_eq!(refused.len(), 5);
-    for key in ["listener.local.certificate", "http"] {
+    for key in ["listener.local.certificate"] {
         assert!(notes.iter().any(|note| note.key == key), "{key}: {notes:?}");
     }
-    for key in ["mailbox.robot.limits", "listener.local.delivery", "app.printer.delivery", "queue"] {
+    for key in ["mailbox.robot.limits", "listener.local.delivery", "app.printer.delivery", "queue", "http"] {
         assert!(!notes.iter().any(|note| note.key.starts_with(key)), "{key}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_redirect_that_works_is_taken_and_one_that_deserves_a_word_is_noted() {
+    for (provider, grant, url, note) in [
+        ("microsoft", "authorization-code", "http://localhost", ""),
+        ("microsoft", "authorization-code", "http://127.0.0.1:8025/oauth/callback", "only by an edit of the app's manifest"),
+        ("microsoft", "client-credentials", "http://localhost", "has no effect"),
+        ("google", "authorization-code", "http://127.0.0.1:8025/oauth/callback", ""),
+        ("google", "authorization-code", "http://localhost:8025/", ""),
+        ("google", "authorization-code", "https://relay.example.com/oauth/callback", ""),
+        ("custom", "authorization-code", "http://relay.lan/cb", "crosses the network readable"),
+    ] {
+        let more = match provider {
+            "custom" => "scopes = ['mail.send']\ntoken-endpoint = 'https://login.example.com/token'\n",
+            "microsoft" => "tenant = 'contoso.com'\n",
+            _ => "",
+        };
+        let text = format!(
+            "[link.a]\nprovider = '{provider}'\ngrant = '{grant}'\nclient-id = 'me'\nclient-secret = {{ env = 'TEST_SECRET' }}\n\
+             {more}redirect-url = '{url}'\n"
+        );
+        let (settings, notes) = load(&[("outlink.toml", &text)], &[]).unwrap_or_else(|faults| panic!("{url}: {faults:?}"));
+        assert!(settings.links.values().all(|link| link.redirect_url.is_some()), "{url}");
+        match note {
+            "" => assert!(notes.is_empty(), "{url}: {notes:?}"),
+            note => assert!(notes.len() == 1 && notes[0].message.contains(note), "{url}: {notes:?}"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use support::{
     LONG, Program, SOON,
     letters::{Client, LARGE, Letter, await_that, queueing},
+    login::{Login, browse, grant},
     story::Story,
 };
 
@@ -327,5 +328,35 @@ fn a_crash_while_the_key_is_changed_leaves_everything_open() {
         let heard = Client::login(&story).and_then(|mut client| client.submit(&letter));
         assert!(is_accepted(&heard), "{step}: {heard:?}");
         assert_eq!(story.drained(&daemon, LONG)[&letter.id], 1, "{step}");
+    }
+}
+
+#[test]
+fn a_login_that_a_crash_breaks_off_costs_no_grant_that_works() {
+    for (step, origin) in [("consent-exchanged", "import"), ("consent-tried", "import"), ("consent-kept", "authorization-code")] {
+        let story = Story::with("microsoft", &["--grant", "authorization-code"], |text| text);
+        story.import_grant();
+        let daemon = story.start_to_die_at(step);
+        let login = Login::begin(&story, &[]);
+        let page = browse("GET", &login.decide("allow"), "");
+        await_death(daemon, step);
+        assert_eq!((page.status, login.program.ended().0), (400, Some(69)), "{step}: {}", page.body);
+        let daemon = story.start();
+        assert!(story.app().send().starts_with("250 "), "{step}: {}", daemon.output());
+        daemon.stop();
+        assert_eq!(grant(&story).expect("a grant").0, origin, "{step}");
+    }
+}
+
+#[test]
+fn a_first_grant_is_durable_before_it_is_tried() {
+    for (step, kept) in [("consent-exchanged", false), ("consent-kept", true), ("consent-tried", true)] {
+        let story = Story::with("google", &["--grant", "authorization-code"], |text| text);
+        let daemon = story.start_to_die_at(step);
+        let login = Login::begin(&story, &[]);
+        browse("GET", &login.decide("allow"), "");
+        await_death(daemon, step);
+        let daemon = story.start();
+        assert_eq!(story.app().send().starts_with("250 "), kept, "{step}: {}", daemon.output());
     }
 }

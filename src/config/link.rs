@@ -1,7 +1,7 @@
 //! `[link.NAME]`: an OAuth 2.0 client at a provider, filled up from the provider's preset.
 
 use super::{
-    parameters, proof, proxy,
+    parameters, proof, proxy, redirect,
     settings::{Link, Proxy},
     table::{Table, Wrong},
     words,
@@ -54,6 +54,9 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Link> {
     }
     let proof = given.proof.settle(table, provider, grant);
     parameters::check(table, provider, &given.parameters);
+    if let Some(url) = &given.redirect_url {
+        redirect::check(table, provider, grant, url);
+    }
     let preset = provider::preset(provider, given.cloud, given.tenant.as_deref(), grant, "");
     let scopes = scopes(table, provider, grant, &mut given, &preset);
     let token_endpoint = token_endpoint(table, provider, &mut given, &preset);
@@ -124,7 +127,7 @@ fn take(table: &mut Table<'_>) -> Given {
         revocation_endpoint: table.parsed("revocation-endpoint", words::endpoint),
         // Compared letter by letter, so it stays as it is written.
         issuer: table.parsed("issuer", |text| words::endpoint(text).map(|_| text.to_owned())),
-        redirect_url: table.parsed("redirect-url", words::endpoint),
+        redirect_url: table.parsed("redirect-url", redirect::parse),
         parameters: parameters::take(table),
         ca_file: table.path("ca-file"),
         proxy: proxy::take(table),

@@ -19,6 +19,7 @@ mod parameters;
 mod proof;
 mod proxy;
 mod queue;
+mod redirect;
 mod reseal;
 mod root;
 mod secrets;

@@ -157,6 +157,5 @@ fn read_log(table: &mut Table<'_>) -> Log {
 fn read_http(table: &mut Table<'_>) -> Http {
     let bind = table.parsed("bind", words::bind).unwrap_or(HTTP);
     table.finish();
-    table.note_here("this is read but has no effect in this version");
     Http { bind }
 }
