@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 //! Forms that the `oauth2` crate has no word for, with the client's authentication as it would form it.
-=======
-//! Requests that the `oauth2` crate does not form: one POST of a form, and its answer read as every other.
->>>>>>> consent
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use oauth2::{
@@ -61,13 +57,8 @@ pub(super) fn request<'a>(
 /// RFC 6749 §2.3.1: both parts are form-encoded first.
 fn authorization(id: &str, secret: &Secret) -> Option<HeaderValue> {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-<<<<<<< HEAD
     let pair = STANDARD.encode(format!("{}:{}", encode(id), encode(secret.expose())));
     let mut value = HeaderValue::from_str(&format!("Basic {pair}")).ok()?;
-=======
-    let pair = Secret::new(format!("{}:{}", encode(id), encode(secret.expose())));
-    let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair.expose()))).ok()?;
->>>>>>> consent
     value.set_sensitive(true);
     Some(value)
 }

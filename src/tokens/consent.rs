@@ -12,11 +12,7 @@ use url::Url;
 use super::{
     AccessToken, Route, Tokens, World,
     exchange::exchange,
-<<<<<<< HEAD
     proof::{self, Shown},
-=======
-    proof,
->>>>>>> consent
     renewal::Renewal,
     same_tokens,
     source::{Context, Source},
@@ -246,45 +242,28 @@ impl Consent {
         let Some(endpoint) = link.device_endpoint.as_ref().filter(|_| link.provider != Provider::Google) else {
             return Err(no_device_endpoint(link));
         };
-<<<<<<< HEAD
         let (renewal, now) = (self.renewal().await?, self.world.now());
         let shown = Shown::of(&renewal.evidence, link, now)?;
         let what = What::ClientCredentials;
-=======
-        let renewal = self.renewal().await?;
-        let shown = renewal.shown()?;
->>>>>>> consent
         let request = oauth::Request {
             endpoint,
             client_id: &link.client_id,
             authentication: shown.authentication(),
             scopes: &link.scopes,
-<<<<<<< HEAD
             what,
-=======
-            what: What::ClientCredentials,
->>>>>>> consent
             parameters: &link.parameters,
         };
         let http = self.context.http.clone();
-        let started =
-            device::start(&request, &link.parameters, move |request| exchange(http.clone(), request), self.world.now()).await;
+        let started = device::start(&request, move |request| exchange(http.clone(), request), now).await;
         let at = format!("device endpoint {endpoint}");
-<<<<<<< HEAD
         started.map_err(|failure| renewal.trouble(failure, what, (&shown, &at)).into())
-=======
-        started.map_err(|failure| renewal.trouble(failure, What::ClientCredentials, &shown, &at).into())
->>>>>>> consent
     }
 
     /// Asks once whether the code was entered; `None`: ask again when `polling` says.
     pub async fn ask_device(&self, code: &Secret, polling: &mut Polling) -> Result<Option<Candidate>, Refusal> {
         let renewal = self.renewal().await?;
         let what = What::DeviceCode(code);
-<<<<<<< HEAD
         let shown = Shown::of(&renewal.evidence, self.link(), self.world.now())?;
-=======
->>>>>>> consent
         let failure = match renewal.send(what, &shown).await {
             Ok((token, granted)) => return self.candidate(token, granted, Origin::DeviceCode).map(Some),
             Err(failure) => failure,
@@ -297,11 +276,7 @@ impl Consent {
                 true
             }
         };
-<<<<<<< HEAD
         let trouble = || renewal.trouble(failure, what, (&shown, &self.source.endpoint()));
-=======
-        let trouble = || renewal.trouble(failure, what, &shown, &self.source.endpoint());
->>>>>>> consent
         match goes_on {
             true => Ok(None),
             false => Err(trouble().into()),
@@ -325,12 +300,7 @@ impl Consent {
         let Granted { refresh_token, refresh_lifetime, scopes, accounts, .. } = granted;
         let Some(refresh_token) = refresh_token else { return Err(no_refresh_token(self.link())) };
         let refresh_until = refresh_lifetime.and_then(|life: Duration| token.obtained.checked_add(life));
-<<<<<<< HEAD
         let (access, context) = (token.clone().into(), self.context.clone());
-=======
-        let context = self.context.clone();
-        let access = token.clone().into();
->>>>>>> consent
         Ok(Candidate { refresh_token, access, scopes, accounts, refresh_until, origin, token, context })
     }
 }

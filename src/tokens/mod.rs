@@ -159,14 +159,8 @@ impl Tokens {
                         link: link.clone(),
                         http,
                         mailbox: mailbox.name.clone(),
-<<<<<<< HEAD
                         account: mailbox.account.clone().unwrap_or_else(|| mailbox.address.clone()),
                         user: mailbox.xoauth2_user.clone(),
-=======
-                        address: mailbox.address.clone(),
-                        user: mailbox.xoauth2_user.clone(),
-                        account: mailbox.account.clone().unwrap_or_else(|| mailbox.address.clone()),
->>>>>>> consent
                     };
                     Route::Source(self.source(&mut board, context, now))
                 }
