@@ -53,7 +53,6 @@ impl House {
             .flatten()
             .map(|it| it.expect("it can be listed").file_name().to_string_lossy().into_owned())
             .collect();
-        names.retain(|name| name.ends_with(".toml"));
         names.sort();
         names
     }
@@ -235,6 +234,7 @@ fn the_file_holds_what_was_given_and_says_whose_it_is() {
     assert!(said.contains("no daemon runs: it is taken up at the next start"), "{said}");
     let text = house.written("link-internal.toml");
     assert!(text.starts_with("# Written by outlink") && !text.contains("MARKED"), "{text}");
+    assert!(text.contains("client-secret = { sealed = \"outlink1:"), "{text}");
     let keys: Vec<_> =
         text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(' ').next().unwrap_or_default()).collect();
     assert_eq!(

@@ -1,10 +1,7 @@
 //! How a secret that was given to a command comes into the configuration.
 
-use super::{Exit, Failed, app::read_secret};
-use crate::{
-    config::write::{Place, SecretText},
-    secret::Secret,
-};
+use super::{Exit, Failed, app::read_secret, key};
+use crate::{config::write::SecretText, secret::Secret};
 use std::path::{Path, PathBuf};
 
 /// A secret as it was given.
@@ -42,17 +39,11 @@ pub(super) fn absolute(flag: &str, file: &Path) -> Result<PathBuf, Failed> {
     std::path::absolute(file).map_err(|why| Failed(Exit::Usage, format!("{flag}: {} is no path: {why}", file.display())))
 }
 
-/// How `given` is written for `key`, such as `link.contoso.client-secret`.
-pub(super) fn written(given: &Given, key: &str, place: &Place) -> Result<SecretText, Failed> {
+/// How `given` is written for `place`, such as `link.contoso.client-secret`: what was given here is sealed for this place alone.
+pub(super) fn written(given: &Given, place: &str, state_directory: &Path) -> Result<SecretText, Failed> {
     match given {
-        Given::Here(secret) => seal(key, secret, place),
+        Given::Here(secret) => key::seal(state_directory, place, secret).map(SecretText::Sealed),
         Given::File(file) => Ok(SecretText::File(file.to_string_lossy().into_owned())),
         Given::Credential(name) => Ok(SecretText::Credential(name.clone())),
     }
-}
-
-/// Seals `secret` for this key alone.
-fn seal(key: &str, secret: &Secret, place: &Place) -> Result<SecretText, Failed> {
-    let file = place.write_beside(key, secret).map_err(super::change::unwritten)?;
-    Ok(SecretText::File(file.to_string_lossy().into_owned()))
 }

@@ -3,20 +3,17 @@
 
 use serde::{Deserialize, Deserializer};
 use std::{
-    collections::BTreeMap,
     future::Future,
     time::{Duration, SystemTime},
 };
 
 use super::{
     Fault,
-    form::{form, read},
+    fault::ErrorBody,
+    form,
     request::{Failure, Head, HttpRequest, HttpResponse, Request},
 };
 use crate::secret::Secret;
-
-/// The grant type of a device's code (RFC 8628 §3.4).
-pub(super) const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// The pause between two questions where the server names none (RFC 8628 §3.2).
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -74,24 +71,29 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
 }
 
 /// Asks for a code. The endpoint of `request` is the device authorization endpoint; what it presents does not count.
-pub async fn start<H, F, E>(
-    request: &Request<'_>,
-    chosen: &BTreeMap<String, String>,
-    http: H,
-    now: SystemTime,
-) -> Result<Started, Failure<E>>
+pub async fn start<H, F, E>(request: &Request<'_>, http: H, now: SystemTime) -> Result<Started, Failure<E>>
 where
     H: Fn(HttpRequest) -> F,
     F: Future<Output = Result<HttpResponse, E>>,
     E: std::error::Error + 'static,
 {
-    let own = ["scope", "client_id", "client_secret"];
-    let fields: Vec<(&str, &str)> =
-        chosen.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| !own.contains(name)).collect();
-    let response = http(form(request, &fields)).await.map_err(Failure::Exchange)?;
+    let scope = request.scopes.join(" ");
+    let scope = [("scope", scope.as_str())].into_iter().filter(|(_, scopes)| !scopes.is_empty());
+    let (client_id, authentication) = (Some(request.client_id), request.authentication);
+    let form = form::request(request.endpoint, client_id, authentication, scope.chain(request.more()));
+    let response = http(form).await.map_err(Failure::Exchange)?;
     let head = Head::of(&response, now);
-    let answer: Answer = read(&response, head)?;
-    answer.check().map_err(|why| Failure::Unreadable { status: head.status, why })
+    let refusal = || serde_json::from_slice::<ErrorBody>(response.body()).ok().filter(ErrorBody::names_error);
+    if head.status != 200 {
+        return Err(head.refused(refusal()));
+    }
+    let unreadable = |why: String| Failure::Unreadable { status: head.status, why };
+    match (serde_json::from_slice::<Answer>(response.body()), refusal()) {
+        (Ok(answer), _) => answer.check().map_err(unreadable),
+        // Some servers say 200 and mean an error.
+        (Err(_), Some(body)) => Err(head.refused(Some(body))),
+        (Err(_), None) => Err(unreadable("the body is not JSON with what was asked for".into())),
+    }
 }
 
 impl Answer {
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
     use crate::oauth::{Authentication, What};
     use oauth2::http::Response;
-    use std::{cell::RefCell, convert::Infallible, task::Poll};
+    use std::{cell::RefCell, collections::BTreeMap, convert::Infallible, task::Poll};
     use url::Url;
 
     fn at(seconds: u64) -> SystemTime {
@@ -190,21 +192,21 @@ mod tests {
     fn play(status: u16, body: &str) -> (String, Result<Started, Failure<Infallible>>) {
         let endpoint = Url::parse("https://login.example.com/devicecode").unwrap();
         let scopes = ["a b".to_owned(), "offline_access".to_owned()];
+        let chosen = BTreeMap::from([("audience".to_owned(), "mail".to_owned())]);
         let request = Request {
             endpoint: &endpoint,
             client_id: "me",
             authentication: Authentication::None,
             scopes: &scopes,
             what: What::ClientCredentials,
-            parameters: &BTreeMap::new(),
+            parameters: &chosen,
         };
         let sent = RefCell::new(String::new());
         let http = |request: HttpRequest| {
             *sent.borrow_mut() = format!("{} {}", request.method(), String::from_utf8_lossy(request.body()));
             std::future::ready(Ok(Response::builder().status(status).body(body.as_bytes().to_vec()).unwrap()))
         };
-        let chosen = BTreeMap::from([("audience".to_owned(), "mail".to_owned()), ("client_id".to_owned(), "x".to_owned())]);
-        let mut future = Box::pin(start(&request, &chosen, http, at(0)));
+        let mut future = Box::pin(start(&request, http, at(0)));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let Poll::Ready(answer) = future.as_mut().poll(&mut context) else { panic!("waits") };
         drop(future);
@@ -231,7 +233,7 @@ mod tests {
         ];
         for (row, (lifetime, interval), complete) in rows {
             let (sent, answer) = play(200, &format!(r#"{{"device_code":"dc","user_code":"WX-YZ",{row}}}"#));
-            assert_eq!(sent, "POST audience=mail&scope=a+b+offline_access&client_id=me");
+            assert_eq!(sent, "POST scope=a+b+offline_access&audience=mail&client_id=me");
             let found = answer.unwrap();
             assert_eq!((found.device_code.expose(), found.user_code.as_str()), ("dc", "WX-YZ"), "{row}");
             let (of_life, of_pause) = (found.lifetime.as_secs(), found.interval.as_secs());

@@ -18,7 +18,6 @@ use url::Url;
 
 use super::{
     answer::{Answer, Granted},
-    device,
     fault::{ErrorBody, Fault, retry_after},
     form,
 };
@@ -96,7 +95,7 @@ impl<'a> What<'a> {
     pub fn secrets(self) -> impl Iterator<Item = &'a Secret> {
         let (one, other) = match self {
             Self::ClientCredentials => (None, None),
-            Self::Refresh(token) | Self::DeviceCode(token) | Self::JwtBearer(token) => (Some(token), None),
+            Self::Refresh(token) | Self::JwtBearer(token) | Self::DeviceCode(token) => (Some(token), None),
             Self::Code { code, verifier, .. } => (Some(code), Some(verifier)),
         };
         one.into_iter().chain(other)
@@ -137,20 +136,17 @@ impl Request<'_> {
         F: Future<Output = Result<HttpResponse, E>>,
         E: std::error::Error + 'static,
     {
-        // Grants for which the crate has no word, or only one with a loop and a clock of its own.
-        let own = match self.what {
-            What::DeviceCode(code) => Some(form::form(self, &[("grant_type", device::GRANT), ("device_code", code.expose())])),
-            What::JwtBearer(assertion) => Some(self.jwt_bearer(assertion)),
-            What::ClientCredentials | What::Refresh(_) | What::Code { .. } => None,
-        };
-        if let Some(form) = own {
-            return form::grant(form, http, now).await;
-        }
         // Shared rather than borrowed: with a borrow the compiler cannot see that this future is `Send`.
         let head = Arc::new(Mutex::new(Head::default()));
         let noted = head.clone();
+        // The crate has no word for this grant: what it forms is replaced, what it reads is not.
+        let own = match self.what {
+            What::JwtBearer(assertion) => Some(self.jwt_bearer(assertion)),
+            What::DeviceCode(code) => Some(self.device_code(code)),
+            What::ClientCredentials | What::Refresh(_) | What::Code { .. } => None,
+        };
         let exchange = move |request| {
-            let (answer, noted) = (http(request), noted.clone());
+            let (answer, noted) = (http(own.clone().unwrap_or(request)), noted.clone());
             async move {
                 let response = answer.await?;
                 *noted.lock().unwrap_or_else(PoisonError::into_inner) = Head::of(&response, now);
@@ -167,14 +163,6 @@ impl Request<'_> {
                     .request_async(&exchange)
                     .await
             }
-            What::Refresh(token) => {
-                let token = RefreshToken::new(token.expose().to_owned());
-                let request = client.exchange_refresh_token(&token).add_scopes(scopes);
-                self.more()
-                    .fold(request, |request, (name, value)| request.add_extra_param(name, value))
-                    .request_async(&exchange)
-                    .await
-            }
             What::Code { code, redirect, verifier } => {
                 let redirect = RedirectUrl::new(redirect.to_owned())
                     .map_err(|error| Failure::Unreadable { status: 0, why: format!("the redirect is no URL: {error}") })?;
@@ -186,13 +174,27 @@ impl Request<'_> {
                     .request_async(&exchange)
                     .await
             }
+            What::Refresh(token) => {
+                let token = RefreshToken::new(token.expose().to_owned());
+                let request = client.exchange_refresh_token(&token).add_scopes(scopes);
+                self.more()
+                    .fold(request, |request, (name, value)| request.add_extra_param(name, value))
+                    .request_async(&exchange)
+                    .await
+            }
         };
         let head = *head.lock().unwrap_or_else(PoisonError::into_inner);
         answer.map_err(|error| head.failure(error))?.check().map_err(|why| Failure::Unreadable { status: head.status, why })
     }
 
+    /// RFC 8628 §3.4. The crate knows it only with a loop and a clock of its own.
+    fn device_code(&self, code: &Secret) -> HttpRequest {
+        let grant = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", code.expose())];
+        form::request(self.endpoint, Some(self.client_id), self.authentication, grant.into_iter().chain(self.more()))
+    }
+
     /// What goes into the form besides the grant's own fields.
-    fn more(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn more(&self) -> impl Iterator<Item = (&str, &str)> {
         let parameters = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         form::assertion(self.authentication).into_iter().flatten().chain(parameters)
     }
@@ -200,7 +202,7 @@ impl Request<'_> {
     /// RFC 7523 §2.1. The assertion says who asks, so that the client's own id is no part of it.
     fn jwt_bearer(&self, assertion: &Secret) -> HttpRequest {
         let grant = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", assertion.expose())];
-        form::post(self.endpoint, None, self.authentication, grant.into_iter().chain(self.more()))
+        form::request(self.endpoint, None, self.authentication, grant.into_iter().chain(self.more()))
     }
 
     fn client(&self) -> TokenClient {
@@ -292,7 +294,6 @@ mod tests {
     #[test]
     fn the_client_proves_itself_as_configured() {
         let (endpoint, secret, refresh) = (url(), Secret::new("s+/ü".into()), Secret::new("r1".into()));
-        let verifier = Secret::new("v1".into());
         let scopes = ["a".to_owned(), "b".to_owned()];
         let good = || response(200, &[], r#"{"access_token":"at","token_type":"Bearer"}"#);
         let more = BTreeMap::from([("audience".to_owned(), "https://api".to_owned())]);
@@ -302,7 +303,7 @@ mod tests {
             authentication,
             scopes,
             what,
-            parameters: if matches!(what, What::Refresh(_) | What::Code { .. }) { &NONE } else { &more },
+            parameters: if matches!(what, What::Refresh(_)) { &NONE } else { &more },
         };
         for (request, sent) in [
             (
@@ -325,23 +326,6 @@ mod tests {
             (
                 base(Authentication::None, What::Refresh(&refresh), &scopes[..1]),
                 "- grant_type=refresh_token&refresh_token=r1&scope=a&client_id=me",
-            ),
-            (
-                base(
-                    Authentication::Post(&secret),
-                    What::Code { code: &refresh, redirect: "http://localhost:80", verifier: &verifier },
-                    &[],
-                ),
-                "- grant_type=authorization_code&code=r1&code_verifier=v1&client_id=me&client_secret=s%2B%2F%C3%BC\
-                 &redirect_uri=http%3A%2F%2Flocalhost%3A80",
-            ),
-            (
-                base(Authentication::None, What::DeviceCode(&refresh), &[]),
-                "- grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=r1&client_id=me",
-            ),
-            (
-                base(Authentication::Basic(&secret), What::DeviceCode(&refresh), &[]),
-                "Basic bWU6cyUyQiUyRiVDMyVCQw== grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=r1",
             ),
         ] {
             let (found, answer) = play(&request, good());

@@ -40,7 +40,7 @@ impl Revocation<'_> {
     pub fn request(&self) -> HttpRequest {
         let token = [("token", self.refresh_token.expose()), ("token_type_hint", "refresh_token")];
         let fields = token.into_iter().chain(form::assertion(self.authentication).into_iter().flatten());
-        form::post(self.endpoint, Some(self.client_id), self.authentication, fields)
+        form::request(self.endpoint, Some(self.client_id), self.authentication, fields)
     }
 
     /// What the answer means. RFC 7009 §2.2 has 200 for unknown tokens too; Google says 400 `invalid_token`.

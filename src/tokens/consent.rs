@@ -12,7 +12,7 @@ use url::Url;
 use super::{
     AccessToken, Route, Tokens, World,
     exchange::exchange,
-    proof,
+    proof::{self, Shown},
     renewal::Renewal,
     same_tokens,
     source::{Context, Source},
@@ -242,28 +242,28 @@ impl Consent {
         let Some(endpoint) = link.device_endpoint.as_ref().filter(|_| link.provider != Provider::Google) else {
             return Err(no_device_endpoint(link));
         };
-        let renewal = self.renewal().await?;
-        let shown = renewal.shown()?;
+        let (renewal, now) = (self.renewal().await?, self.world.now());
+        let shown = Shown::of(&renewal.evidence, link, now)?;
+        let what = What::ClientCredentials;
         let request = oauth::Request {
             endpoint,
             client_id: &link.client_id,
             authentication: shown.authentication(),
             scopes: &link.scopes,
-            what: What::ClientCredentials,
+            what,
             parameters: &link.parameters,
         };
         let http = self.context.http.clone();
-        let started =
-            device::start(&request, &link.parameters, move |request| exchange(http.clone(), request), self.world.now()).await;
+        let started = device::start(&request, move |request| exchange(http.clone(), request), now).await;
         let at = format!("device endpoint {endpoint}");
-        started.map_err(|failure| renewal.trouble(failure, What::ClientCredentials, &shown, &at).into())
+        started.map_err(|failure| renewal.trouble(failure, what, (&shown, &at)).into())
     }
 
     /// Asks once whether the code was entered; `None`: ask again when `polling` says.
     pub async fn ask_device(&self, code: &Secret, polling: &mut Polling) -> Result<Option<Candidate>, Refusal> {
         let renewal = self.renewal().await?;
-        let shown = renewal.shown()?;
         let what = What::DeviceCode(code);
+        let shown = Shown::of(&renewal.evidence, self.link(), self.world.now())?;
         let failure = match renewal.send(what, &shown).await {
             Ok((token, granted)) => return self.candidate(token, granted, Origin::DeviceCode).map(Some),
             Err(failure) => failure,
@@ -276,7 +276,7 @@ impl Consent {
                 true
             }
         };
-        let trouble = || renewal.trouble(failure, what, &shown, &self.source.endpoint());
+        let trouble = || renewal.trouble(failure, what, (&shown, &self.source.endpoint()));
         match goes_on {
             true => Ok(None),
             false => Err(trouble().into()),
@@ -300,8 +300,7 @@ impl Consent {
         let Granted { refresh_token, refresh_lifetime, scopes, accounts, .. } = granted;
         let Some(refresh_token) = refresh_token else { return Err(no_refresh_token(self.link())) };
         let refresh_until = refresh_lifetime.and_then(|life: Duration| token.obtained.checked_add(life));
-        let context = self.context.clone();
-        let access = token.clone().into();
+        let (access, context) = (token.clone().into(), self.context.clone());
         Ok(Candidate { refresh_token, access, scopes, accounts, refresh_until, origin, token, context })
     }
 }

@@ -159,9 +159,8 @@ impl Tokens {
                         link: link.clone(),
                         http,
                         mailbox: mailbox.name.clone(),
-                        address: mailbox.address.clone(),
-                        user: mailbox.xoauth2_user.clone(),
                         account: mailbox.account.clone().unwrap_or_else(|| mailbox.address.clone()),
+                        user: mailbox.xoauth2_user.clone(),
                     };
                     Route::Source(self.source(&mut board, context, now))
                 }

@@ -269,17 +269,12 @@ impl Renewal<'_> {
 
     /// One request to the token endpoint.
     pub(super) async fn ask(&self, what: What<'_>) -> Result<(Token, Granted), Trouble> {
-        let shown = self.shown()?;
-        let sent = self.send(what, &shown).await;
-        sent.map_err(|failure| self.trouble(failure, what, &shown, &self.source.endpoint()))
+        let shown = Shown::of(&self.evidence, &self.context.link, self.world.now())?;
+        let answer = self.send(what, &shown).await;
+        answer.map_err(|failure| self.trouble(failure, what, (&shown, &self.source.endpoint())))
     }
 
-    /// What a request shows of the client now.
-    pub(super) fn shown(&self) -> Result<Shown, Trouble> {
-        Shown::of(&self.evidence, &self.context.link, self.world.now())
-    }
-
-    /// The same as [`Renewal::ask`] with the failure as it came.
+    /// The same with the failure as it came.
     pub(super) async fn send(&self, what: What<'_>, shown: &Shown) -> Result<(Token, Granted), Failure<exchange::Error>> {
         let link = &self.context.link;
         // The life counts from here: an answer that took long has less of it left.
@@ -299,7 +294,7 @@ impl Renewal<'_> {
     }
 
     /// What a failure of the endpoint `at` means.
-    pub(super) fn trouble(&self, failure: Failure<exchange::Error>, what: What<'_>, shown: &Shown, at: &str) -> Trouble {
+    pub(super) fn trouble(&self, failure: Failure<exchange::Error>, what: What<'_>, (shown, at): (&Shown, &str)) -> Trouble {
         match failure {
             Failure::Refused(mut fault) => {
                 let secrets: Vec<&Secret> = shown.secret().into_iter().chain(what.secrets()).collect();
@@ -335,11 +330,9 @@ impl Renewal<'_> {
             (OAuthOutcome::NeedsConfiguration, _) => (Kind::Configuration, verdict.advice),
         };
         let mailbox = self.context.mailbox.as_str();
-        // A delegate signs in for a shared mailbox.
-        let who = if kind == Kind::Consent { &self.context.account } else { &self.context.address };
         let names = [
             ("mailbox", mailbox),
-            ("address", who.as_str()),
+            ("address", self.context.account.as_str()),
             ("link", link.name.as_str()),
             ("client-id", &link.client_id),
             ("tenant", link.tenant.as_deref().unwrap_or("common")),
@@ -366,7 +359,9 @@ fn plain_advice(kind: Kind, mailbox: &str, link: &Name) -> String {
 fn scopes<'a>(link: &'a Link, what: What<'_>) -> &'a [String] {
     match (what, link.provider) {
         (What::ClientCredentials, _) | (What::Refresh(_), Provider::Microsoft) => &link.scopes,
-        (What::Refresh(_), Provider::Google | Provider::Custom) | (What::Code { .. } | What::DeviceCode(_), _) => &[],
+        (What::Refresh(_), Provider::Google | Provider::Custom) => &[],
+        // They were named when the login began.
+        (What::Code { .. } | What::DeviceCode(_), _) => &[],
         // They stand in the assertion.
         (What::JwtBearer(_), _) => &[],
     }

@@ -67,10 +67,10 @@ impl Tokens {
 }
 
 /// What a person does where no endpoint takes a token back.
-fn by_hand(Context { link, address, .. }: &Context) -> String {
+fn by_hand(Context { link, account, .. }: &Context) -> String {
     match link.provider {
         Provider::Microsoft => format!(
-            "Microsoft takes no token back: until an administrator ends the sessions of {address} (Entra admin centre, Users, the \
+            "Microsoft takes no token back: until an administrator ends the sessions of {account} (Entra admin centre, Users, the \
              user, Revoke sessions) a copy of it would still count"
         ),
         Provider::Google | Provider::Custom => format!(

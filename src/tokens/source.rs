@@ -34,12 +34,10 @@ pub(super) struct Context {
     pub(super) http: Http,
     /// The mailbox; for a link's own token one of those that use it, to be named in advice.
     pub(super) mailbox: Name,
-    /// Its address, likewise.
-    pub(super) address: Address,
+    /// Whose consent it is, where the grant is a person's.
+    pub(super) account: Address,
     /// Whom a service account acts for: the XOAUTH2 user.
     pub(super) user: String,
-    /// Whose consent it is.
-    pub(super) account: Address,
 }
 
 /// A refresh token that the provider gave and the store did not take yet, with the access token that must wait for it.

@@ -11,7 +11,7 @@ use super::{
     ask, told,
 };
 use crate::{
-    config::write::{self, Kind, Place},
+    config::write::{self, Kind},
     mail::Name,
     provider::{Cloud, Grant, Preset, Provider, preset},
 };
@@ -222,12 +222,12 @@ impl Add {
         })
     }
 
-    fn seal(&self, link: &mut write::Link, name: &Name, place: &Place) -> Result<(), Failed> {
+    fn seal(&self, link: &mut write::Link, name: &Name, state_directory: &Path) -> Result<(), Failed> {
         let Proof { reference, entered, .. } = &self.proof;
         let read =
             |flag: &str, file: &Option<PathBuf>| file.as_deref().map(|file| seal::from_file(flag, file, *reference)).transpose();
         let written = |given: Option<Given>, key: &str| {
-            given.map(|given| seal::written(&given, &format!("link.{name}.{key}"), place)).transpose()
+            given.map(|given| seal::written(&given, &format!("link.{name}.{key}"), state_directory)).transpose()
         };
         let credential = self.proof.client_secret_credential.clone().map(Given::Credential);
         let secret = read("--client-secret-file", &self.proof.client_secret_file)?;
@@ -262,7 +262,7 @@ pub(super) fn add(mut add: Add) -> Outcome {
     };
     let place = subject.place(&name, add.replace)?;
     let mut link = add.written(provider, grant)?;
-    add.seal(&mut link, &name, &place)?;
+    add.seal(&mut link, &name, subject.definitions.state_directory())?;
     let done = change::carry_out(&subject, &place, &name, Some(link.document(&name).as_str()))?;
     done.lines.iter().for_each(say);
     if let Some(link) = done.settings.links.get(&name) {

@@ -2,10 +2,7 @@
 //! service can read what root wrote.
 
 use super::{WriteError, file_name_hidden};
-use crate::{
-    config::{Fault, Settings, load_instead},
-    secret::Secret,
-};
+use crate::config::{Fault, Settings, load_instead};
 use rustix::fs::{Access, access};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -47,15 +44,6 @@ impl Place {
             (Some(text), Some(directory)) => put(directory, &self.file, text, self.exists()).map_err(fault),
             (None, Some(directory)) => fs::remove_file(&self.file).and_then(|()| sync(directory)).map_err(fault),
         }
-    }
-
-    /// Writes a secret into a file of its own, named after its key.
-    pub fn write_beside(&self, key: &str, secret: &Secret) -> Result<PathBuf, WriteError> {
-        let step = "run this as root or as the service's user; nothing was changed";
-        let directory = self.file.parent().unwrap_or(Path::new("/"));
-        let file = directory.join(key.replace('.', "-"));
-        put(directory, &file, secret.expose(), true).map_err(|why| WriteError::File { file: file.clone(), why, step })?;
-        Ok(file)
     }
 
     /// Takes back what [`Place::write`] did.
