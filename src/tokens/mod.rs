@@ -40,12 +40,12 @@ use tokio::{
 };
 
 use crate::{
-    config::Settings,
+    config::{Link, Settings},
     mail::Name,
     oauth::{self, Ask, Flight},
     provider::Grant,
     secret::Secret,
-    store::{NewGrant, Store},
+    store::{self, NewGrant, Store},
     tls,
 };
 use clients::{Clients, Hindrance};
@@ -266,7 +266,8 @@ impl Tokens {
     pub async fn import(&self, mailbox: &Name, refresh_token: Secret, by: Option<String>) -> Result<(), Error> {
         oauth::check_token(refresh_token.expose(), "refresh token").map_err(|why| Error::NoToken { why })?;
         let source = self.with_consent(mailbox)?;
-        let grant = NewGrant { by: by.clone(), ..NewGrant::new(refresh_token, IMPORT) };
+        let client = Some(client_of(&source.context().link));
+        let grant = NewGrant { client, by: by.clone(), ..NewGrant::new(refresh_token, IMPORT) };
         self.world.store.put_grant(mailbox, grant, self.world.now()).await?;
         source.new_grant(None, self.world.now());
         self.world.wake.notify_one();
@@ -306,6 +307,16 @@ impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens").field("mailboxes", &self.board().mailboxes.len()).finish_non_exhaustive()
     }
+}
+
+/// The client of a link, as a grant remembers it. Paths and ports do not count: a tenant's address is a matter of taste.
+fn client_of(link: &Link) -> String {
+    format!("{} at {}", link.client_id, link.token_endpoint.host_str().unwrap_or_default())
+}
+
+/// Whether `grant` may be shown to the server of `link`, as far as it is known.
+fn was_given_to(grant: &store::Grant, link: &Link) -> bool {
+    grant.client.as_ref().is_none_or(|client| *client == client_of(link))
 }
 
 /// Whether another configuration of a link, or another user, makes another token.

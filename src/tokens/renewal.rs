@@ -10,12 +10,13 @@ use std::{
 };
 
 use super::{
-    World,
+    World, client_of,
     exchange::{self, exchange},
     proof::{self, Shown},
     same_tokens,
     source::{Context, Key, Source, Unsaved},
     status::rfc3339,
+    was_given_to,
 };
 use crate::{
     config::{Evidence, Link},
@@ -258,13 +259,21 @@ impl Renewal<'_> {
         if !same_tokens(&self.source.context(), self.context) {
             return Err(transient(format!("the link of mailbox {mailbox} was changed during the renewal")));
         }
+        let tried = stored.as_ref().ok().and_then(|grant| grant.as_ref().map(|grant| grant.version));
         let reason = match stored {
-            Ok(Some(grant)) => return Ok(grant),
+            Ok(Some(grant)) if was_given_to(&grant, &self.context.link) => return Ok(grant),
+            // Another server must not see it, and another client of the same one may cost it.
+            Ok(Some(grant)) => format!(
+                "the grant of mailbox {mailbox} was given to client {}, and link {} is {} now",
+                grant.client.unwrap_or_default(),
+                self.context.link.name,
+                client_of(&self.context.link)
+            ),
             Ok(None) => format!("mailbox {mailbox} has no grant yet"),
             Err(error @ store::Error::Unsealed { .. }) => error.to_string(),
             Err(error) => return Err(kept_badly(error)),
         };
-        self.source.remember_tried(None);
+        self.source.remember_tried(tried);
         let advice = format!("authorise it with `outlink authorize {mailbox}`");
         Err(Trouble { kind: Kind::Consent, reason, advice, retry_after: None })
     }

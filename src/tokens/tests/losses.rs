@@ -7,10 +7,7 @@ use rusqlite::Connection;
 async fn with_unsaved() -> (Bench, Connection) {
     let bench = Bench::with_grant(|number, form| {
         let rotated = if form["refresh_token"] == "r1" { "r2" } else { "r3" };
-        json(
-            200,
-            format!(r#"{{"access_token":"at{number}-{}","expires_in":3600,"refresh_token":"{rotated}"}}"#, form["client_id"]),
-        )
+        json(200, format!(r#"{{"access_token":"at{number}-{}","expires_in":3600,"refresh_token":"{rotated}"}}"#, form["scope"]))
     })
     .await;
     let disk = Connection::open(bench.store.file()).unwrap();
@@ -27,6 +24,15 @@ fn mend(disk: &Connection) {
     disk.execute_batch("DROP TRIGGER full").unwrap();
 }
 
+/// The settings with other scopes.
+fn other_scopes(bench: &Bench) -> Settings {
+    let mut settings = bench.settings.clone();
+    let mut link = Link::clone(&settings.links[&name("contoso")]);
+    link.scopes = vec!["other".into()];
+    settings.links.insert(link.name.clone(), Arc::new(link));
+    settings
+}
+
 /// The settings with another client.
 fn other_client(bench: &Bench) -> Settings {
     let mut settings = bench.settings.clone();
@@ -37,12 +43,12 @@ fn other_client(bench: &Bench) -> Settings {
 }
 
 #[tokio::test]
-async fn an_access_token_that_waited_for_the_store_is_not_given_out_for_another_client() {
+async fn an_access_token_that_waited_for_the_store_is_not_given_out_for_other_scopes() {
     let (bench, disk) = with_unsaved().await;
     mend(&disk);
-    bench.tokens.configure(&other_client(&bench)).unwrap();
+    bench.tokens.configure(&other_scopes(&bench)).unwrap();
     bench.pass(2);
-    assert_eq!(bench.access("a").await.unwrap(), "at2-another", "the first one was made for another client");
+    assert_eq!(bench.access("a").await.unwrap(), "at2-other", "the first one was made for other scopes");
     assert_eq!((bench.stored().await.as_str(), bench.endpoint.asked()), ("r3", 2), "r2 was kept before it was used");
 }
 
@@ -55,7 +61,7 @@ async fn a_rotated_token_that_waits_for_the_store_outlives_its_mailbox_in_the_se
     mend(&disk);
     bench.tokens.configure(&bench.settings).unwrap();
     bench.pass(2);
-    assert_eq!((bench.access("a").await.unwrap().as_str(), bench.stored().await.as_str()), ("at1-me", "r2"));
+    assert_eq!((bench.access("a").await.unwrap().as_str(), bench.stored().await.as_str()), ("at1-mail", "r2"));
     assert_eq!(bench.endpoint.asked(), 1, "a second request would spend r1 again");
 }
 
@@ -92,4 +98,25 @@ async fn a_renewal_that_outlives_its_link_does_not_show_the_new_grant_to_the_old
     bench.endpoint.leave.add_permits(10_000);
     assert_eq!(waiter.await.unwrap().unwrap().secret.expose(), "at2");
     assert_eq!(*shown.lock().unwrap(), ["r1 to me", "new to another"]);
+}
+
+#[tokio::test]
+async fn a_grant_is_not_shown_to_another_client_and_serves_again_when_its_own_is_back() {
+    let bench = Bench::with_grant(numbered).await;
+    bench.tokens.configure(&other_client(&bench)).unwrap();
+    let Err(Unavailable::NeedsConsent { reason, advice }) = bench.access("a").await else { panic!() };
+    assert!(reason.contains("was given to client me at 127.0.0.1") && reason.contains("is another at 127.0.0.1 now"), "{reason}");
+    assert!(advice.contains("outlink authorize a"), "{advice}");
+    assert_eq!((bench.endpoint.asked(), bench.tokens.has_working_grant(&name("a")).await.unwrap()), (0, false));
+    // Nor does the background ask again and again.
+    let version = bench.store.grant(&name("a")).await.unwrap().map(|grant| grant.version);
+    bench.tokens.tick().await;
+    bench.settle().await;
+    assert!(version.is_some() && bench.state() == State::NeedsConsent, "{:?}", bench.state());
+    bench.tokens.configure(&bench.settings).unwrap();
+    assert_eq!((bench.access("a").await.unwrap().as_str(), bench.stored().await.as_str()), ("at1", "r1"));
+    bench.tokens.configure(&other_client(&bench)).unwrap();
+    let ended = bench.tokens.revoke(&name("a")).await.unwrap();
+    assert!(!ended.told && ended.said.contains("given to client me at 127.0.0.1"), "{ended:?}");
+    assert_eq!(bench.endpoint.asked(), 1);
 }
