@@ -122,10 +122,11 @@ fn a_consent_comes_back_through_a_reverse_proxy() {
     assert!(said(&landed).contains(MAILBOX), "{landed}");
     assert_eq!(consent.done(&mut world)["account"], MAILBOX);
     world.expect_taken();
-    // The same answer again, and one that nobody waits for.
-    for replayed in [landed["url"].as_str().expect("an address"), &format!("{redirect}?code=made-up&state=made-up")] {
-        let page = person.visits(replayed, world.directory.path());
-        assert!(!said(&page).is_empty() && !said(&page).contains("made-up"), "{page}");
+    let replayed = landed["url"].as_str().expect("an address").to_owned();
+    let made_up = format!("{redirect}?code=made-up&state=made-up");
+    for (url, told) in [(replayed, "answered already"), (made_up, "no login that waits")] {
+        let page = person.visits(&url, world.directory.path());
+        assert!(said(&page).contains(told) && !said(&page).contains("made-up"), "{page}");
     }
     // Nothing else is served there.
     assert_eq!(http(world.http, "GET", "/", "").0, 404);
@@ -277,6 +278,24 @@ fn a_command_authorises_while_the_daemon_is_stopped() {
     let consent = Consent::begin(&world, &[]);
     assert_eq!(consent.text("listens"), "command");
     allow(&world, consent.text("url"));
+    assert_eq!(consent.done(&mut world)["account"], MAILBOX);
+    world.start();
+    world.expect_taken();
+    world.expect_no_refusal();
+    world.stop();
+    world.expect_no_secret();
+}
+
+/// The load balancer knows one place alone: the command takes the daemon's until the consent is there.
+#[test]
+fn a_command_takes_the_place_of_a_stopped_daemon_behind_the_proxy() {
+    let redirect = format!("https://{HOST}/oauth/callback");
+    let mut world = World::with(&Setup { redirect: Some(&redirect), ..telling() });
+    let proxy = Proxy::start(world.directory.path(), world.http);
+    let consent = Consent::begin(&world, &[]);
+    let person = Person { proxy: Some(proxy.address), ..Person::allowing(MAILBOX) };
+    let landed = person.visits(consent.text("url"), world.directory.path());
+    assert!(said(&landed).contains(MAILBOX), "{landed}");
     assert_eq!(consent.done(&mut world)["account"], MAILBOX);
     world.start();
     world.expect_taken();
