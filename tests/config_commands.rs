@@ -628,6 +628,10 @@ fn what_root_writes_the_service_can_read_and_its_store_stays_its_own() {
     let add = |name: &str| {
         as_root(&["mailbox", "add", name, "--link", "sandbox", "--address", "robot@sandbox.example", "--server", "127.0.0.1:1"])
     };
+    let mut link = Command::new(&program);
+    link.args(LINK).arg("--config").arg(&story.config);
+    let (status, _, err) = told(run(link, b"MARKED\n", LONG));
+    assert_eq!(status, Some(0), "the key is made for the service, not for root: {err}");
     let (status, said) = add("stopped");
     assert!(status == Some(0) && said.contains("at the next start"), "{said}");
     let daemon = start();

@@ -36,6 +36,8 @@ pub(super) fn work<F: Future<Output = Outcome>>(config: &Config, work: impl FnOn
     let state_directory = config::state_directory(config.file()).map_err(check::faulty)?;
     let client = running(&state_directory)?;
     if client.is_none() {
+        // Faults come first: with them it is not sure that this is the directory meant.
+        check::load(config)?;
         exists(&state_directory)?;
     }
     do_with(client, config, work)

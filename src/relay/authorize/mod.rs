@@ -248,3 +248,55 @@ fn id() -> Result<String, Refusal> {
 fn too_many() -> Refusal {
     told::refusal(format!("{MOST} logins are under way already"), "finish some of them, or wait a quarter of an hour")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A login that waits for this mailbox.
+    fn waiting(mailbox: &str, life: Duration) -> Arc<Entry> {
+        let text = "[link.l]\nprovider = \"custom\"\ngrant = \"authorization-code\"\nclient-id = \"id\"\nscopes = [\"mail.send\"]\n\
+             token-endpoint = \"https://login.example.com/token\"\n\
+             [mailbox.a]\nlink = \"l\"\naddress = \"a@example.com\"\nserver = \"smtp.example.com:587\"\n";
+        let (settings, _) = crate::config::parse(text, &Default::default()).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let mut named = (**settings.mailboxes.values().next().expect("one mailbox")).clone();
+        named.name = Name::parse(mailbox).unwrap();
+        let way = Way { opening: Opening::new(&chance().unwrap()), redirect: String::new(), consent: None };
+        Arc::new(Entry::new((id().unwrap(), &named, Some("ann".into())), way, life))
+    }
+
+    async fn why(entry: &Entry) -> Option<Why> {
+        match entry.ended_by(Instant::now()).await {
+            Progress::Failed { why, .. } => Some(why),
+            Progress::Pending | Progress::Working | Progress::Done { .. } => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_that_nobody_finishes_ends_in_time_and_ends_once() {
+        let entry = waiting("a", Duration::from_millis(1));
+        entry.clone().expire().await;
+        assert_eq!(why(&entry).await, Some(Why::Expired));
+        assert!(!entry.end(told::cancelled()));
+        assert_eq!(why(&entry).await, Some(Why::Expired));
+        // What was answered is not ended by its time.
+        let answered = waiting("a", Duration::from_millis(1));
+        assert!(answered.take_device() && !answered.take_device());
+        answered.clone().expire().await;
+        assert_eq!(answered.ended_by(Instant::now()).await, Progress::Working);
+    }
+
+    #[tokio::test]
+    async fn logins_are_bounded_and_one_of_each_mailbox_waits() {
+        let all = Authorizations::default();
+        let entries: Vec<_> = (0..MOST).map(|number| waiting(&format!("m{number}"), LIFE)).collect();
+        entries.iter().for_each(|entry| all.add(entry).unwrap());
+        assert!(all.add(&waiting("one-more", LIFE)).unwrap_err().reason.contains("under way already"));
+        // A newer one of a mailbox ends the older one, whose place it takes.
+        all.add(&waiting("m7", LIFE)).unwrap();
+        assert_eq!((why(&entries[7]).await, why(&entries[8]).await), (Some(Why::Replaced), None));
+        assert!(all.by_id(&entries[8].id).is_some() && all.entries().len() == MOST);
+        all.close().await;
+        assert_eq!(why(&entries[8]).await, Some(Why::Stopping));
+    }
+}
