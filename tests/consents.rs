@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::Value;
+use std::time::{Duration, Instant};
 use support::{
     Program, SOON,
     browser::Person,
@@ -120,7 +121,9 @@ fn a_consent_comes_back_through_a_reverse_proxy() {
     let landed = person.visits(consent.text("url"), world.directory.path());
     assert!(landed["url"].as_str().is_some_and(|url| url.starts_with(&redirect)), "{landed}");
     assert!(said(&landed).contains(MAILBOX), "{landed}");
+    let shown = Instant::now();
     assert_eq!(consent.done(&mut world)["account"], MAILBOX);
+    assert!(shown.elapsed() < Duration::from_secs(5), "the command waits for pages that it does not serve");
     world.expect_taken();
     let replayed = landed["url"].as_str().expect("an address").to_owned();
     let made_up = format!("{redirect}?code=made-up&state=made-up");
