@@ -286,6 +286,24 @@ mod tests {
         assert_eq!(answered.ended_by(Instant::now()).await, Progress::Working);
     }
 
+    #[test]
+    fn a_login_that_was_given_up_is_not_answered_besides() {
+        for _ in 0..2_000 {
+            let entry = waiting("a", LIFE);
+            let start = std::sync::Barrier::new(2);
+            let (ended, taken) = std::thread::scope(|scope| {
+                let ending = scope.spawn(|| {
+                    start.wait();
+                    entry.end(told::cancelled())
+                });
+                start.wait();
+                let taken = entry.take_device();
+                (ending.join().unwrap(), taken)
+            });
+            assert!(ended != taken, "ended: {ended}, taken: {taken}");
+        }
+    }
+
     #[tokio::test]
     async fn logins_are_bounded_and_one_of_each_mailbox_waits() {
         let all = Authorizations::default();
