@@ -177,7 +177,10 @@ async fn revoke_grant(State(control): State<Arc<Control>>, UrlPath(mailbox): Url
     };
     to_its_end(async move {
         match control.tokens.revoke(&mailbox).await {
-            Ok(ended) => Json(ended).into_response(),
+            Ok(ended) => {
+                control.relay.disconnect(&mailbox);
+                Json(ended).into_response()
+            }
             Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
         }
     })

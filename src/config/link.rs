@@ -2,13 +2,13 @@
 
 use super::{
     parameters, proof, proxy, redirect,
-    settings::{Link, Proxy},
+    settings::{Link, Proof, Proxy},
     table::{Table, Wrong},
     words,
 };
 use crate::{
     mail::Name,
-    provider::{self, Cloud, Grant, Preset, Provider, ScopeFinding},
+    provider::{self, Cloud, Grant, Preset, Provider, Registration, ScopeFinding},
 };
 use std::{collections::BTreeMap, path::PathBuf};
 use url::Url;
@@ -52,14 +52,14 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Link> {
     if !given.has_client_id && grant != Grant::ServiceAccount {
         table.missing("client-id", "copy it from the provider's page of the application");
     }
-    let proof = given.proof.settle(table, provider, grant);
+    let preset = provider::preset(provider, given.cloud, given.tenant.as_deref(), grant, "");
+    let token_endpoint = token_endpoint(table, provider, &mut given, &preset);
+    let proof = given.proof.settle(table, provider, grant, token_endpoint.as_ref());
     parameters::check(table, provider, &given.parameters);
     if let Some(url) = &given.redirect_url {
         redirect::check(table, provider, grant, url);
     }
-    let preset = provider::preset(provider, given.cloud, given.tenant.as_deref(), grant, "");
     let scopes = scopes(table, provider, grant, &mut given, &preset);
-    let token_endpoint = token_endpoint(table, provider, &mut given, &preset);
     let or_preset = |given: Option<Url>, preset: Option<String>| given.or_else(|| Url::parse(&preset?).ok());
     Some(Link {
         name,
@@ -83,6 +83,21 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Link> {
         ca_file: given.ca_file,
         proxy: given.proxy,
     })
+}
+
+impl Link {
+    /// What has to be done for it at the provider's pages; with the mailbox that is to send, where it is known.
+    pub fn registration<'a>(&'a self, address: Option<&'a str>) -> Registration<'a> {
+        Registration {
+            provider: self.provider,
+            cloud: self.cloud,
+            grant: self.grant,
+            client_id: &self.client_id,
+            redirect_url: self.redirect_url.as_ref(),
+            is_public: self.proof == Proof::None,
+            address,
+        }
+    }
 }
 
 fn take(table: &mut Table<'_>) -> Given {

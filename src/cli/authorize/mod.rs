@@ -19,7 +19,7 @@ use chrono::{DateTime, Local, Utc};
 use clap::Args;
 use listen::Port;
 use serde::Serialize;
-use std::{cell::Cell, future::pending, sync::Arc};
+use std::{cell::Cell, sync::Arc};
 use tokio::sync::watch;
 
 /// Options of the command.
@@ -89,13 +89,11 @@ fn carry_out(arguments: &Arguments, told: &Cell<bool>) -> Outcome {
 async fn end(reached: &Arc<Reached>, begun: &Begun, sockets: Vec<tokio::net::TcpListener>) -> Result<Progress, Failed> {
     let (over, ended) = watch::channel(false);
     let pages = async {
+        let mut ended = ended.clone();
+        let over = async move { drop(ended.wait_for(|over| *over).await) };
         match sockets.is_empty() {
-            true => pending().await,
-            false => {
-                let callback = Arc::new(listen::Callback::new(reached.clone(), begun));
-                let mut ended = ended.clone();
-                web::serve(sockets, callback, async move { drop(ended.wait_for(|over| *over).await) }).await;
-            }
+            true => over.await,
+            false => web::serve(sockets, Arc::new(listen::Callback::new(reached.clone(), begun)), over).await,
         }
     };
     let outcome = async {

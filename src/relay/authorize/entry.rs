@@ -119,6 +119,11 @@ impl Entry {
         self.progress.borrow().is_over()
     }
 
+    /// How it stands.
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
     /// How it stands at its end, or at `deadline`.
     pub(super) async fn ended_by(&self, deadline: Instant) -> Progress {
         let mut progress = self.progress.subscribe();

@@ -154,7 +154,7 @@ impl Relay {
         let mailbox = Some(entry.mailbox.clone());
         match self.take(&entry, answer) {
             Ok(()) => (mailbox, entry.ended_by(Instant::now() + LONGEST_PAGE).await),
-            Err(refusal) => (mailbox, Progress::refused(refusal)),
+            Err(refusal) => (mailbox, Progress::answered(refusal)),
         }
     }
 
@@ -188,7 +188,7 @@ impl Relay {
         if !entry.opening.is_answered_by(&answer) {
             return Err(self.refuse(&entry.mailbox, told::other_state()));
         }
-        let Some(consent) = entry.take() else { return Err(self.refuse(&entry.mailbox, told::used())) };
+        let Some(consent) = entry.take() else { return Err(self.refuse(&entry.mailbox, told::used(&entry.progress()))) };
         match entry.opening.code(answer, &consent.issuer()) {
             Ok(code) => {
                 let course = course::exchange(self.clone(), entry.clone(), consent, code);
