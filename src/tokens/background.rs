@@ -115,7 +115,7 @@ impl Tokens {
                 LOOK
             }
             (_, Health::Probing { .. }) => {
-                let evidence = proof::read(&source.context().link, self.world.store.ring()).await;
+                let evidence = proof::read(&source.context().link, &self.world).await;
                 source.note_evidence(evidence.ok().as_ref(), now);
                 LOOK_FOR_MENDED
             }

@@ -295,7 +295,7 @@ impl Consent {
     }
 
     async fn renewal(&self) -> Result<Renewal<'_>, Trouble> {
-        let evidence = proof::read(&self.context.link, self.world.store.ring()).await?;
+        let evidence = proof::read(&self.context.link, &self.world).await?;
         Ok(Renewal { source: &self.source, world: &self.world, context: &self.context, evidence })
     }
 

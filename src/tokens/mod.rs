@@ -80,6 +80,7 @@ struct World {
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     /// Wakes the background: something landed or changed.
     wake: Notify,
+    readings: proof::Readings,
 }
 
 impl World {
@@ -136,7 +137,7 @@ impl Tokens {
 
     fn with_clock(store: Store, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
-            world: Arc::new(World { store, clock: Box::new(clock), wake: Notify::new() }),
+            world: Arc::new(World { store, clock: Box::new(clock), wake: Notify::new(), readings: proof::Readings::default() }),
             board: Mutex::default(),
             flights: Mutex::default(),
             lives: AtomicU64::new(0),

@@ -111,7 +111,7 @@ fn kept_badly(error: store::Error) -> Trouble {
 
 async fn renew(source: &Source, world: &World) -> Result<Token, Trouble> {
     let context = source.context();
-    let evidence = proof::read(&context.link, world.store.ring()).await;
+    let evidence = proof::read(&context.link, world).await;
     source.remember_evidence(evidence.as_ref().ok().cloned());
     match &source.key {
         Key::Link(_) => {

@@ -54,7 +54,7 @@ impl Tokens {
     async fn tell(&self, context: &Context, refresh_token: &Secret) -> Result<Ended, String> {
         let Context { link, http, .. } = context;
         let Some(endpoint) = &link.revocation_endpoint else { return Ok(Ended { told: false, said: by_hand(context) }) };
-        let evidence = proof::read(link, self.world.store.ring()).await.map_err(|trouble| trouble.reason)?;
+        let evidence = proof::read(link, &self.world).await.map_err(|trouble| trouble.reason)?;
         let now = self.world.now();
         let shown = Shown::of(&evidence, link, now).map_err(|trouble| trouble.reason)?;
         let revocation =
