@@ -36,9 +36,9 @@ struct Use {
 }
 
 impl Tokens {
-    /// Renews in the background until `stop` says so (or its sender is gone), then waits for the renewals in the air,
-    /// and saves what is not saved yet.
-    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+    /// Renews in the background until `stop` says so (or its sender is gone). What is asked for is renewed until `end`; then the
+    /// renewals in the air are waited for, and what is not saved yet is saved.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>, mut end: watch::Receiver<bool>) {
         let background = async {
             loop {
                 let pause = self.tick().await;
@@ -48,9 +48,12 @@ impl Tokens {
             }
         };
         tokio::select! {
-            () = background => {}
+            biased;
             _ = stop.wait_for(|stop| *stop) => {}
+            () = background => {}
         }
+        // One begun now could be broken off with the process, and a one-time refresh token be lost.
+        let _ = end.wait_for(|end| *end).await;
         let mut flights = std::mem::take(&mut *self.flights());
         if timeout(DRAIN, async { while flights.join_next().await.is_some() {} }).await.is_err() {
             tracing::warn!(event = "token.abandoned", "{} renewals did not end within {DRAIN:?}", flights.len());

@@ -70,7 +70,7 @@ async fn a_rotated_token_that_waits_for_the_store_is_saved_when_all_ends() {
     let (bench, disk) = with_unsaved().await;
     mend(&disk);
     let (stop, stopped) = tokio::sync::watch::channel(true);
-    bench.tokens.clone().run(stopped).await;
+    bench.tokens.clone().run(stopped.clone(), stopped).await;
     drop(stop);
     assert_eq!(bench.stored().await, "r2");
 }
