@@ -109,15 +109,17 @@ fn a_service_account_needs_no_client_id_and_its_own_endpoint_is_pointed_out() {
     let directory = tempfile::tempdir().unwrap();
     let json = fs::read_to_string(key("service-account.json")).unwrap();
     let lines = "provider = 'google'\ngrant = 'service-account'\nservice-account = { file = 'key.json' }\n";
-    let noted = |json: &str| {
+    let noted = |json: &str, more: &str| {
         fs::write(directory.path().join("key.json"), json).unwrap();
-        let (settings, notes) = load(directory.path(), lines).unwrap();
+        let (settings, notes) = load(directory.path(), &format!("{lines}{more}")).unwrap();
         assert!(settings.not_yet().is_empty());
         assert_eq!(settings.links.values().next().unwrap().scopes, ["https://mail.google.com/"]);
         notes.into_iter().filter(|note| note.message.contains("token_uri")).count()
     };
-    assert_eq!(noted(&json), 0);
-    assert_eq!(noted(&json.replace("oauth2.googleapis.com", "elsewhere.example.com")), 1);
+    let elsewhere = json.replace("oauth2.googleapis.com", "elsewhere.example.com");
+    assert_eq!(noted(&json, ""), 0);
+    assert_eq!(noted(&elsewhere, ""), 1);
+    assert_eq!(noted(&elsewhere, "token-endpoint = 'https://elsewhere.example.com/token'\n"), 0);
 }
 
 #[test]

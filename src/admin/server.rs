@@ -152,7 +152,10 @@ async fn revoke_grant(State(control): State<Arc<Control>>, UrlPath(mailbox): Url
         return problem(StatusCode::NOT_FOUND, [format!("no mailbox is named {mailbox:?}")]);
     };
     match control.tokens.revoke(&mailbox).await {
-        Ok(ended) => Json(ended).into_response(),
+        Ok(ended) => {
+            control.relay.disconnect(&mailbox);
+            Json(ended).into_response()
+        }
         Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
     }
 }

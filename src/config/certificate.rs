@@ -9,12 +9,13 @@ use super::{
 use crate::{oauth, provider::Provider};
 use chrono::{DateTime, Utc};
 use std::time::SystemTime;
-
-/// Where Google's assertions go, unless a link says otherwise.
-const GOOGLE: &str = "https://oauth2.googleapis.com/token";
+use url::Url;
 
 /// Reads what signs once, so that a fault in it is known early. What cannot be read here and now is left to `run`.
-pub(super) fn check(table: &Table<'_>, provider: Provider, proof: &Proof, service_account: Option<&SecretSource>) {
+///
+/// A service account comes with the token endpoint of its link.
+pub(super) fn check(table: &Table<'_>, provider: Provider, proof: &Proof, service_account: Option<(&SecretSource, &Url)>) {
+    let (service_account, endpoint) = service_account.unzip();
     let sources = [sources(proof), service_account.into_iter().collect()].concat();
     if !sources.iter().all(|source| secrets::can_be_read(table, source)) || matches!(proof, Proof::Secret { .. }) {
         return;
@@ -26,7 +27,8 @@ pub(super) fn check(table: &Table<'_>, provider: Provider, proof: &Proof, servic
         Err(error) => table.fault(error.key, Wrong::new(error.why, error.step)),
         Ok(Evidence::Identity(identity)) => look_at(table, provider, key_of(proof), &identity),
         Ok(Evidence::ServiceAccount(account)) => {
-            if let Some(uri) = account.token_uri.as_deref().filter(|uri| *uri != GOOGLE) {
+            let is_used = |uri: &str| Url::parse(uri).ok().as_ref() == endpoint;
+            if let Some(uri) = account.token_uri.as_deref().filter(|uri| !is_used(uri)) {
                 let hint = "if it is right, write it as token-endpoint, too";
                 table.note("service-account", Wrong::new(format!("its token_uri {uri} is not used"), hint));
             }

@@ -52,14 +52,14 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Link> {
     if !given.has_client_id && grant != Grant::ServiceAccount {
         table.missing("client-id", "copy it from the provider's page of the application");
     }
-    let proof = given.proof.settle(table, provider, grant);
+    let preset = provider::preset(provider, given.cloud, given.tenant.as_deref(), grant, "");
+    let token_endpoint = token_endpoint(table, provider, &mut given, &preset);
+    let proof = given.proof.settle(table, provider, grant, token_endpoint.as_ref());
     parameters::check(table, provider, &given.parameters);
     if let Some(url) = &given.redirect_url {
         redirect::check(table, provider, grant, url);
     }
-    let preset = provider::preset(provider, given.cloud, given.tenant.as_deref(), grant, "");
     let scopes = scopes(table, provider, grant, &mut given, &preset);
-    let token_endpoint = token_endpoint(table, provider, &mut given, &preset);
     let or_preset = |given: Option<Url>, preset: Option<String>| given.or_else(|| Url::parse(&preset?).ok());
     Some(Link {
         name,

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::provider::{Grant, Provider};
 use std::path::PathBuf;
+use url::Url;
 
 /// The keys of which one proves the client. A private key beside a certificate belongs to it.
 const KEYS: [&str; 5] = ["client-secret", "certificate", "pkcs12", "private-key", "federated-token"];
@@ -80,7 +81,13 @@ impl Given {
     }
 
     /// What proves the client, checked against the grant; `None` after a fault.
-    pub(super) fn settle(&mut self, table: &Table<'_>, provider: Provider, grant: Grant) -> Option<Proof> {
+    pub(super) fn settle(
+        &mut self,
+        table: &Table<'_>,
+        provider: Provider,
+        grant: Grant,
+        endpoint: Option<&Url>,
+    ) -> Option<Proof> {
         let proofs = self.proofs(grant);
         if let [first, second, ..] = proofs[..] {
             let hint = format!("take out `{second}` or `{first}`: a client proves itself in one way");
@@ -97,7 +104,7 @@ impl Given {
         }
         let proof = self.proof(proof)?;
         let service_account = self.service_account.as_ref().filter(|_| grant == Grant::ServiceAccount);
-        certificate::check(table, provider, &proof, service_account);
+        certificate::check(table, provider, &proof, service_account.zip(endpoint));
         Some(proof)
     }
 

@@ -9,9 +9,9 @@ use std::{
 
 use super::{
     Fault,
-    fault::ErrorBody,
+    exchange::{HttpRequest, HttpResponse, send},
     form,
-    request::{Failure, Head, HttpRequest, HttpResponse, Request},
+    request::{Failure, Request},
 };
 use crate::secret::Secret;
 
@@ -81,19 +81,7 @@ where
     let scope = [("scope", scope.as_str())].into_iter().filter(|(_, scopes)| !scopes.is_empty());
     let (client_id, authentication) = (Some(request.client_id), request.authentication);
     let form = form::request(request.endpoint, client_id, authentication, scope.chain(request.more()));
-    let response = http(form).await.map_err(Failure::Exchange)?;
-    let head = Head::of(&response, now);
-    let refusal = || serde_json::from_slice::<ErrorBody>(response.body()).ok().filter(ErrorBody::names_error);
-    if head.status != 200 {
-        return Err(head.refused(refusal()));
-    }
-    let unreadable = |why: String| Failure::Unreadable { status: head.status, why };
-    match (serde_json::from_slice::<Answer>(response.body()), refusal()) {
-        (Ok(answer), _) => answer.check().map_err(unreadable),
-        // Some servers say 200 and mean an error.
-        (Err(_), Some(body)) => Err(head.refused(Some(body))),
-        (Err(_), None) => Err(unreadable("the body is not JSON with what was asked for".into())),
-    }
+    send(form, http, now, ("what was asked for", Answer::check)).await
 }
 
 impl Answer {

@@ -1,11 +1,11 @@
 //! Giving a refresh token back (RFC 7009), so that nobody can use it any more.
 
-use oauth2::{HttpRequest, HttpResponse};
 use std::time::SystemTime;
 use url::Url;
 
 use super::{
-    fault::{ErrorBody, Fault, retry_after},
+    exchange::{Head, HttpRequest, HttpResponse},
+    fault::{ErrorBody, Fault},
     form,
     request::Authentication,
 };
@@ -48,9 +48,7 @@ impl Revocation<'_> {
         if response.status().is_success() {
             return Revoked::Done;
         }
-        let pause = response.headers().get(oauth2::http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let body = serde_json::from_slice::<ErrorBody>(response.body()).ok();
-        let fault = Fault::new(response.status().as_u16(), pause.and_then(|value| retry_after(value, now)), body);
+        let fault = Head::of(response, now).fault(serde_json::from_slice::<ErrorBody>(response.body()).ok());
         match (fault.status, fault.error.as_deref()) {
             (400, Some("invalid_token")) => Revoked::Unknown,
             _ => Revoked::Refused(Box::new(fault)),

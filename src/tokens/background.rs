@@ -8,7 +8,7 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Route, Tokens, proof,
+    Route, Tokens, proof, renewal,
     source::{IDLE, Key, Source},
 };
 use crate::{oauth::Health, store};
@@ -36,7 +36,8 @@ struct Use {
 }
 
 impl Tokens {
-    /// Renews in the background until `stop` says so (or its sender is gone), then waits for the renewals in the air.
+    /// Renews in the background until `stop` says so (or its sender is gone), then waits for the renewals in the air,
+    /// and saves what is not saved yet.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let background = async {
             loop {
@@ -53,6 +54,10 @@ impl Tokens {
         let mut flights = std::mem::take(&mut *self.flights());
         if timeout(DRAIN, async { while flights.join_next().await.is_some() {} }).await.is_err() {
             tracing::warn!(event = "token.abandoned", "{} renewals did not end within {DRAIN:?}", flights.len());
+        }
+        let sources: Vec<Arc<Source>> = self.board().sources.values().cloned().collect();
+        for source in sources {
+            renewal::save_unsaved(&source, &self.world).await;
         }
     }
 

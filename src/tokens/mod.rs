@@ -102,8 +102,8 @@ pub struct Tokens {
 #[derive(Default)]
 struct Board {
     mailboxes: BTreeMap<Name, Entry>,
-    /// Sources that serve no mailbox any more stay while their renewal is in the air: beginning anew beside it could spend a
-    /// one-time refresh token twice.
+    /// Sources that serve no mailbox any more stay while their renewal is in the air, or its refresh token is not kept yet:
+    /// beginning anew beside it could spend a one-time refresh token twice.
     sources: BTreeMap<Key, Arc<Source>>,
 }
 
@@ -178,7 +178,7 @@ impl Tokens {
         let serves = |source: &Arc<Source>| {
             mailboxes.values().any(|entry| matches!(&entry.route, Route::Source(other) if Arc::ptr_eq(other, source)))
         };
-        sources.retain(|_, source| source.is_in_flight() || serves(source));
+        sources.retain(|_, source| source.is_in_flight() || source.has_unsaved() || serves(source));
         drop(board);
         self.world.wake.notify_one();
         Ok(())

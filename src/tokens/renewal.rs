@@ -13,6 +13,7 @@ use super::{
     World,
     exchange::{self, exchange},
     proof::{self, Shown},
+    same_tokens,
     source::{Context, Key, Source, Unsaved},
     status::rfc3339,
 };
@@ -123,19 +124,35 @@ async fn renew(source: &Source, world: &World) -> Result<Token, Trouble> {
         }
         Key::Mailbox(mailbox) => {
             // What is unsaved comes first: it needs no secret.
-            if let Some(unsaved) = source.take_unsaved()
-                && let Some(token) = save(source, world, mailbox, unsaved).await?
-            {
-                return Ok(token);
+            if let Some(unsaved) = source.take_unsaved() {
+                let serves = same_tokens(&unsaved.context, &context);
+                if let Some(token) = save(source, world, mailbox, unsaved).await?
+                    && serves
+                {
+                    return Ok(token);
+                }
             }
             Renewal { source, world, context: &context, evidence: evidence? }.refresh(mailbox).await
         }
     }
 }
 
+/// The last try to keep what the store did not take.
+pub(super) async fn save_unsaved(source: &Source, world: &World) {
+    if let Key::Mailbox(mailbox) = &source.key
+        && let Some(unsaved) = source.take_unsaved()
+        && let Err(trouble) = save(source, world, mailbox, unsaved).await
+    {
+        let advice =
+            format!("where the provider's refresh tokens work once, authorise it again with `outlink authorize {mailbox}`");
+        tracing::error!(event = "grant.lost", mailbox = %mailbox, reason = trouble.reason, advice,
+            "a refresh token that the provider gave in place of another could not be kept");
+    }
+}
+
 /// Makes a rotated refresh token durable; only then gives the access token out. `None`: the mailbox has another grant by now.
 async fn save(source: &Source, world: &World, mailbox: &Name, unsaved: Unsaved) -> Result<Option<Token>, Trouble> {
-    let Unsaved { expected, refresh_token, token } = &unsaved;
+    let Unsaved { expected, refresh_token, token, .. } = &unsaved;
     match world.store.replace_refresh_token(mailbox, *expected, refresh_token, world.now()).await {
         Ok(Replaced::Done(version)) => {
             source.remember_tried(Some(version));
@@ -234,8 +251,14 @@ impl Renewal<'_> {
         }
     }
 
+    /// The stored grant, if it is for the link of this renewal.
     async fn stored(&self, mailbox: &Name) -> Result<Grant, Trouble> {
-        let reason = match self.world.store.grant(mailbox).await {
+        let stored = self.world.store.grant(mailbox).await;
+        // Looked at after the reading: what was brought in for another link must not be shown to the server of this one.
+        if !same_tokens(&self.source.context(), self.context) {
+            return Err(transient(format!("the link of mailbox {mailbox} was changed during the renewal")));
+        }
+        let reason = match stored {
             Ok(Some(grant)) => return Ok(grant),
             Ok(None) => format!("mailbox {mailbox} has no grant yet"),
             Err(error @ store::Error::Unsealed { .. }) => error.to_string(),
@@ -252,7 +275,8 @@ impl Renewal<'_> {
         crate::crash::point("token-answered");
         let token = match granted.refresh_token.filter(|new| *new != grant.refresh_token) {
             Some(refresh_token) => {
-                let unsaved = Unsaved { expected: grant.version, refresh_token, token };
+                let context = self.context.clone();
+                let unsaved = Unsaved { expected: grant.version, refresh_token, token, context };
                 save(self.source, self.world, mailbox, unsaved).await?
             }
             None => Some(token),
