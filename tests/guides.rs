@@ -181,6 +181,9 @@ struct House {
     sandbox: toml::Table,
     browser: Browser,
     done: Vec<String>,
+    /// Names and addresses.
+    mailboxes: Vec<(String, String)>,
+    /// Of apps, by their users.
     passwords: Vec<(String, String)>,
     daemon: Option<Program>,
     _provider: Program,
@@ -219,8 +222,8 @@ impl House {
              [queue]\nminimum-free = \"0 B\"\n"
         );
         fs::write(&config, text).expect("it can be written");
-        let (done, passwords, daemon) = (Vec::new(), Vec::new(), None);
-        Self { directory, config, relay, http, sandbox, browser, done, passwords, daemon, _provider: provider }
+        let (done, mailboxes, passwords) = (Vec::new(), Vec::new(), Vec::new());
+        Self { directory, config, relay, http, sandbox, browser, done, mailboxes, passwords, daemon: None, _provider: provider }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -264,6 +267,8 @@ impl House {
                 self.set(&mut words, "mailbox", &["server"], self.is_custom());
                 self.set(&mut words, "mailbox", &["tls"], false);
                 self.outlink(&words);
+                let address = words[word_after(&words, "--address").expect("an address")].clone();
+                self.mailboxes.push((words[3].clone(), address));
             }
             ["outlink", "app", "add"] => self.adds_an_app(&words),
             ["outlink", "authorize", _] => self.authorises(&words),
@@ -280,6 +285,8 @@ impl House {
             ["swaks", ..] => {
                 // It asks for the password at the terminal; it is the one that `app add` printed.
                 let user = word_after(&words, "--auth-user").expect("swaks logs in");
+                let from = word_after(&words, "--from").and_then(|at| words.get(at)).expect("a sender");
+                assert!(self.mailboxes.iter().any(|(_, address)| address == from), "{line}: none of {:?}", self.mailboxes);
                 let (_, password) = self.passwords.iter().find(|(it, _)| *it == words[user]).expect("this app was added");
                 self.program(&[&words[..], &["--auth-password".to_owned(), password.clone()]].concat());
             }
@@ -353,15 +360,9 @@ impl House {
     fn authorises(&self, words: &[String]) {
         let mut command = outlink();
         command.args(&words[1..]).arg("--config").arg(&self.config);
-        let (status, said) = self.browser.allows(Program::start(command), &self.account(words));
+        let (_, address) = self.mailboxes.iter().find(|(name, _)| *name == words[2]).expect("this mailbox was added");
+        let (status, said) = self.browser.allows(Program::start(command), address);
         assert!(status == Some(0) && said.contains(" is authorised"), "{said}");
-    }
-
-    /// The address of the mailbox that is authorised.
-    fn account(&self, words: &[String]) -> String {
-        let file = self.path(&format!("etc/conf.d/mailbox-{}.toml", words[2]));
-        let written: toml::Table = fs::read_to_string(file).expect("the mailbox was added").parse().expect("it is TOML");
-        written["mailbox"][&words[2]]["address"].as_str().expect("an address").to_owned()
     }
 
     /// Runs `outlink`; gives what it said.

@@ -105,7 +105,10 @@ impl Browser {
         let back = browse("POST", &Url::parse(line.trim()).expect("the address has a line of its own"), &form).location();
         match self {
             Self::Elsewhere => program.tell(back.as_str()),
-            _ => assert_eq!(browse("GET", &back, "").status, 200),
+            _ => {
+                let page = browse("GET", &back, "");
+                assert_eq!(page.status, 200, "{}", page.body);
+            }
         }
         program.ended()
     }
