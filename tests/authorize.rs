@@ -316,6 +316,22 @@ fn what_cannot_begin_says_why() {
 }
 
 #[test]
+fn who_brought_a_refresh_token_is_kept() {
+    let story = story("google", |text| text);
+    let import = |by: &str| {
+        let mut command = outlink();
+        command.args(["grant", "import", "sandbox", "--file"]).arg(story.directory.path().join("grant"));
+        command.arg("--config").arg(&story.config).env("SUDO_USER", by);
+        assert!(support::run(command, b"", SOON).status.success(), "{by}");
+        let database = rusqlite::Connection::open(story.directory.path().join("state/outlink.db")).expect("the database");
+        database.query_row("SELECT brought_by FROM grants", [], |row| row.get::<_, Option<String>>(0)).expect("a grant")
+    };
+    assert_eq!(import("ann"), Some("ann".to_owned()), "while no daemon runs");
+    let _daemon = story.start();
+    assert_eq!(import("b&b"), Some("b&b".to_owned()), "over the control socket");
+}
+
+#[test]
 fn people_are_told_what_to_do() {
     let story = story("microsoft", |text| text);
     let _daemon = story.start();

@@ -7,6 +7,7 @@ mod support;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 use std::{
+    fs,
     process::{Command, Output},
     sync::{
         Barrier,
@@ -18,8 +19,10 @@ use support::{
     Program, SOON,
     browser::Person,
     client_key::Key,
+    proxy::{HOST, Proxy},
     run,
     story::App,
+    tunnel::Tunnel,
     world::{APP_PASSWORD, MAILBOX, Proof, Setup, World, swaks},
 };
 
@@ -58,6 +61,27 @@ fn a_client_proves_itself_by_a_key_of_openssl() {
         world.expect_no_refusal();
         world.stop();
         world.expect_no_secret();
+    }
+}
+
+#[test]
+fn a_token_comes_over_tls_with_a_private_ca_by_a_proxy_that_alone_knows_the_way() {
+    for by_link in [true, false] {
+        let setup = Setup { grant: "client-credentials", scopes: &[], ..Setup::default() };
+        let mut world = World::with(&setup);
+        let server = Proxy::start(world.directory.path(), world.oauth);
+        let tunnel = Tunnel::start(server.address);
+        let proxy = format!("http://{}", tunnel.address);
+        let own = if by_link { format!("proxy = \"{proxy}\"\n") } else { String::new() };
+        let direct = format!("token-endpoint = \"http://{}/token\"\n", world.oauth);
+        let text = fs::read_to_string(&world.config).expect("it was written");
+        let text = text.replace(&direct, &format!("token-endpoint = \"https://{HOST}/token\"\n{own}"));
+        fs::write(&world.config, text).expect("it can be written");
+        let environment = [("HTTPS_PROXY", proxy.as_str())];
+        world.start_with(if by_link { &[] } else { &environment });
+        world.expect_taken();
+        assert_eq!((tunnel.asked(), world.tokens("client_credentials")), (vec![format!("{HOST}:443")], 1), "{by_link}");
+        world.stop();
     }
 }
 

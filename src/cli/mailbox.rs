@@ -207,11 +207,7 @@ fn next(subject: &Subject, settings: &Settings, name: &Name) {
     let Some(mailbox) = settings.mailboxes.get(name) else { return };
     let Some(link) = settings.links.get(&mailbox.link) else { return };
     if link.grant == Grant::ClientCredentials {
-        let steps = link::registration(link, None, true, Some(mailbox.address.as_str())).steps();
-        if !steps.is_empty() {
-            say("\nat the provider:");
-            steps.iter().for_each(say);
-        }
+        link::at_the_provider(link, Some(mailbox.address.as_str()));
     }
     say("\nnext:");
     if matches!(link.grant, Grant::AuthorizationCode | Grant::DeviceCode) {

@@ -2,13 +2,13 @@
 
 use super::{
     parameters, proof, proxy, redirect,
-    settings::{Link, Proxy},
+    settings::{Link, Proof, Proxy},
     table::{Table, Wrong},
     words,
 };
 use crate::{
     mail::Name,
-    provider::{self, Cloud, Grant, Preset, Provider, ScopeFinding},
+    provider::{self, Cloud, Grant, Preset, Provider, Registration, ScopeFinding},
 };
 use std::{collections::BTreeMap, path::PathBuf};
 use url::Url;
@@ -83,6 +83,21 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Link> {
         ca_file: given.ca_file,
         proxy: given.proxy,
     })
+}
+
+impl Link {
+    /// What has to be done for it at the provider's pages; with the mailbox that is to send, where it is known.
+    pub fn registration<'a>(&'a self, address: Option<&'a str>) -> Registration<'a> {
+        Registration {
+            provider: self.provider,
+            cloud: self.cloud,
+            grant: self.grant,
+            client_id: &self.client_id,
+            redirect_url: self.redirect_url.as_ref(),
+            is_public: self.proof == Proof::None,
+            address,
+        }
+    }
 }
 
 fn take(table: &mut Table<'_>) -> Given {

@@ -3,7 +3,7 @@
 //! What it refuses is known (its answer would come in the browser, in other words), so it is said before anybody signs in.
 
 use super::table::{Table, Wrong};
-use crate::provider::{Grant, Provider};
+use crate::provider::{Grant, Provider, is_loopback};
 use url::{Host, Url};
 
 /// Last labels that no public name has: Google takes only hosts below the public suffix list.
@@ -75,14 +75,5 @@ fn unroutable(url: &Url) -> Option<String> {
             is_private.then(|| format!("{name}, which is no public name"))
         }
         None => None,
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }

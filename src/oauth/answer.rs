@@ -4,7 +4,7 @@ use oauth2::{AccessToken, RefreshToken, Scope, TokenResponse, basic::BasicTokenT
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, time::Duration};
 
-use super::claims;
+use super::{claims, exchange::Success};
 use crate::secret::Secret;
 
 /// Longest life that is believed; a larger number is a fault of the server's arithmetic.
@@ -120,9 +120,11 @@ impl Serialize for Answer {
     }
 }
 
-impl Answer {
-    /// Checks what must hold before a token may be used or kept; `Err` says what is wrong with it.
-    pub(super) fn check(self) -> Result<Granted, String> {
+impl Success for Answer {
+    type Checked = Granted;
+    const WANTED: &str = "an access_token";
+
+    fn check(self) -> Result<Granted, String> {
         if let BasicTokenType::Extension(other) = &self.token_type.0 {
             return Err(format!("the token's type is `{}`, only bearer tokens fit XOAUTH2", super::fault::tidy(other, 40)));
         }

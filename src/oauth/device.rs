@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Fault,
-    exchange::{HttpRequest, HttpResponse, send},
+    exchange::{HttpRequest, HttpResponse, Success, send},
     form,
     request::{Failure, Request},
 };
@@ -81,10 +81,13 @@ where
     let scope = [("scope", scope.as_str())].into_iter().filter(|(_, scopes)| !scopes.is_empty());
     let (client_id, authentication) = (Some(request.client_id), request.authentication);
     let form = form::request(request.endpoint, client_id, authentication, scope.chain(request.more()));
-    send(form, http, now, ("what was asked for", Answer::check)).await
+    send::<Answer, _, _, _>(form, http, now).await
 }
 
-impl Answer {
+impl Success for Answer {
+    type Checked = Started;
+    const WANTED: &str = "what was asked for";
+
     fn check(self) -> Result<Started, String> {
         super::check_token(&self.device_code, "device code")?;
         let shown = |text: &str| !text.is_empty() && text.len() <= LONGEST_SHOWN && !text.chars().any(char::is_control);

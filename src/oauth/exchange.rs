@@ -27,9 +27,6 @@ use crate::secret::Secret;
 
 pub use oauth2::{HttpRequest, HttpResponse};
 
-/// What a token endpoint's answer holds.
-const TOKEN: &str = "an access_token";
-
 type TokenClient = Client<
     ErrorBody,
     Answer,
@@ -50,15 +47,20 @@ pub(super) struct Head {
     retry_after: Option<Duration>,
 }
 
-/// Sends `form` and reads the answer, which holds `wanted` and is looked at by `check`. `now` is for a Retry-After that is a date.
-pub(super) async fn send<A, G, H, F, E>(
-    form: HttpRequest,
-    http: H,
-    now: SystemTime,
-    (wanted, check): (&str, fn(A) -> Result<G, String>),
-) -> Result<G, Failure<E>>
+/// The success of an endpoint.
+pub(super) trait Success: DeserializeOwned {
+    /// What comes of it.
+    type Checked;
+    /// What it holds.
+    const WANTED: &str;
+    /// Checks what must hold before anything of it is used; `Err` says what is wrong with it.
+    fn check(self) -> Result<Self::Checked, String>;
+}
+
+/// Sends `form` and reads the answer. `now` is for a Retry-After that is a date.
+pub(super) async fn send<S, H, F, E>(form: HttpRequest, http: H, now: SystemTime) -> Result<S::Checked, Failure<E>>
 where
-    A: DeserializeOwned,
+    S: Success,
     H: Fn(HttpRequest) -> F,
     F: Future<Output = Result<HttpResponse, E>>,
     E: std::error::Error + 'static,
@@ -69,11 +71,11 @@ where
     if head.status != 200 {
         return Err(head.refused(refusal));
     }
-    match (serde_json::from_slice::<A>(response.body()), refusal.filter(ErrorBody::names_error)) {
-        (Ok(answer), _) => check(answer).map_err(|why| head.unreadable(why)),
+    match (serde_json::from_slice::<S>(response.body()), refusal.filter(ErrorBody::names_error)) {
+        (Ok(answer), _) => answer.check().map_err(|why| head.unreadable(why)),
         // Some servers say 200 and mean an error.
         (Err(_), Some(body)) => Err(head.refused(Some(body))),
-        (Err(_), None) => Err(head.unreadable(format!("the body is not JSON with {wanted}"))),
+        (Err(_), None) => Err(head.unreadable(format!("the body is not JSON with {}", S::WANTED))),
     }
 }
 
@@ -100,8 +102,8 @@ impl Request<'_> {
         let scopes = self.scopes.iter().map(|scope| Scope::new(scope.clone()));
         let answer = match self.what {
             // The crate has no word for these two.
-            What::JwtBearer(assertion) => return send(self.jwt_bearer(assertion), exchange, now, (TOKEN, Answer::check)).await,
-            What::DeviceCode(code) => return send(self.device_code(code), exchange, now, (TOKEN, Answer::check)).await,
+            What::JwtBearer(assertion) => return send::<Answer, _, _, _>(self.jwt_bearer(assertion), exchange, now).await,
+            What::DeviceCode(code) => return send::<Answer, _, _, _>(self.device_code(code), exchange, now).await,
             What::ClientCredentials => {
                 let request = client.exchange_client_credentials().add_scopes(scopes);
                 self.more()
@@ -185,7 +187,7 @@ impl Head {
 /// Where in the answer reading ended.
 fn unreadable(path: &str) -> String {
     match path {
-        "." => format!("the body is not JSON with {TOKEN}"),
+        "." => format!("the body is not JSON with {}", Answer::WANTED),
         field => format!("the field {} cannot be read", tidy(field, 60)),
     }
 }

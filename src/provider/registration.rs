@@ -1,7 +1,8 @@
 //! What has to be done at the provider's own pages for a link, and where: menus, redirect URLs, PowerShell with the real ids in it.
 
-use super::{Cloud, Grant, Provider};
+use super::{Cloud, Grant, Provider, as_written, is_loopback, loopback_redirect};
 use std::borrow::Cow;
+use url::Url;
 
 /// Of which link the pages have to know.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +16,8 @@ pub struct Registration<'a> {
     /// The link's client id.
     pub client_id: &'a str,
     /// The configured redirect URL.
-    pub redirect_url: Option<&'a str>,
-    /// Whether the client has no secret.
+    pub redirect_url: Option<&'a Url>,
+    /// Whether the client proves itself with nothing.
     pub is_public: bool,
     /// The mailbox that is to send, where it is known.
     pub address: Option<&'a str>,
@@ -24,18 +25,39 @@ pub struct Registration<'a> {
 
 /// Microsoft's menus; the portal is that of the cloud.
 const ENTRA: &str = "Entra admin center → App registrations → your application";
+/// Entra's platform whose redirects may have any port.
+const DESKTOP: &str = "Mobile and desktop applications";
 /// Google's menu; its older name is APIs & Services → Credentials.
 const GOOGLE: &str = "Google Cloud console → Google Auth Platform → Clients (formerly APIs & Services → Credentials)";
 
 impl Registration<'_> {
-    /// The redirect URL to register; `None` where none is: no browser comes back, or the provider takes every loopback port.
-    pub fn redirect(&self) -> Option<&str> {
-        match (self.grant, self.redirect_url, self.provider) {
-            (Grant::AuthorizationCode, Some(url), _) => Some(url),
-            (Grant::AuthorizationCode, None, Provider::Microsoft) => Some("http://localhost"),
-            (Grant::AuthorizationCode, None, Provider::Custom) => Some("http://127.0.0.1/oauth/callback"),
-            _ => None,
+    /// What the provider must know of the redirect URL, in one sentence, for the moment of a login.
+    pub fn reminder(&self) -> String {
+        let (client, url) = (self.client_id, self.redirect());
+        match (self.provider, self.is_local()) {
+            (Provider::Microsoft, true) => {
+                format!("app {client} needs the redirect URL {url} under Authentication, \"{DESKTOP}\"; its port does not count")
+            }
+            (Provider::Google, true) => match self.redirect_url {
+                None => format!("client {client} must be of the type \"Desktop app\"; then nothing has to be registered"),
+                Some(_) => format!(
+                    "client {client} must be of the type \"Desktop app\", or a \"Web application\" with the redirect URL {url}"
+                ),
+            },
+            (Provider::Custom, true) if self.redirect_url.is_none_or(|url| url.port().is_none()) => {
+                format!("client {client} needs the redirect URL {url}, at any port (RFC 8252)")
+            }
+            _ => format!("{url} must be registered for client {client}, letter by letter"),
         }
+    }
+
+    fn redirect(&self) -> &str {
+        self.redirect_url.map_or(loopback_redirect(self.provider), as_written)
+    }
+
+    /// Whether the browser comes back to its own machine.
+    fn is_local(&self) -> bool {
+        self.redirect_url.is_none_or(is_loopback)
     }
 
     /// What to do there, in sentences and lines to copy.
@@ -50,23 +72,24 @@ impl Registration<'_> {
             ],
             (Provider::Google, _) => self.person_at_google(),
             (Provider::Custom, Grant::AuthorizationCode) => match self.redirect_url {
-                Some(url) => vec![format!("redirect URL to register at the provider: {url}")],
-                None => vec![
-                    "redirect URL to register at the provider: http://127.0.0.1/oauth/callback, of which every port must be taken \
-                     (RFC 8252 §7.3); where it wants one port, give --redirect-url http://127.0.0.1:PORT/oauth/callback"
-                        .to_owned(),
-                ],
+                Some(_) => vec![format!("redirect URL to register at the provider: {}", self.redirect())],
+                None => vec![format!(
+                    "redirect URL to register at the provider: {}, of which every port must be taken (RFC 8252 §7.3); where it wants \
+                     one port, give --redirect-url http://127.0.0.1:PORT/oauth/callback",
+                    self.redirect()
+                )],
             },
             (Provider::Custom, _) => Vec::new(),
         }
     }
 
     fn person_at_google(&self) -> Vec<String> {
+        let url = self.redirect();
         let client = match self.redirect_url {
-            Some(url) if !is_loopback(url) => {
+            Some(_) if !self.is_local() => {
                 format!("redirect URL to register: {url}\n  at {GOOGLE} → Web application → Authorised redirect URIs")
             }
-            Some(url) => format!(
+            Some(_) => format!(
                 "redirect URL: {url}; a client of the type Desktop app registers none, a Web application this one\n  at {GOOGLE}"
             ),
             None => format!(
@@ -80,8 +103,9 @@ impl Registration<'_> {
 
     fn person_at_microsoft(&self) -> Vec<String> {
         let mut steps = Vec::new();
-        if let Some(url) = self.redirect() {
-            let platform = if is_loopback(url) { "Mobile and desktop applications" } else { "Web" };
+        if self.grant == Grant::AuthorizationCode {
+            let platform = if self.is_local() { DESKTOP } else { "Web" };
+            let url = self.redirect();
             steps.push(format!(
                 "redirect URL to register: {url}\n  at {ENTRA} → Authentication → Add a platform → {platform}, never Single-page application"
             ));
@@ -141,17 +165,11 @@ fn doubled(text: &str) -> String {
     text.chars().flat_map(|c| matches!(c, '$' | '`' | '"').then_some('`').into_iter().chain([c])).collect()
 }
 
-fn is_loopback(url: &str) -> bool {
-    let host = url.split_once("://").map_or("", |(_, rest)| rest).split('/').next().unwrap_or_default();
-    let ends = |rest: &str| rest.is_empty() || rest.starts_with(':');
-    ["localhost", "127.0.0.1", "[::1]"].iter().any(|local| host.strip_prefix(local).is_some_and(ends))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(provider: Provider, grant: Grant, redirect_url: Option<&'static str>) -> Registration<'static> {
+    fn of(provider: Provider, grant: Grant, redirect_url: Option<&Url>) -> Registration<'_> {
         Registration {
             provider,
             cloud: Cloud::Global,
@@ -164,27 +182,26 @@ mod tests {
     }
 
     #[test]
-    fn the_redirect_url_to_register_is_told_with_its_menu() {
+    fn the_redirect_url_to_register_is_told_with_its_menu_and_again_at_the_login() {
         use Grant::{AuthorizationCode as Code, DeviceCode};
-        for (provider, grant, url, registered, menu) in [
-            (Provider::Microsoft, Code, None, Some("http://localhost"), "Mobile and desktop applications"),
-            (Provider::Microsoft, Code, Some("https://relay.contoso.com/cb"), Some("https://relay.contoso.com/cb"), "→ Web,"),
-            (Provider::Microsoft, DeviceCode, None, None, "Allow public client flows"),
-            (Provider::Google, Code, None, None, "Desktop app"),
-            (
-                Provider::Google,
-                Code,
-                Some("https://relay.contoso.com/cb"),
-                Some("https://relay.contoso.com/cb"),
-                "Web application",
-            ),
-            (Provider::Google, Code, Some("http://127.0.0.1:8025/cb"), Some("http://127.0.0.1:8025/cb"), "Desktop app"),
-            (Provider::Custom, Code, None, Some("http://127.0.0.1/oauth/callback"), "RFC 8252"),
+        use Provider::{Custom, Google, Microsoft};
+        let (far, near) = ("https://relay.contoso.com/cb", "http://127.0.0.1:8025/cb");
+        for (provider, grant, url, menus, reminded) in [
+            (Microsoft, Code, "", ["register: http://localhost\n", "→ Mobile and"], "\"Mobile and desktop applications\""),
+            (Microsoft, Code, "http://localhost", ["register: http://localhost\n", "→ Mobile and"], "http://localhost under"),
+            (Microsoft, Code, far, [far, "→ Web,"], "letter by letter"),
+            (Microsoft, DeviceCode, "", ["Allow public client flows", "SMTP.Send"], ""),
+            (Google, Code, "", ["Desktop app", "every port"], "nothing has to be registered"),
+            (Google, Code, far, [far, "→ Web application"], "letter by letter"),
+            (Google, Code, near, [near, "Desktop app"], near),
+            (Custom, Code, "", ["http://127.0.0.1/oauth/callback", "RFC 8252"], "at any port"),
+            (Custom, Code, near, [near, "register"], "letter by letter"),
         ] {
-            let registration = of(provider, grant, url);
-            assert_eq!(registration.redirect(), registered, "{provider} {grant} {url:?}");
+            let redirect = Url::parse(url).ok();
+            let registration = of(provider, grant, redirect.as_ref());
             let steps = registration.steps().join("\n");
-            assert!(steps.contains(menu), "{provider} {grant} {url:?}: {steps}");
+            assert!(menus.iter().all(|menu| steps.contains(menu)), "{provider} {grant} {url:?}: {steps}");
+            assert!(registration.reminder().contains(reminded), "{provider} {grant} {url:?}: {}", registration.reminder());
         }
     }
 
@@ -214,20 +231,6 @@ mod tests {
             "-Identity 'o''brien+$x@contoso.com' -",
         ] {
             assert!(steps.contains(line), "{line}: {steps}");
-        }
-    }
-
-    #[test]
-    fn only_loopback_is_loopback() {
-        for (url, local) in [
-            ("http://localhost", true),
-            ("http://localhost:1/x", true),
-            ("http://[::1]:1", true),
-            ("http://127.0.0.1/", true),
-            ("http://localhost.example.com", false),
-            ("https://relay.example.com/localhost", false),
-        ] {
-            assert_eq!(is_loopback(url), local, "{url}");
         }
     }
 }

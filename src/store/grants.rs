@@ -127,16 +127,26 @@ impl Store {
         self.0.committer.run("keep the new refresh token", work).await
     }
 
-    /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it. Ends the renewal.
-    pub async fn touch(&self, mailbox: &Name, consent: i64, scopes: Option<Vec<String>>, now: SystemTime) -> Result<(), Error> {
+    /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it. Ends the renewal whose
+    /// lease was taken until `lease`: another's goes on.
+    pub async fn touch(
+        &self,
+        mailbox: &Name,
+        (consent, lease): (i64, Option<SystemTime>),
+        scopes: Option<Vec<String>>,
+        now: SystemTime,
+    ) -> Result<(), Error> {
         let mailbox = mailbox.clone();
         let work = move |connection: &Connection| {
             let sql = "UPDATE grants SET last_renewed_at = :now, scopes = coalesce(:scopes, scopes),
-                           renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL
+                           interrupted_at = CASE WHEN renewing_until = :lease THEN NULL ELSE interrupted_at END,
+                           renewing_since = CASE WHEN renewing_until = :lease THEN NULL ELSE renewing_since END,
+                           renewing_until = nullif(renewing_until, :lease)
                        WHERE mailbox = :mailbox AND consent = :consent";
             let scopes = scopes.as_ref().map(|scopes| scopes.join(" "));
             let values = named_params! {
-                ":now": millis(now), ":scopes": scopes, ":mailbox": mailbox.as_str(), ":consent": consent
+                ":now": millis(now), ":scopes": scopes, ":lease": lease.map(millis), ":mailbox": mailbox.as_str(),
+                ":consent": consent
             };
             connection.execute(sql, values).map(drop)
         };
@@ -309,8 +319,8 @@ mod tests {
             ..new("r1")
         };
         let version = store.put_grant(&name(), given, at(1)).await.unwrap();
-        store.touch(&name(), version.consent, Some(vec!["a".into(), "b".into()]), at(2)).await.unwrap();
-        store.touch(&name(), version.consent, None, at(3)).await.unwrap();
+        store.touch(&name(), (version.consent, None), Some(vec!["a".into(), "b".into()]), at(2)).await.unwrap();
+        store.touch(&name(), (version.consent, None), None, at(3)).await.unwrap();
         drop(store);
         let store = Store::open(directory.path()).unwrap();
         let grant = store.grant(&name()).await.unwrap().unwrap();

@@ -183,7 +183,7 @@ impl Tokens {
         let version = self.world.store.put_grant(mailbox, grant, now).await?;
         source.new_grant(Some((token, version)), now);
         self.world.wake.notify_one();
-        if let Err(error) = self.world.store.touch(mailbox, version.consent, None, now).await {
+        if let Err(error) = self.world.store.touch(mailbox, (version.consent, None), None, now).await {
             // Only the daily renewal after a restart reads it.
             tracing::warn!(event = "grant.untouched", %mailbox, "cannot note when the grant was renewed: {error}");
         }

@@ -261,15 +261,16 @@ impl Tokens {
         self.world.wake.notify_one();
     }
 
-    /// Keeps `refresh_token` as the mailbox's grant; durable when it returns. It is tried at the next use, at once where
+    /// Keeps `refresh_token`, which `by` brought in, as the mailbox's grant; durable when it returns. It is tried at the next use, at once where
     /// [`Tokens::run`] runs. The token before it is kept beside.
-    pub async fn import(&self, mailbox: &Name, refresh_token: Secret) -> Result<(), Error> {
+    pub async fn import(&self, mailbox: &Name, refresh_token: Secret, by: Option<String>) -> Result<(), Error> {
         oauth::check_token(refresh_token.expose(), "refresh token").map_err(|why| Error::NoToken { why })?;
         let source = self.with_consent(mailbox)?;
-        self.world.store.put_grant(mailbox, NewGrant::new(refresh_token, IMPORT), self.world.now()).await?;
+        let grant = NewGrant { by: by.clone(), ..NewGrant::new(refresh_token, IMPORT) };
+        self.world.store.put_grant(mailbox, grant, self.world.now()).await?;
         source.new_grant(None, self.world.now());
         self.world.wake.notify_one();
-        tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), "a refresh token was brought in");
+        tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), by, "a refresh token was brought in");
         Ok(())
     }
 

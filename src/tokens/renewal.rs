@@ -211,7 +211,7 @@ impl Renewal<'_> {
                 continue;
             };
             match self.ask(What::Refresh(&grant.refresh_token)).await {
-                Ok((token, granted)) => match self.keep(mailbox, &grant, token, granted).await? {
+                Ok(answer) => match self.keep(mailbox, (&grant, &lease), answer).await? {
                     Some(token) => return Ok(token),
                     None if first => grant = self.stored(mailbox).await?,
                     None => return Err(transient("the grant was replaced twice during one renewal".into())),
@@ -270,7 +270,12 @@ impl Renewal<'_> {
     }
 
     /// Keeps what came with the access token. `None`: the mailbox has another grant by now.
-    async fn keep(&self, mailbox: &Name, grant: &Grant, token: Token, granted: Granted) -> Result<Option<Token>, Trouble> {
+    async fn keep(
+        &self,
+        mailbox: &Name,
+        (grant, lease): (&Grant, &Lease),
+        (token, granted): (Token, Granted),
+    ) -> Result<Option<Token>, Trouble> {
         let Version { consent, .. } = grant.version;
         crate::crash::point("token-answered");
         let token = match granted.refresh_token.filter(|new| *new != grant.refresh_token) {
@@ -283,7 +288,8 @@ impl Renewal<'_> {
         };
         crate::crash::point("token-kept");
         if token.is_some()
-            && let Err(error) = self.world.store.touch(mailbox, consent, granted.scopes, self.world.now()).await
+            && let Err(error) =
+                self.world.store.touch(mailbox, (consent, Some(lease.until)), granted.scopes, self.world.now()).await
         {
             // Only the daily renewal after a restart reads it.
             tracing::warn!(event = "grant.untouched", mailbox = %mailbox, "cannot note when the grant was renewed: {error}");

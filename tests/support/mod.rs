@@ -14,6 +14,7 @@ pub(crate) mod notices;
 pub(crate) mod proxy;
 pub(crate) mod queued;
 pub(crate) mod story;
+pub(crate) mod tunnel;
 pub(crate) mod world;
 
 use serde_json::Value;

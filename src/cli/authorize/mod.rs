@@ -7,7 +7,7 @@ mod listen;
 mod person;
 
 use super::{
-    Config, Exit, Failed, Outcome,
+    Config, Exit, Failed, Outcome, caller,
     out::{plain, say},
     reach::{self, Reached},
 };
@@ -68,7 +68,7 @@ fn carry_out(arguments: &Arguments, told: &Cell<bool>) -> Outcome {
             mailbox: arguments.mailbox.clone(),
             kind: arguments.device.then_some(Kind::Device),
             port: port.as_ref().map(|port| port.number),
-            by: person::name(),
+            by: caller::name(),
         };
         let begun = reached.begin_authorization(wish).await?;
         let sockets = listen::sockets(&reached, &begun, port).await;

@@ -266,7 +266,7 @@ pub(super) fn add(mut add: Add) -> Outcome {
     let done = change::carry_out(&subject, &place, &name, Some(link.document(&name).as_str()))?;
     done.lines.iter().for_each(say);
     if let Some(link) = done.settings.links.get(&name) {
-        told::next(&subject, link, add.redirect_url.as_deref(), add.proof.has_client_secret());
+        told::next(&subject, link);
     }
     Ok(Exit::Good)
 }

@@ -4,7 +4,7 @@ mod add;
 mod ask;
 mod told;
 
-pub(super) use told::registration;
+pub(super) use told::at_the_provider;
 
 use super::{Config, Outcome, listing, remove};
 use crate::{config::write::Kind, mail::Name};

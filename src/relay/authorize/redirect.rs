@@ -3,7 +3,7 @@
 use super::told::refusal;
 use crate::{
     config::{Link, Settings},
-    provider::{Grant, Provider},
+    provider::{self, Grant, is_loopback},
     tokens::Refusal,
 };
 use serde::{Deserialize, Serialize};
@@ -35,54 +35,27 @@ pub(super) struct Redirect {
 
 /// The redirect of a login through `link`; `port` is one on which the asker listens.
 pub(super) fn of(link: &Link, bind: SocketAddr, port: Option<u16>) -> Result<Redirect, Refusal> {
-    match &link.redirect_url {
-        Some(url) if is_ours(url, bind) => {
-            let text = text(url);
-            let register = format!("{text} must be registered for client {}, letter by letter", link.client_id);
-            Ok(Redirect { text, listens: Listens::Daemon, register })
-        }
-        // Without a port any will do (RFC 8252 §7.3).
-        Some(url) if url.port().is_none() => {
-            let mut with_port = url.clone();
-            let _ = with_port.set_port(Some(needed(port, link)?));
-            Ok(Redirect { text: text(&with_port), listens: Listens::Command, register: registered(link, &text(url)) })
-        }
-        Some(url) => Ok(Redirect { text: text(url), listens: Listens::Command, register: registered(link, &text(url)) }),
+    // Without a port any will do (RFC 8252 §7.3).
+    let any_port = |url: &Url| -> Result<Url, Refusal> {
+        let mut with_port = url.clone();
+        let _ = with_port.set_port(Some(needed(port, link)?));
+        Ok(with_port)
+    };
+    let (url, listens) = match &link.redirect_url {
+        Some(url) if is_ours(url, bind) => (url.clone(), Listens::Daemon),
+        Some(url) if url.port().is_some() => (url.clone(), Listens::Command),
+        Some(url) => (any_port(url)?, Listens::Command),
         None => {
-            let (host, path) = match link.provider {
-                Provider::Microsoft => ("localhost", ""),
-                Provider::Google => ("127.0.0.1", ""),
-                Provider::Custom => ("127.0.0.1", "/oauth/callback"),
-            };
-            let text = format!("http://{host}:{}{path}", needed(port, link)?);
-            Ok(Redirect { text, listens: Listens::Command, register: registered(link, &format!("http://{host}{path}")) })
+            let url = Url::parse(provider::loopback_redirect(link.provider)).expect("it is a URL, as the test below says");
+            (any_port(&url)?, Listens::Command)
         }
-    }
+    };
+    Ok(Redirect { text: provider::as_written(&url).to_owned(), listens, register: link.registration(None).reminder() })
 }
 
 fn needed(port: Option<u16>, link: &Link) -> Result<u16, Refusal> {
     let advice = format!("name a port on which you listen, or set redirect-url of [link.{}]", link.name);
     port.ok_or_else(|| refusal("nobody listens for the browser's answer", advice))
-}
-
-/// What has to be registered for a loopback redirect, whose port no provider below looks at.
-fn registered(link: &Link, plain: &str) -> String {
-    let client = &link.client_id;
-    match link.provider {
-        Provider::Microsoft => {
-            format!(
-                "app {client} needs the redirect URI {plain} under Authentication, \"Mobile and desktop applications\"; its port does not count"
-            )
-        }
-        Provider::Google => format!("client {client} must be of the type \"Desktop app\"; then nothing has to be registered"),
-        Provider::Custom => format!("client {client} needs the redirect URI {plain}, at any port (RFC 8252)"),
-    }
-}
-
-/// The URL as it was written: a path of `/` alone is what the parser adds to none.
-fn text(url: &Url) -> String {
-    let text = url.as_str();
-    if url.path() == "/" && url.query().is_none() { text.trim_end_matches('/').to_owned() } else { text.to_owned() }
 }
 
 /// Whether the `[http]` listener is who takes what comes to `url`: it has its host and port, or `url` belongs to a reverse proxy.
@@ -98,15 +71,6 @@ fn is_ours(url: &Url, bind: SocketAddr) -> bool {
         Some(Host::Domain(_)) | None => bound.is_unspecified() || bound.is_loopback(),
     };
     reaches && url.scheme() == "http" && url.port() == Some(bind.port())
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// The redirects of `settings` that come to the `[http]` listener.

@@ -88,7 +88,7 @@ async fn a_renewal_that_outlives_its_link_does_not_show_the_new_grant_to_the_old
         tokio::task::yield_now().await;
     }
     bench.tokens.configure(&other_client(&bench)).unwrap();
-    bench.tokens.import(&name("a"), Secret::new("new".into())).await.unwrap();
+    bench.tokens.import(&name("a"), Secret::new("new".into()), None).await.unwrap();
     bench.endpoint.leave.add_permits(10_000);
     assert_eq!(waiter.await.unwrap().unwrap().secret.expose(), "at2");
     assert_eq!(*shown.lock().unwrap(), ["r1 to me", "new to another"]);
