@@ -4,16 +4,18 @@
 //! moment the old one or the new one is there, whole; it belongs to whom the directory belongs, whoever writes it.
 
 use std::{
-    fs::{self, File, Permissions},
-    io::{self, Read, Write},
+    fs::{self, File},
+    io::{self, Read},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-use crate::secret::{InvalidRing, Key, Ring};
+use crate::{
+    secret::{InvalidRing, Key, Ring},
+    whole::{self, Like, Unfinished},
+};
 
 /// The key file's name in the state directory.
 const FILE: &str = "key";
@@ -23,8 +25,6 @@ const CREDENTIAL: &str = "outlink-key";
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// Octets of a key file: 64 keys have 4 KB.
 const LONGEST: u64 = 64 * 1024;
-/// How the name of a key file begins that is being written.
-const UNFINISHED: &str = ".key-";
 
 /// Whence keys come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,13 +165,10 @@ pub fn make(state_directory: &Path) -> Result<Keys, Error> {
     let file = file_of(state_directory);
     let fault = |why| Error::Write { file: file.clone(), why };
     let ring = Ring::new(fresh()?);
-    let unfinished = unfinished(state_directory, &ring).map_err(fault)?;
-    // Unlike a renaming, this never takes the place of a key that is there.
-    match fs::hard_link(unfinished.path(), &file) {
-        Err(why) if why.kind() != io::ErrorKind::AlreadyExists => return Err(fault(why)),
-        _ => drop(unfinished),
+    match unfinished(state_directory, &ring).and_then(Unfinished::place) {
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => whole::sync(state_directory).map_err(fault)?,
+        made => made.map_err(fault)?,
     }
-    sync(state_directory).map_err(fault)?;
     let gone = || Error::Read { file: file.clone(), why: io::ErrorKind::NotFound.into() };
     read(&file, Origin::File)?.ok_or_else(gone)
 }
@@ -183,10 +180,9 @@ pub fn replace(state_directory: &Path, ring: &Ring) -> Result<(), Error> {
         clear(state_directory)?;
         let unfinished = unfinished(state_directory, ring)?;
         crate::crash::point("key-written");
-        // After this there is nothing left that `unfinished` could remove.
-        fs::rename(unfinished.path(), &file)?;
+        unfinished.replace()?;
         crate::crash::point("key-renamed");
-        sync(state_directory)
+        Ok(())
     };
     write().map_err(|why| Error::Write { file: file.clone(), why })
 }
@@ -198,37 +194,30 @@ pub fn fresh() -> Result<Key, Error> {
     Ok(Key::new(octets))
 }
 
-/// A whole and synced key file under another name.
-fn unfinished(state_directory: &Path, ring: &Ring) -> io::Result<NamedTempFile> {
-    let mut unfinished =
-        tempfile::Builder::new().prefix(UNFINISHED).permissions(Permissions::from_mode(0o600)).tempfile_in(state_directory)?;
-    let (owner, own) = (fs::metadata(state_directory)?, unfinished.as_file().metadata()?);
-    if (owner.uid(), owner.gid()) != (own.uid(), own.gid()) && own.uid() == 0 {
-        std::os::unix::fs::fchown(unfinished.as_file(), Some(owner.uid()), Some(owner.gid()))?;
-    }
-    unfinished.write_all(ring.text().as_bytes())?;
-    unfinished.as_file().sync_all()?;
-    Ok(unfinished)
+/// A whole and synced key file under another name. It belongs to whom the directory belongs.
+fn unfinished(state_directory: &Path, ring: &Ring) -> io::Result<Unfinished> {
+    let directory = fs::metadata(state_directory)?;
+    let given = whole::is_root();
+    let like = Like { owner: given.then_some(directory.uid()), group: given.then_some(directory.gid()), mode: 0o600 };
+    Unfinished::write(&file_of(state_directory), ring.text().as_bytes(), like)
 }
 
 /// Removes what an ended process did not finish.
 fn clear(state_directory: &Path) -> io::Result<()> {
+    let hidden = whole::hidden(Path::new(FILE));
     for entry in fs::read_dir(state_directory)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+        if entry.file_name().as_encoded_bytes().starts_with(hidden.as_encoded_bytes()) {
             fs::remove_file(entry.path())?;
         }
     }
     Ok(())
 }
 
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
 
     fn mode(file: &Path) -> u32 {
         file.metadata().unwrap().permissions().mode() & 0o777

@@ -20,9 +20,10 @@ pub mod smtp;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod provider;
 
-// Between: where tests end the process, and where keys lie.
+// Between: where tests end the process, how files come to their place, and where keys lie.
 pub mod crash;
 pub mod key;
+pub mod whole;
 
 // Layer 3: settings, storage, trust.
 pub mod config;

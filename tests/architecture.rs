@@ -10,8 +10,8 @@ const LAYERS: &[&[&str]] = &[
     &["mail", "secret"],
     &["smtp", "oauth"],
     &["provider"],
-    // For tests alone, and what store and configuration both read; they have no number of their own in the map.
-    &["crash"],
+    // For tests alone, and what store and configuration both need; they have no number of their own in the map.
+    &["crash", "whole"],
     &["key"],
     &["config", "store", "tls"],
     &["listener", "queue", "tokens", "upstream"],

@@ -4,21 +4,17 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::{MetadataExt, fchown},
+    fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use super::{
-    Fault, environment,
-    locate::Layer,
-    sources::{Sources, directory_of},
+use super::{Fault, environment, locate::Layer, sources::Sources, write::MARK};
+use crate::{
+    secret::{KeyId, Ring, Sealed},
+    whole::{Like, Unfinished},
 };
-use crate::secret::{KeyId, Ring, Sealed};
 
-/// How each file begins that a command wrote.
-const MARK: &str = "# Written by outlink";
 /// The last part of a sealed value's path.
 const SEALED: &str = "sealed";
 
@@ -94,22 +90,11 @@ fn file_anew(layer: &Layer, ring: &Ring, found: &[Found]) -> Result<(), String> 
     Ok(())
 }
 
-/// Puts `text` in the place of what `file` holds; durable when it returns.
+/// Puts `text` in the place of what `file` holds, with its owner, group and mode; durable when it returns.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let (directory, old) = (directory_of(file), fs::metadata(file)?);
-    let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
-    // Hidden files are not read as configuration.
-    let mut unfinished = tempfile::Builder::new().prefix(".key-").permissions(old.permissions()).tempfile_in(&directory)?;
-    let own = unfinished.as_file().metadata()?;
-    if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
-        fchown(unfinished.as_file(), Some(old.uid()), Some(old.gid()))?;
-    }
-    unfinished.as_file().set_permissions(old.permissions())?;
-    unfinished.write_all(text.as_bytes())?;
-    unfinished.as_file().sync_all()?;
-    // After this there is nothing left that `unfinished` could remove.
-    fs::rename(unfinished.path(), file)?;
-    File::open(&directory)?.sync_all()
+    let old = fs::metadata(file)?;
+    let like = Like { owner: Some(old.uid()), group: Some(old.gid()), mode: old.mode() };
+    Unfinished::write(file, text.as_bytes(), like)?.replace()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(crate) mod disk;
 pub(crate) mod hunt;
 pub(crate) mod letters;
 pub(crate) mod login;
+pub(crate) mod markdown;
 pub(crate) mod notices;
 pub(crate) mod proxy;
 pub(crate) mod queued;

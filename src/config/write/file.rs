@@ -1,13 +1,16 @@
-//! How a file comes to its place: whole or not at all, and durable. It gets its directory's owner, group and mode, so that the
-//! service can read what root wrote.
+//! A file of a `conf.d`: checked, written, taken back. It gets its directory's owner, group and mode, so that the service can read
+//! what root wrote.
 
-use super::{WriteError, file_name_hidden};
-use crate::config::{Fault, Settings, load_instead};
+use super::WriteError;
+use crate::{
+    config::{Fault, Settings, load_instead},
+    whole::{self, Like, Unfinished, sync},
+};
 use rustix::fs::{Access, access};
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown},
+    fs::{self, DirBuilder, File, Permissions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -100,34 +103,11 @@ pub(super) fn writable(directory: &Path) -> io::Result<()> {
 
 fn put(directory: &Path, file: &Path, text: &str, replaces: bool) -> io::Result<()> {
     create(directory)?;
-    let hidden = file_name_hidden(file);
-    // What an ended process with our number left.
-    let _ = fs::remove_file(&hidden);
-    let written = write_hidden(directory, &hidden, text).and_then(|()| match replaces {
-        true => fs::rename(&hidden, file),
-        // Unlike a renaming, this never takes the place of what another command wrote meanwhile.
-        false => fs::hard_link(&hidden, file),
-    });
-    // After a renaming there is none.
-    let _ = fs::remove_file(&hidden);
-    written?;
-    sync(directory)
-}
-
-fn write_hidden(directory: &Path, hidden: &Path, text: &str) -> io::Result<()> {
-    let like = fs::metadata(directory)?;
-    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(hidden)?;
-    let own = new.metadata()?;
-    // Only root can give files away.
-    let owner = Some(like.uid()).filter(|owner| own.uid() == 0 && *owner != 0);
-    let group = Some(like.gid()).filter(|group| own.gid() != *group);
-    if owner.is_some() || group.is_some() {
-        fchown(&new, owner, group)?;
-    }
+    let of = fs::metadata(directory)?;
     // Whoever reads the directory reads the file; nobody but its group may change it.
-    new.set_permissions(Permissions::from_mode(0o600 | like.mode() & 0o064))?;
-    new.write_all(text.as_bytes())?;
-    new.sync_all()
+    let like = Like { owner: whole::is_root().then_some(of.uid()), group: Some(of.gid()), mode: 0o600 | of.mode() & 0o064 };
+    let unfinished = Unfinished::write(file, text.as_bytes(), like)?;
+    if replaces { unfinished.replace() } else { unfinished.place() }
 }
 
 /// Makes the directory like the one above it.
@@ -144,10 +124,6 @@ fn create(directory: &Path) -> io::Result<()> {
     }
     fs::set_permissions(directory, Permissions::from_mode(like.mode() & 0o777))?;
     sync(above)
-}
-
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

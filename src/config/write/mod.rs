@@ -28,7 +28,7 @@ use std::{
 };
 
 /// How each file begins that a command wrote.
-const MARK: &str = "# Written by outlink";
+pub(super) const MARK: &str = "# Written by outlink";
 
 /// What a command can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -239,12 +239,6 @@ impl Definitions {
 
 fn file_name(kind: Kind, name: &Name) -> String {
     format!("{kind}-{name}.toml")
-}
-
-/// The name of `file` while it is written: no `*.toml`, and another for each process.
-fn file_name_hidden(file: &Path) -> PathBuf {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    file.with_file_name(format!(".{name}.{}", std::process::id()))
 }
 
 /// The tables of a layer.
