@@ -106,7 +106,8 @@ fn the_daemons_listener_takes_the_answer_once_and_no_others() {
     let page = browse("GET", &back, "");
     assert!(page.status == 200 && page.body.contains("is authorised"), "{}", page.body);
     let again = browse("GET", &back, "");
-    assert!(again.status == 400 && again.body.contains("answered already"), "{}", again.body);
+    let told = ["<h1>This login is over</h1>", "answered already", "It authorised the mailbox"];
+    assert!(again.status == 400 && told.iter().all(|told| again.body.contains(told)), "{}", again.body);
     let (last, status) = login.end("done");
     assert!(is_done(&last) && status == Some(0), "{last}");
     assert!(story.app().send().starts_with("250 "), "{}", daemon.output());
@@ -151,6 +152,23 @@ fn while_no_daemon_runs_the_command_does_it_all() {
         let daemon = story.start();
         assert!(story.app().send().starts_with("250 "), "{personality}: {}", daemon.output());
     }
+}
+
+#[test]
+fn mail_flows_at_once_after_a_login_while_no_daemon_ran_whatever_held_it_before() {
+    let story = story("microsoft", |text| text);
+    let daemon = story.start();
+    story.import_grant();
+    story.fault("smtp-auth-disabled", &json!({}));
+    assert!(story.app().send().starts_with("451 "), "{}", daemon.output());
+    daemon.stop();
+    story.mend("smtp-auth-disabled");
+    let login = Login::begin(&story, &[]);
+    browse("GET", &login.decide("allow"), "");
+    assert!(is_done(&login.end("done").0));
+    let daemon = story.start();
+    let said = story.app().send();
+    assert!(said.starts_with("250 "), "{said}: {}", daemon.output());
 }
 
 #[test]
@@ -287,9 +305,30 @@ fn what_cannot_begin_says_why() {
         let (status, said) = story.command(words);
         assert!(status == Some(1) && said.contains(told), "{words:?}: {status:?} {said}");
     }
+    let mut command = outlink();
+    command.args(["authorize", "nobody", "--json", "--config"]).arg(&story.config);
+    let last = Program::start(command).event("failed", SOON);
+    assert_eq!((&last["state"], &last["why"]), (&json!("failed"), &json!("refused")), "{last}");
+    assert!(last["reason"].as_str().is_some_and(|reason| reason.contains("no mailbox is named")), "{last}");
     let credentials = Story::with("microsoft", &["--grant", "client-credentials"], |text| text);
     let (status, said) = credentials.command(&["authorize", "sandbox"]);
     assert!(status == Some(1) && said.contains("needs no login"), "{status:?} {said}");
+}
+
+#[test]
+fn who_brought_a_refresh_token_is_kept() {
+    let story = story("google", |text| text);
+    let import = |by: &str| {
+        let mut command = outlink();
+        command.args(["grant", "import", "sandbox", "--file"]).arg(story.directory.path().join("grant"));
+        command.arg("--config").arg(&story.config).env("SUDO_USER", by);
+        assert!(support::run(command, b"", SOON).status.success(), "{by}");
+        let database = rusqlite::Connection::open(story.directory.path().join("state/outlink.db")).expect("the database");
+        database.query_row("SELECT brought_by FROM grants", [], |row| row.get::<_, Option<String>>(0)).expect("a grant")
+    };
+    assert_eq!(import("ann"), Some("ann".to_owned()), "while no daemon runs");
+    let _daemon = story.start();
+    assert_eq!(import("b&b"), Some("b&b".to_owned()), "over the control socket");
 }
 
 #[test]

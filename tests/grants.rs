@@ -1,21 +1,29 @@
 //! The life of grants beside an OAuth server that is not ours (oidc-provider), which spends refresh tokens by their use and ends a
-//! grant whose old one comes again: clients with keys, many at once, commands beside the daemon.
+//! grant whose old one comes again: clients with keys, many at once, replaced and revoked grants, commands beside the
+//! daemon.
 
 mod support;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 use std::{
+    fs,
     process::{Command, Output},
-    sync::Barrier,
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
 };
 use support::{
-    SOON,
+    Program, SOON,
+    browser::Person,
     client_key::Key,
+    proxy::{HOST, Proxy},
     run,
     story::App,
-    world::{APP_PASSWORD, Proof, Setup, World},
+    tunnel::Tunnel,
+    world::{APP_PASSWORD, MAILBOX, Proof, Setup, World, swaks},
 };
 
 const LINK: &str = r#"
@@ -53,6 +61,27 @@ fn a_client_proves_itself_by_a_key_of_openssl() {
         world.expect_no_refusal();
         world.stop();
         world.expect_no_secret();
+    }
+}
+
+#[test]
+fn a_token_comes_over_tls_with_a_private_ca_by_a_proxy_that_alone_knows_the_way() {
+    for by_link in [true, false] {
+        let setup = Setup { grant: "client-credentials", scopes: &[], ..Setup::default() };
+        let mut world = World::with(&setup);
+        let server = Proxy::start(world.directory.path(), world.oauth);
+        let tunnel = Tunnel::start(server.address);
+        let proxy = format!("http://{}", tunnel.address);
+        let own = if by_link { format!("proxy = \"{proxy}\"\n") } else { String::new() };
+        let direct = format!("token-endpoint = \"http://{}/token\"\n", world.oauth);
+        let text = fs::read_to_string(&world.config).expect("it was written");
+        let text = text.replace(&direct, &format!("token-endpoint = \"https://{HOST}/token\"\n{own}"));
+        fs::write(&world.config, text).expect("it can be written");
+        let environment = [("HTTPS_PROXY", proxy.as_str())];
+        world.start_with(if by_link { &[] } else { &environment });
+        world.expect_taken();
+        assert_eq!((tunnel.asked(), world.tokens("client_credentials")), (vec![format!("{HOST}:443")], 1), "{by_link}");
+        world.stop();
     }
 }
 
@@ -104,6 +133,85 @@ fn forty_clients_at_once_make_one_renewal_of_an_expired_token() {
     world.expect_no_refusal();
     world.stop();
     world.expect_no_secret();
+}
+
+/// Ends the flows when it is dropped, also by a failure.
+struct Enough<'a>(&'a AtomicBool);
+
+impl Drop for Enough<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Sends by swaks, one message after the other, until `enough`; counts what was taken, gives what was not.
+fn flow(relay: std::net::SocketAddr, enough: &AtomicBool, taken: &AtomicUsize) -> Vec<String> {
+    let mut refused = Vec::new();
+    while !enough.load(Ordering::Relaxed) {
+        match swaks(relay, APP_PASSWORD, "team@example.org") {
+            (true, _) => _ = taken.fetch_add(1, Ordering::Relaxed),
+            (false, said) => refused.push(said),
+        }
+    }
+    refused
+}
+
+#[test]
+fn a_new_grant_replaces_a_working_one_while_mail_flows() {
+    let mut world = World::with(&Setup { life: 5, link: LINK, ..Setup::default() });
+    world.import();
+    world.start();
+    world.expect_taken();
+    let (enough, taken, relay) = (AtomicBool::new(false), AtomicUsize::new(1), world.relay);
+    let refused = thread::scope(|scope| {
+        let end = Enough(&enough);
+        let flows: Vec<_> = (0..2).map(|_| scope.spawn(|| flow(relay, &enough, &taken))).collect();
+        let mut program = Program::start(world.command(&["authorize", "robot", "--json"]));
+        let url = program.event("authorize", SOON)["url"].as_str().expect("a URL").to_owned();
+        // The old grant serves while the person takes her time: a renewal of it comes in between.
+        world.provider.event("token", SOON);
+        Person::allowing(MAILBOX).visits(&url, world.directory.path());
+        let done = program.event("done", SOON * 2);
+        assert_eq!(done["replaced"], true, "{done}");
+        world.written += &program.ended().1;
+        // And the new one from then on.
+        let before = world.tokens("refresh_token");
+        while world.tokens("refresh_token") < before + 2 {
+            world.provider.event("token", SOON);
+        }
+        drop(end);
+        flows.into_iter().flat_map(|flow| flow.join().expect("it ends")).collect::<Vec<_>>()
+    });
+    assert!(refused.is_empty(), "{refused:?}\noutlink:\n{}", world.output());
+    assert_eq!(world.provider.events("received").len(), taken.load(Ordering::Relaxed));
+    let tokens = world.provider.events("token");
+    let consented = tokens.iter().find(|token| token["grant"] == "authorization_code").expect("a code was exchanged");
+    assert_eq!(tokens.last().expect("tokens")["of"], consented["of"], "the old grant was renewed after it was replaced");
+    world.expect_no_refusal();
+    world.stop();
+    world.expect_no_secret();
+}
+
+#[test]
+fn a_revoked_grant_ends_at_the_provider() {
+    for running in [true, false] {
+        let mut world = World::with(&Setup { link: LINK, ..Setup::default() });
+        world.import();
+        if running {
+            world.start();
+            world.expect_taken();
+        }
+        let output = world.run(&["grant", "revoke", "robot", "--yes"], "");
+        assert!(output.status.success(), "{output:?}");
+        world.provider.event("revoked", SOON);
+        if !running {
+            world.start();
+        }
+        let (taken, said) = world.send(APP_PASSWORD, "team@example.org");
+        assert!(!taken && said.contains("451 4."), "{said}\noutlink:\n{}", world.output());
+        world.stop();
+        world.expect_no_secret();
+    }
 }
 
 /// One of twenty commands: more than half bring another grant, the others look, or reload.

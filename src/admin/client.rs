@@ -1,7 +1,7 @@
 //! The command line's end of the control socket.
 
 use super::{
-    BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb, authorize,
+    BY, BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb, authorize,
     keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
 };
 use crate::{
@@ -99,9 +99,12 @@ impl Client {
         self.read(response).await.map(|Problem { problems }| problems)
     }
 
-    /// Hands the daemon a refresh token for `mailbox`.
-    pub async fn import_grant(&self, mailbox: &Name, token: &Secret) -> Result<(), ClientError> {
-        self.ask(Method::PUT, &format!("grants/{mailbox}"), token.expose().to_owned(), WAIT).await.map(drop)
+    /// Hands the daemon a refresh token for `mailbox`, which `by` brings.
+    pub async fn import_grant(&self, mailbox: &Name, token: &Secret, by: Option<&str>) -> Result<(), ClientError> {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(by.map(|by| (BY, by)));
+        let path = format!("grants/{mailbox}?{}", query.finish());
+        self.ask(Method::PUT, &path, token.expose().to_owned(), WAIT).await.map(drop)
     }
 
     /// Has `secret` sealed for the configuration's key `binding`; gives the text for `{ sealed = … }`.

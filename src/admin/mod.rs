@@ -36,6 +36,9 @@ use std::path::{Path, PathBuf};
 /// The control socket's name in the runtime or state directory.
 const SOCKET: &str = "control.sock";
 
+/// Who brings a grant, in the query of an import.
+const BY: &str = "by";
+
 /// Where the control socket of a daemon with this state directory lies: in systemd's runtime directory where there is one.
 /// `runtime` is the value of `RUNTIME_DIRECTORY`.
 pub fn socket_path(state_directory: &Path, runtime: Option<&str>) -> PathBuf {

@@ -1,7 +1,7 @@
 //! The daemon's end of the control socket.
 
 use super::{
-    ListenerStatus, Problem, Refused, Status,
+    BY, ListenerStatus, Problem, Refused, Status,
     group::Group,
     keys::{self, KeyRotated, KeysDropped, SealedText, ToSeal},
     routes, status,
@@ -10,7 +10,7 @@ use crate::{mail::Name, relay::Relay, secret::Secret, store::Store, tokens::Toke
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path as UrlPath, State},
+    extract::{DefaultBodyLimit, Path as UrlPath, RawQuery, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -30,6 +30,9 @@ use tokio::{
 
 /// Largest request body; the largest thing sent are the ids of an order.
 const LARGEST_BODY: usize = 64 * 1024;
+
+/// Characters of a user's name that are kept.
+const LONGEST_NAME: usize = 64;
 
 /// Wait after a failed accept (out of file descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -134,27 +137,54 @@ async fn reload(State(control): State<Arc<Control>>) -> Response {
     }
 }
 
-async fn import_grant(State(control): State<Arc<Control>>, UrlPath(mailbox): UrlPath<String>, token: String) -> Response {
+async fn import_grant(
+    State(control): State<Arc<Control>>,
+    UrlPath(mailbox): UrlPath<String>,
+    RawQuery(query): RawQuery,
+    token: String,
+) -> Response {
     let Ok(mailbox) = Name::parse(&mailbox) else {
         return problem(StatusCode::NOT_FOUND, [format!("no mailbox is named {mailbox:?}")]);
     };
-    match control.tokens.import(&mailbox, Secret::new(token)).await {
-        Ok(()) => {
-            control.relay.forgive(Some(&mailbox));
-            StatusCode::NO_CONTENT.into_response()
+    let by = brought_by(&query.unwrap_or_default());
+    to_its_end(async move {
+        match control.tokens.import(&mailbox, Secret::new(token), by).await {
+            Ok(()) => {
+                control.relay.forgive(Some(&mailbox));
+                StatusCode::NO_CONTENT.into_response()
+            }
+            Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
         }
-        Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
-    }
+    })
+    .await
+}
+
+/// Who brings a grant, as the command says it.
+fn brought_by(query: &str) -> Option<String> {
+    let (_, by) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == BY)?;
+    Some(by.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()).filter(|by: &String| !by.is_empty())
+}
+
+/// Goes through with `work` although the command that asked for it may be gone: what changes a grant is not left half-way.
+async fn to_its_end(work: impl Future<Output = Response> + Send + 'static) -> Response {
+    let broke_off = |_| problem(StatusCode::INTERNAL_SERVER_ERROR, ["this was broken off; the log may say why".to_owned()]);
+    tokio::spawn(work).await.unwrap_or_else(broke_off)
 }
 
 async fn revoke_grant(State(control): State<Arc<Control>>, UrlPath(mailbox): UrlPath<String>) -> Response {
     let Ok(mailbox) = Name::parse(&mailbox) else {
         return problem(StatusCode::NOT_FOUND, [format!("no mailbox is named {mailbox:?}")]);
     };
-    match control.tokens.revoke(&mailbox).await {
-        Ok(ended) => Json(ended).into_response(),
-        Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
-    }
+    to_its_end(async move {
+        match control.tokens.revoke(&mailbox).await {
+            Ok(ended) => {
+                control.relay.disconnect(&mailbox);
+                Json(ended).into_response()
+            }
+            Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, [error.to_string()]),
+        }
+    })
+    .await
 }
 
 async fn seal(State(control): State<Arc<Control>>, body: Bytes) -> Result<Json<SealedText>, Refused> {

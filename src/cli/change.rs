@@ -66,6 +66,8 @@ pub(super) struct Done {
 
 /// Writes `text` in the place of `name` (without one: removes it) and lets the daemon take it up; what happened.
 pub(super) fn carry_out(subject: &Subject, place: &Place, name: &Name, text: Option<&str>) -> Result<Done, Failed> {
+    // To the end: what is taken back must not be another's.
+    let _alone = place.alone().map_err(unwritten)?;
     let (settings, notes) = place.check(text).map_err(|faults| faulty(subject.kind, name, place, &faults))?;
     let own = format!("{}.{name}.", subject.kind);
     let not_yet: Vec<_> = settings.not_yet().into_iter().filter(|what| what.starts_with(&own)).collect();
@@ -137,7 +139,8 @@ pub(super) fn unwritten(error: WriteError) -> Failed {
             let denied = matches!(why.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem);
             Failed(if denied { Exit::Permission } else { Exit::InputOutput }, error.to_string())
         }
-        WriteError::ByHand { .. } | WriteError::Unknown { .. } | WriteError::Taken(_) => {
+        WriteError::Busy(_) => Failed(Exit::Temporary, error.to_string()),
+        WriteError::ByHand { .. } | WriteError::Changed(_) | WriteError::Unknown { .. } | WriteError::Taken(_) => {
             Failed(Exit::Findings, error.to_string())
         }
     }

@@ -1,6 +1,6 @@
 //! `outlink grant`: a refresh token that was obtained elsewhere, handed to the daemon or put into its store; and the end of one.
 
-use super::{Config, Exit, Failed, Outcome, app::read_secret, check, out::say, reach, run::not_started, runtime};
+use super::{Config, Exit, Failed, Outcome, app::read_secret, caller, check, out::say, reach, run::not_started, runtime};
 use crate::{
     admin::ClientError,
     config::Settings,
@@ -21,14 +21,15 @@ use std::{
 pub(super) fn import(mailbox: &str, file: Option<&Path>, config: &Config) -> Outcome {
     let (settings, name) = named(mailbox, config)?;
     let client = reach::running(&settings.state_directory)?;
+    let by = caller::name();
     let token = match file {
         Some(file) => read_file(file)?,
         None => read_secret("Refresh token")?,
     };
     let runtime = runtime()?;
     match client {
-        Some(client) => runtime.block_on(client.import_grant(&name, &token)).map_err(reach::failed)?,
-        None => runtime.block_on(import_stopped(&settings, &name, token))?,
+        Some(client) => runtime.block_on(client.import_grant(&name, &token, by.as_deref())).map_err(reach::failed)?,
+        None => runtime.block_on(import_stopped(&settings, &name, (token, by)))?,
     }
     say(format_args!("the refresh token for mailbox {name} is stored"));
     Ok(Exit::Good)
@@ -77,8 +78,8 @@ fn named(mailbox: &str, config: &Config) -> Result<(Settings, Name), Failed> {
 }
 
 /// Puts the grant into the store of a stopped daemon, by the same function that the running one uses.
-async fn import_stopped(settings: &Settings, mailbox: &Name, token: Secret) -> Result<(), Failed> {
-    let imported = stopped(settings)?.import(mailbox, token).await;
+async fn import_stopped(settings: &Settings, mailbox: &Name, (token, by): (Secret, Option<String>)) -> Result<(), Failed> {
+    let imported = stopped(settings)?.import(mailbox, token, by).await;
     imported.map_err(|error| reach::failed(ClientError::Problems(vec![error.to_string()])))
 }
 

@@ -5,6 +5,7 @@
 
 mod app;
 mod authorize;
+mod caller;
 mod change;
 mod check;
 mod control;

@@ -108,7 +108,7 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
     }
     let (configured, changed) = watch::channel(());
     serving.spawn("listener for logins", browsers::listen(relay.clone(), changed, ended.clone()));
-    serving.spawn("renewals", tokens.clone().run(ended.clone()));
+    serving.spawn("renewals", tokens.clone().run(stopped.clone(), ended.clone()));
     serving.spawn("connections", upstream.run(ended.clone()));
     serving.spawn("queue", queue.run(ended.clone()));
     serving.spawn("holds and counters", relay.clone().keep(ended));

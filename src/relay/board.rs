@@ -160,8 +160,9 @@ impl Board {
         self.both(mailbox, |health| health.given_up(now));
     }
 
-    /// Lets `mailbox` (and its link), or everything, be tried at once.
+    /// Lets `mailbox` (and its link), or everything, be tried at once: also by a process that starts after this one.
     pub(super) fn forgive(&mut self, mailbox: Option<&Name>, now: SystemTime) {
+        self.unsaved.extend(self.in_trouble(mailbox));
         match mailbox {
             Some(mailbox) => self.both(mailbox, |health| health.forgive(now)),
             None => {
@@ -172,6 +173,21 @@ impl Board {
                 }
             }
         }
+    }
+
+    /// What keeps messages of `mailbox`, or of all, back.
+    fn in_trouble(&self, mailbox: Option<&Name>) -> Vec<Scope> {
+        let entries = self.mailboxes.iter().filter(|(name, _)| mailbox.is_none_or(|mailbox| mailbox == *name));
+        let (mut found, mut links) = (Vec::new(), BTreeSet::new());
+        for (name, entry) in entries {
+            let own = entry.health.stands_still().then(|| Scope::Mailbox(name.clone()));
+            let senders = entry.senders.keys().filter(|_| mailbox.is_none());
+            found.extend(own.into_iter().chain(senders.map(|author| Scope::Sender(name.clone(), author.clone()))));
+            links.extend(entry.link.clone());
+        }
+        let stands = |link: &Name| self.links.get(link).is_some_and(Health::stands_still);
+        found.extend(links.into_iter().filter(stands).map(Scope::Link));
+        found
     }
 
     /// An operator holds the mailbox, or lets it go on; whether that changed anything.
@@ -406,6 +422,19 @@ mod tests {
         assert_eq!(restored.clock(&name("a"), at(50)), at(0));
         restored.worked(&name("a"), at(60));
         assert!(restored.take_unsaved().contains(&Unsaved::Drop(Scope::Mailbox(name("a")))));
+    }
+
+    #[test]
+    fn what_was_forgiven_is_forgiven_by_the_next_process_too() {
+        let mut board = board();
+        board.failed(&name("a"), Of::Mailbox, trouble(Kind::Account), at(0));
+        board.failed(&name("b"), Of::Link, trouble(Kind::Account), at(0));
+        board.take_unsaved();
+        board.forgive(Some(&name("a")), at(1));
+        let changes = board.take_unsaved();
+        let next: Vec<_> =
+            changes.iter().filter_map(|change| if let Unsaved::Put(hold) = change { Some(hold.next) } else { None }).collect();
+        assert_eq!(next, [at(1), at(1)], "the mailbox and its link: {changes:?}");
     }
 
     #[test]

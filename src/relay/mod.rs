@@ -141,6 +141,11 @@ impl Relay {
         self.wake_all();
     }
 
+    /// Closes the connections of `mailbox`, those in use after their message: the grant that logged them in is no more.
+    pub fn disconnect(&self, mailbox: &Name) {
+        self.upstream.forget(mailbox);
+    }
+
     /// Why `mailbox` sends nothing now, for the status; `None` when it does.
     pub fn trouble(&self, mailbox: &Name) -> Option<String> {
         self.board().held(mailbox).map(|held| match held.advice {

@@ -27,6 +27,8 @@ pub struct Version {
 pub struct NewGrant {
     /// The refresh token.
     pub refresh_token: Secret,
+    /// To which client of which server it was given, where it is known: it is of no use to another one.
+    pub client: Option<String>,
     /// How it came here: `import`, `authorization-code`, `device-code`.
     pub origin: &'static str,
     /// Who signed in at the provider, where it was told.
@@ -42,7 +44,7 @@ pub struct NewGrant {
 impl NewGrant {
     /// One of which nothing more is known.
     pub fn new(refresh_token: Secret, origin: &'static str) -> Self {
-        Self { refresh_token, origin, account: None, by: None, scopes: None, refresh_until: None }
+        Self { refresh_token, client: None, origin, account: None, by: None, scopes: None, refresh_until: None }
     }
 }
 
@@ -53,6 +55,8 @@ pub struct Grant {
     pub refresh_token: Secret,
     /// Which one it is.
     pub version: Version,
+    /// To which client of which server it was given, where it is known.
+    pub client: Option<String>,
     /// How it came here: `import`, `authorization-code`, `device-code`.
     pub origin: String,
     /// Who signed in at the provider, where it was told.
@@ -127,16 +131,26 @@ impl Store {
         self.0.committer.run("keep the new refresh token", work).await
     }
 
-    /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it. Ends the renewal.
-    pub async fn touch(&self, mailbox: &Name, consent: i64, scopes: Option<Vec<String>>, now: SystemTime) -> Result<(), Error> {
+    /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it. Ends the renewal whose
+    /// lease was taken until `lease`: another's goes on.
+    pub async fn touch(
+        &self,
+        mailbox: &Name,
+        (consent, lease): (i64, Option<SystemTime>),
+        scopes: Option<Vec<String>>,
+        now: SystemTime,
+    ) -> Result<(), Error> {
         let mailbox = mailbox.clone();
         let work = move |connection: &Connection| {
             let sql = "UPDATE grants SET last_renewed_at = :now, scopes = coalesce(:scopes, scopes),
-                           renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL
+                           interrupted_at = CASE WHEN renewing_until = :lease THEN NULL ELSE interrupted_at END,
+                           renewing_since = CASE WHEN renewing_until = :lease THEN NULL ELSE renewing_since END,
+                           renewing_until = nullif(renewing_until, :lease)
                        WHERE mailbox = :mailbox AND consent = :consent";
             let scopes = scopes.as_ref().map(|scopes| scopes.join(" "));
             let values = named_params! {
-                ":now": millis(now), ":scopes": scopes, ":mailbox": mailbox.as_str(), ":consent": consent
+                ":now": millis(now), ":scopes": scopes, ":lease": lease.map(millis), ":mailbox": mailbox.as_str(),
+                ":consent": consent
             };
             connection.execute(sql, values).map(drop)
         };
@@ -148,6 +162,7 @@ impl Store {
 struct Entry {
     token: Kept,
     version: Version,
+    client: Option<String>,
     origin: String,
     account: Option<String>,
     by: Option<String>,
@@ -162,6 +177,7 @@ impl Entry {
         Grant {
             refresh_token,
             version: self.version,
+            client: self.client,
             origin: self.origin,
             account: self.account,
             by: self.by,
@@ -174,8 +190,8 @@ impl Entry {
 }
 
 fn read(connection: &Connection, mailbox: &Name) -> rusqlite::Result<Option<Entry>> {
-    let sql = "SELECT consent, generation, refresh_token, refresh_token_key, origin, account, brought_by, scopes, obtained_at,
-                   last_renewed_at, refresh_until FROM grants WHERE mailbox = ?1";
+    let sql = "SELECT consent, generation, refresh_token, refresh_token_key, client, origin, account, brought_by, scopes,
+                   obtained_at, last_renewed_at, refresh_until FROM grants WHERE mailbox = ?1";
     connection.query_row(sql, [mailbox.as_str()], entry).optional()
 }
 
@@ -183,6 +199,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         token: Kept::read(row, "refresh_token")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
         version: Version { consent: row.get("consent")?, generation: row.get("generation")? },
+        client: row.get("client")?,
         origin: row.get("origin")?,
         account: row.get("account")?,
         by: row.get("brought_by")?,
@@ -196,20 +213,20 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 fn put(connection: &Connection, ring: &Ring, mailbox: &Name, grant: &NewGrant, now: SystemTime) -> rusqlite::Result<Version> {
     let token = Kept::seal(ring, mailbox.as_str(), &grant.refresh_token);
     // The time makes a consent's number unlike those of a mailbox that was removed and added again.
-    let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, refresh_token_key, origin, account, brought_by,
-                   scopes, obtained_at, refresh_until)
-               VALUES (:mailbox, :now, 1, :token, :key, :origin, :account, :by, :scopes, :now, :until)
+    let sql = "INSERT INTO grants (mailbox, consent, generation, refresh_token, refresh_token_key, client, origin, account,
+                   brought_by, scopes, obtained_at, refresh_until)
+               VALUES (:mailbox, :now, 1, :token, :key, :client, :origin, :account, :by, :scopes, :now, :until)
                ON CONFLICT (mailbox) DO UPDATE SET
                    consent = max(consent + 1, excluded.consent), generation = generation + 1,
                    spare_token = refresh_token, spare_token_key = refresh_token_key,
                    refresh_token = excluded.refresh_token, refresh_token_key = excluded.refresh_token_key,
-                   origin = excluded.origin, account = excluded.account, brought_by = excluded.brought_by,
+                   client = excluded.client, origin = excluded.origin, account = excluded.account, brought_by = excluded.brought_by,
                    scopes = excluded.scopes, obtained_at = excluded.obtained_at, refresh_until = excluded.refresh_until,
                    last_renewed_at = NULL, renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL
                RETURNING consent, generation";
     let values = named_params! {
         ":mailbox": mailbox.as_str(), ":now": millis(now), ":token": token.octets(), ":key": token.key(),
-        ":origin": grant.origin, ":account": grant.account, ":by": grant.by,
+        ":client": grant.client, ":origin": grant.origin, ":account": grant.account, ":by": grant.by,
         ":scopes": grant.scopes.as_ref().map(|scopes| scopes.join(" ")), ":until": grant.refresh_until.map(millis)
     };
     overwriting(connection, || {
@@ -301,6 +318,7 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         assert_eq!(store.grant(&name()).await.unwrap(), None);
         let given = NewGrant {
+            client: Some("me at b.c".into()),
             origin: "device-code",
             account: Some("alerts@example.com".into()),
             by: Some("ada".into()),
@@ -309,14 +327,15 @@ mod tests {
             ..new("r1")
         };
         let version = store.put_grant(&name(), given, at(1)).await.unwrap();
-        store.touch(&name(), version.consent, Some(vec!["a".into(), "b".into()]), at(2)).await.unwrap();
-        store.touch(&name(), version.consent, None, at(3)).await.unwrap();
+        store.touch(&name(), (version.consent, None), Some(vec!["a".into(), "b".into()]), at(2)).await.unwrap();
+        store.touch(&name(), (version.consent, None), None, at(3)).await.unwrap();
         drop(store);
         let store = Store::open(directory.path()).unwrap();
         let grant = store.grant(&name()).await.unwrap().unwrap();
         let expected = Grant {
             refresh_token: token("r1"),
             version,
+            client: Some("me at b.c".into()),
             origin: "device-code".into(),
             account: Some("alerts@example.com".into()),
             by: Some("ada".into()),

@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(begin(version, 2).await, Began::Busy { until: at(61) }, "that was another's lease");
         store.end_renewal(&alerts, at(61)).await.unwrap();
         assert_eq!(begin(version, 3).await, GO);
-        store.touch(&alerts, version.consent, None, at(4)).await.unwrap();
+        store.touch(&alerts, (version.consent, Some(at(63))), None, at(4)).await.unwrap();
         assert_eq!(begin(version, 5).await, GO);
         store.replace_refresh_token(&alerts, version, &Secret::new("r2".into()), at(6)).await.unwrap();
         assert_eq!(begin(version, 7).await, Began::Changed);
@@ -145,7 +145,23 @@ mod tests {
         assert_eq!(store.begin_renewal(&alerts, version, at(122), at(62)).await.unwrap(), told);
         store.end_renewal(&alerts, at(122)).await.unwrap();
         assert_eq!(store.begin_renewal(&alerts, version, at(123), at(63)).await.unwrap(), told);
-        store.touch(&alerts, version.consent, None, at(64)).await.unwrap();
+        store.touch(&alerts, (version.consent, Some(at(123))), None, at(64)).await.unwrap();
         assert_eq!(store.begin_renewal(&alerts, version, at(125), at(65)).await.unwrap(), GO);
+    }
+
+    #[tokio::test]
+    async fn one_who_notes_his_renewal_late_does_not_end_the_lease_of_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, first) = with_grant(directory.path()).await;
+        let alerts = name("alerts");
+        store.begin_renewal(&alerts, first, at(61), at(1)).await.unwrap();
+        store.replace_refresh_token(&alerts, first, &Secret::new("r2".into()), at(2)).await.unwrap();
+        let version = store.grant(&alerts).await.unwrap().unwrap().version;
+        // Another one uses r2 already.
+        assert_eq!(store.begin_renewal(&alerts, version, at(63), at(3)).await.unwrap(), GO);
+        store.touch(&alerts, (first.consent, Some(at(61))), None, at(4)).await.unwrap();
+        store.touch(&alerts, (first.consent, None), None, at(4)).await.unwrap();
+        assert_eq!(store.begin_renewal(&alerts, version, at(65), at(5)).await.unwrap(), Began::Busy { until: at(63) });
+        assert_eq!(store.grant(&alerts).await.unwrap().unwrap().last_renewed_at, Some(at(4)));
     }
 }

@@ -121,6 +121,7 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE grants ADD COLUMN renewing_until INTEGER;   -- and is given up then
     ALTER TABLE grants ADD COLUMN interrupted_at INTEGER;   -- when a renewal began whose answer nobody kept
     INSERT INTO meta (name, value) VALUES ('clear-text', 1) -- schemas 1 and 2 had tokens in clear text, see `sealing`",
+    "ALTER TABLE grants ADD COLUMN client TEXT;              -- to whose client it was given; NULL: not known",
 ];
 
 /// Opens the database and brings its schema up to date.
@@ -274,7 +275,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         open(&file).unwrap().execute("UPDATE meta SET value = 99 WHERE name = 'schema'", []).unwrap();
         let text = open(&file).unwrap_err().to_string();
-        assert!(text.contains("has schema 99, this program knows schemas up to 3"), "{text}");
+        assert!(text.contains("has schema 99, this program knows schemas up to 4"), "{text}");
     }
 
     #[tokio::test]

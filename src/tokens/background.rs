@@ -8,7 +8,7 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Route, Tokens, proof,
+    Route, Tokens, proof, renewal,
     source::{IDLE, Key, Source},
 };
 use crate::{oauth::Health, store};
@@ -36,8 +36,9 @@ struct Use {
 }
 
 impl Tokens {
-    /// Renews in the background until `stop` says so (or its sender is gone), then waits for the renewals in the air.
-    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+    /// Renews in the background until `stop` says so (or its sender is gone). What is asked for is renewed until `end`; then the
+    /// renewals in the air are waited for, and what is not saved yet is saved.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>, mut end: watch::Receiver<bool>) {
         let background = async {
             loop {
                 let pause = self.tick().await;
@@ -47,12 +48,19 @@ impl Tokens {
             }
         };
         tokio::select! {
-            () = background => {}
+            biased;
             _ = stop.wait_for(|stop| *stop) => {}
+            () = background => {}
         }
+        // One begun now could be broken off with the process, and a one-time refresh token be lost.
+        let _ = end.wait_for(|end| *end).await;
         let mut flights = std::mem::take(&mut *self.flights());
         if timeout(DRAIN, async { while flights.join_next().await.is_some() {} }).await.is_err() {
             tracing::warn!(event = "token.abandoned", "{} renewals did not end within {DRAIN:?}", flights.len());
+        }
+        let sources: Vec<Arc<Source>> = self.board().sources.values().cloned().collect();
+        for source in sources {
+            renewal::save_unsaved(&source, &self.world).await;
         }
     }
 
@@ -110,7 +118,7 @@ impl Tokens {
                 LOOK
             }
             (_, Health::Probing { .. }) => {
-                let evidence = proof::read(&source.context().link, self.world.store.ring()).await;
+                let evidence = proof::read(&source.context().link, &self.world).await;
                 source.note_evidence(evidence.ok().as_ref(), now);
                 LOOK_FOR_MENDED
             }

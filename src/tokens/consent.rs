@@ -10,12 +10,13 @@ use std::{
 use url::Url;
 
 use super::{
-    AccessToken, Route, Tokens, World,
+    AccessToken, Route, Tokens, World, client_of,
     exchange::exchange,
     proof::{self, Shown},
     renewal::Renewal,
     same_tokens,
     source::{Context, Source},
+    was_given_to,
 };
 use crate::{
     config::{Evidence, Link},
@@ -150,12 +151,13 @@ impl Tokens {
 
     /// Whether `mailbox` has a grant that a new one must not replace before it was tried.
     pub async fn has_working_grant(&self, mailbox: &Name) -> Result<bool, store::Error> {
-        let stopped = match self.board().mailboxes.get(mailbox).map(|entry| &entry.route) {
-            Some(Route::Source(source)) => matches!(source.look().0, Health::Stopped { .. }),
-            Some(Route::Repair { .. }) | None => true,
+        let (stopped, link) = match self.board().mailboxes.get(mailbox).map(|entry| &entry.route) {
+            Some(Route::Source(source)) => (matches!(source.look().0, Health::Stopped { .. }), Some(source.context().link)),
+            Some(Route::Repair { .. }) | None => (true, None),
         };
         match self.world.store.grant(mailbox).await {
-            Ok(grant) => Ok(!stopped && grant.is_some()),
+            // One that was given to another client is worth nothing, either.
+            Ok(grant) => Ok(!stopped && grant.is_some_and(|grant| link.is_none_or(|link| was_given_to(&grant, &link)))),
             // One that does not open is worth nothing.
             Err(store::Error::Unsealed { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -177,13 +179,14 @@ impl Tokens {
             }
         };
         let account = candidate.account(&[source.context().account.as_str()]);
+        let client = Some(client_of(&candidate.context.link));
         let Candidate { refresh_token, scopes, refresh_until, origin, token, .. } = candidate;
-        let grant = NewGrant { refresh_token, origin: origin.word(), account, by, scopes, refresh_until };
+        let grant = NewGrant { refresh_token, client, origin: origin.word(), account, by, scopes, refresh_until };
         let now = self.world.now();
         let version = self.world.store.put_grant(mailbox, grant, now).await?;
         source.new_grant(Some((token, version)), now);
         self.world.wake.notify_one();
-        if let Err(error) = self.world.store.touch(mailbox, version.consent, None, now).await {
+        if let Err(error) = self.world.store.touch(mailbox, (version.consent, None), None, now).await {
             // Only the daily renewal after a restart reads it.
             tracing::warn!(event = "grant.untouched", %mailbox, "cannot note when the grant was renewed: {error}");
         }
@@ -292,7 +295,7 @@ impl Consent {
     }
 
     async fn renewal(&self) -> Result<Renewal<'_>, Trouble> {
-        let evidence = proof::read(&self.context.link, self.world.store.ring()).await?;
+        let evidence = proof::read(&self.context.link, &self.world).await?;
         Ok(Renewal { source: &self.source, world: &self.world, context: &self.context, evidence })
     }
 

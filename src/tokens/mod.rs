@@ -40,12 +40,12 @@ use tokio::{
 };
 
 use crate::{
-    config::Settings,
+    config::{Link, Settings},
     mail::Name,
     oauth::{self, Ask, Flight},
     provider::Grant,
     secret::Secret,
-    store::{NewGrant, Store},
+    store::{self, NewGrant, Store},
     tls,
 };
 use clients::{Clients, Hindrance};
@@ -80,6 +80,7 @@ struct World {
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     /// Wakes the background: something landed or changed.
     wake: Notify,
+    readings: proof::Readings,
 }
 
 impl World {
@@ -102,8 +103,8 @@ pub struct Tokens {
 #[derive(Default)]
 struct Board {
     mailboxes: BTreeMap<Name, Entry>,
-    /// Sources that serve no mailbox any more stay while their renewal is in the air: beginning anew beside it could spend a
-    /// one-time refresh token twice.
+    /// Sources that serve no mailbox any more stay while their renewal is in the air, or its refresh token is not kept yet:
+    /// beginning anew beside it could spend a one-time refresh token twice.
     sources: BTreeMap<Key, Arc<Source>>,
 }
 
@@ -136,7 +137,7 @@ impl Tokens {
 
     fn with_clock(store: Store, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
-            world: Arc::new(World { store, clock: Box::new(clock), wake: Notify::new() }),
+            world: Arc::new(World { store, clock: Box::new(clock), wake: Notify::new(), readings: proof::Readings::default() }),
             board: Mutex::default(),
             flights: Mutex::default(),
             lives: AtomicU64::new(0),
@@ -178,7 +179,7 @@ impl Tokens {
         let serves = |source: &Arc<Source>| {
             mailboxes.values().any(|entry| matches!(&entry.route, Route::Source(other) if Arc::ptr_eq(other, source)))
         };
-        sources.retain(|_, source| source.is_in_flight() || serves(source));
+        sources.retain(|_, source| source.is_in_flight() || source.has_unsaved() || serves(source));
         drop(board);
         self.world.wake.notify_one();
         Ok(())
@@ -261,15 +262,17 @@ impl Tokens {
         self.world.wake.notify_one();
     }
 
-    /// Keeps `refresh_token` as the mailbox's grant; durable when it returns. It is tried at the next use, at once where
+    /// Keeps `refresh_token`, which `by` brought in, as the mailbox's grant; durable when it returns. It is tried at the next use, at once where
     /// [`Tokens::run`] runs. The token before it is kept beside.
-    pub async fn import(&self, mailbox: &Name, refresh_token: Secret) -> Result<(), Error> {
+    pub async fn import(&self, mailbox: &Name, refresh_token: Secret, by: Option<String>) -> Result<(), Error> {
         oauth::check_token(refresh_token.expose(), "refresh token").map_err(|why| Error::NoToken { why })?;
         let source = self.with_consent(mailbox)?;
-        self.world.store.put_grant(mailbox, NewGrant::new(refresh_token, IMPORT), self.world.now()).await?;
+        let client = Some(client_of(&source.context().link));
+        let grant = NewGrant { client, by: by.clone(), ..NewGrant::new(refresh_token, IMPORT) };
+        self.world.store.put_grant(mailbox, grant, self.world.now()).await?;
         source.new_grant(None, self.world.now());
         self.world.wake.notify_one();
-        tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), "a refresh token was brought in");
+        tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), by, "a refresh token was brought in");
         Ok(())
     }
 
@@ -305,6 +308,16 @@ impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens").field("mailboxes", &self.board().mailboxes.len()).finish_non_exhaustive()
     }
+}
+
+/// The client of a link, as a grant remembers it. Paths and ports do not count: a tenant's address is a matter of taste.
+fn client_of(link: &Link) -> String {
+    format!("{} at {}", link.client_id, link.token_endpoint.host_str().unwrap_or_default())
+}
+
+/// Whether `grant` may be shown to the server of `link`, as far as it is known.
+fn was_given_to(grant: &store::Grant, link: &Link) -> bool {
+    grant.client.as_ref().is_none_or(|client| *client == client_of(link))
 }
 
 /// Whether another configuration of a link, or another user, makes another token.

@@ -2,33 +2,68 @@
 
 use chrono::{DateTime, Utc};
 use std::{
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
+use tokio::{sync::Semaphore, task::JoinError, time::timeout};
 use uuid::Uuid;
 
-use super::{renewal::transient, source::Context};
+use super::{World, renewal::transient, source::Context};
 use crate::{
     config::{Evidence, EvidenceError, Link, SecretMethod},
+    mail::Name,
     oauth::{Authentication, ClientAssertion, Kind, Trouble, Unsigned},
-    secret::{Ring, Secret},
+    secret::Secret,
 };
 
 /// Longest wait for the files, which may lie on a disk that hangs.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// What proves the client of `link`, read afresh; `ring` opens what is sealed.
-pub(super) async fn read(link: &Arc<Link>, ring: Arc<Ring>) -> Result<Evidence, Trouble> {
-    let (asked, name) = (link.clone(), &link.name);
-    let reading = tokio::task::spawn_blocking(move || asked.evidence(&ring));
-    match tokio::time::timeout(WAIT, reading).await {
-        Ok(Ok(read)) => read.map_err(|EvidenceError { key, why, step, .. }| fault(format!("{key} of link {name}: {why}"), step)),
-        Ok(Err(_)) => Err(transient("reading what proves the client was interrupted".into())),
-        Err(_) => {
+/// Readings of one link's files that may hang at once: each holds a thread, and without end they would take those of everybody.
+const MOST: usize = 4;
+
+/// The readings under way, by link.
+#[derive(Default)]
+pub(super) struct Readings(Mutex<BTreeMap<Name, Arc<Semaphore>>>);
+
+impl Readings {
+    fn of(&self, link: &Name) -> Arc<Semaphore> {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        links.entry(link.clone()).or_insert_with(|| Arc::new(Semaphore::new(MOST))).clone()
+    }
+}
+
+/// What proves the client of `link`, read afresh.
+pub(super) async fn read(link: &Arc<Link>, world: &World) -> Result<Evidence, Trouble> {
+    let (asked, ring, name) = (link.clone(), world.store.ring(), &link.name);
+    match beside(world.readings.of(name), WAIT, move || asked.evidence(&ring)).await {
+        Some(Ok(read)) => {
+            read.map_err(|EvidenceError { key, why, step, .. }| fault(format!("{key} of link {name}: {why}"), step))
+        }
+        Some(Err(_)) => Err(transient("reading what proves the client was interrupted".into())),
+        None => {
             let why = format!("what proves the client of link {name} was not read within {} seconds", WAIT.as_secs());
             Err(fault(why, "look at the disk on which its files lie; they are read again by themselves".into()))
         }
     }
+}
+
+/// Does `work` in a thread of its own, once there is a place; `None` when it takes longer than `wait`. Its place is its own until it ends.
+async fn beside<T: Send + 'static>(
+    places: Arc<Semaphore>,
+    wait: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<Result<T, JoinError>> {
+    let working = async {
+        let place = places.acquire_owned().await;
+        let work = move || {
+            let _place = place;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await
+    };
+    timeout(wait, working).await.ok()
 }
 
 fn fault(reason: String, advice: String) -> Trouble {
@@ -111,4 +146,33 @@ fn id() -> Uuid {
     // Without chance there is no signature either.
     let _ = aws_lc_rs::rand::fill(&mut octets);
     uuid::Builder::from_random_bytes(octets).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn files_that_hang_take_few_threads_and_those_of_one_link_alone() {
+        let (readings, (began, beginnings)) = (Readings::default(), mpsc::channel());
+        let mut held = Vec::new();
+        for _ in 0..3 * MOST {
+            let (end, ended) = mpsc::channel::<()>();
+            held.push(end);
+            let began = began.clone();
+            let work = move || {
+                began.send(()).unwrap();
+                ended.recv().is_err()
+            };
+            let link = readings.of(&Name::parse("a").unwrap());
+            assert!(beside(link, Duration::from_millis(20), work).await.is_none());
+        }
+        assert_eq!(beginnings.try_iter().count(), MOST);
+        let long = Duration::from_secs(60);
+        assert_eq!(beside(readings.of(&Name::parse("b").unwrap()), long, || 7).await.unwrap().unwrap(), 7);
+        // Once they end, so does the jam.
+        drop(held);
+        assert_eq!(beside(readings.of(&Name::parse("a").unwrap()), long, || 8).await.unwrap().unwrap(), 8);
+    }
 }

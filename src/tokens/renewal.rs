@@ -10,11 +10,13 @@ use std::{
 };
 
 use super::{
-    World,
+    World, client_of,
     exchange::{self, exchange},
     proof::{self, Shown},
+    same_tokens,
     source::{Context, Key, Source, Unsaved},
     status::rfc3339,
+    was_given_to,
 };
 use crate::{
     config::{Evidence, Link},
@@ -109,7 +111,7 @@ fn kept_badly(error: store::Error) -> Trouble {
 
 async fn renew(source: &Source, world: &World) -> Result<Token, Trouble> {
     let context = source.context();
-    let evidence = proof::read(&context.link, world.store.ring()).await;
+    let evidence = proof::read(&context.link, world).await;
     source.remember_evidence(evidence.as_ref().ok().cloned());
     match &source.key {
         Key::Link(_) => {
@@ -123,19 +125,35 @@ async fn renew(source: &Source, world: &World) -> Result<Token, Trouble> {
         }
         Key::Mailbox(mailbox) => {
             // What is unsaved comes first: it needs no secret.
-            if let Some(unsaved) = source.take_unsaved()
-                && let Some(token) = save(source, world, mailbox, unsaved).await?
-            {
-                return Ok(token);
+            if let Some(unsaved) = source.take_unsaved() {
+                let serves = same_tokens(&unsaved.context, &context);
+                if let Some(token) = save(source, world, mailbox, unsaved).await?
+                    && serves
+                {
+                    return Ok(token);
+                }
             }
             Renewal { source, world, context: &context, evidence: evidence? }.refresh(mailbox).await
         }
     }
 }
 
+/// The last try to keep what the store did not take.
+pub(super) async fn save_unsaved(source: &Source, world: &World) {
+    if let Key::Mailbox(mailbox) = &source.key
+        && let Some(unsaved) = source.take_unsaved()
+        && let Err(trouble) = save(source, world, mailbox, unsaved).await
+    {
+        let advice =
+            format!("where the provider's refresh tokens work once, authorise it again with `outlink authorize {mailbox}`");
+        tracing::error!(event = "grant.lost", mailbox = %mailbox, reason = trouble.reason, advice,
+            "a refresh token that the provider gave in place of another could not be kept");
+    }
+}
+
 /// Makes a rotated refresh token durable; only then gives the access token out. `None`: the mailbox has another grant by now.
 async fn save(source: &Source, world: &World, mailbox: &Name, unsaved: Unsaved) -> Result<Option<Token>, Trouble> {
-    let Unsaved { expected, refresh_token, token } = &unsaved;
+    let Unsaved { expected, refresh_token, token, .. } = &unsaved;
     match world.store.replace_refresh_token(mailbox, *expected, refresh_token, world.now()).await {
         Ok(Replaced::Done(version)) => {
             source.remember_tried(Some(version));
@@ -194,7 +212,7 @@ impl Renewal<'_> {
                 continue;
             };
             match self.ask(What::Refresh(&grant.refresh_token)).await {
-                Ok((token, granted)) => match self.keep(mailbox, &grant, token, granted).await? {
+                Ok(answer) => match self.keep(mailbox, (&grant, &lease), answer).await? {
                     Some(token) => return Ok(token),
                     None if first => grant = self.stored(mailbox).await?,
                     None => return Err(transient("the grant was replaced twice during one renewal".into())),
@@ -234,32 +252,53 @@ impl Renewal<'_> {
         }
     }
 
+    /// The stored grant, if it is for the link of this renewal.
     async fn stored(&self, mailbox: &Name) -> Result<Grant, Trouble> {
-        let reason = match self.world.store.grant(mailbox).await {
-            Ok(Some(grant)) => return Ok(grant),
+        let stored = self.world.store.grant(mailbox).await;
+        // Looked at after the reading: what was brought in for another link must not be shown to the server of this one.
+        if !same_tokens(&self.source.context(), self.context) {
+            return Err(transient(format!("the link of mailbox {mailbox} was changed during the renewal")));
+        }
+        let tried = stored.as_ref().ok().and_then(|grant| grant.as_ref().map(|grant| grant.version));
+        let reason = match stored {
+            Ok(Some(grant)) if was_given_to(&grant, &self.context.link) => return Ok(grant),
+            // Another server must not see it, and another client of the same one may cost it.
+            Ok(Some(grant)) => format!(
+                "the grant of mailbox {mailbox} was given to client {}, and link {} is {} now",
+                grant.client.unwrap_or_default(),
+                self.context.link.name,
+                client_of(&self.context.link)
+            ),
             Ok(None) => format!("mailbox {mailbox} has no grant yet"),
             Err(error @ store::Error::Unsealed { .. }) => error.to_string(),
             Err(error) => return Err(kept_badly(error)),
         };
-        self.source.remember_tried(None);
+        self.source.remember_tried(tried);
         let advice = format!("authorise it with `outlink authorize {mailbox}`");
         Err(Trouble { kind: Kind::Consent, reason, advice, retry_after: None })
     }
 
     /// Keeps what came with the access token. `None`: the mailbox has another grant by now.
-    async fn keep(&self, mailbox: &Name, grant: &Grant, token: Token, granted: Granted) -> Result<Option<Token>, Trouble> {
+    async fn keep(
+        &self,
+        mailbox: &Name,
+        (grant, lease): (&Grant, &Lease),
+        (token, granted): (Token, Granted),
+    ) -> Result<Option<Token>, Trouble> {
         let Version { consent, .. } = grant.version;
         crate::crash::point("token-answered");
         let token = match granted.refresh_token.filter(|new| *new != grant.refresh_token) {
             Some(refresh_token) => {
-                let unsaved = Unsaved { expected: grant.version, refresh_token, token };
+                let context = self.context.clone();
+                let unsaved = Unsaved { expected: grant.version, refresh_token, token, context };
                 save(self.source, self.world, mailbox, unsaved).await?
             }
             None => Some(token),
         };
         crate::crash::point("token-kept");
         if token.is_some()
-            && let Err(error) = self.world.store.touch(mailbox, consent, granted.scopes, self.world.now()).await
+            && let Err(error) =
+                self.world.store.touch(mailbox, (consent, Some(lease.until)), granted.scopes, self.world.now()).await
         {
             // Only the daily renewal after a restart reads it.
             tracing::warn!(event = "grant.untouched", mailbox = %mailbox, "cannot note when the grant was renewed: {error}");

@@ -8,12 +8,14 @@ use super::{
     proof::{self, Shown},
     source::Context,
     unavailable::Error,
+    was_given_to,
 };
 use crate::{
     mail::Name,
     oauth::{Revocation, Revoked},
     provider::Provider,
     secret::Secret,
+    store::Grant,
 };
 
 /// How a grant ended.
@@ -31,7 +33,12 @@ impl Tokens {
     pub async fn revoke(&self, mailbox: &Name) -> Result<Ended, Error> {
         let source = self.with_consent(mailbox)?;
         let grant = self.world.store.grant(mailbox).await?.ok_or_else(|| Error::NoGrant { mailbox: mailbox.clone() })?;
-        let ended = self.tell(&source.context(), &grant.refresh_token).await;
+        let context = source.context();
+        let ended = match was_given_to(&grant, &context.link) {
+            true => self.tell(&context, &grant.refresh_token).await,
+            // Another server must not see it.
+            false => Ok(Ended { told: false, said: of_another(&grant) }),
+        };
         let ended = ended.map_err(|reason| Error::NotRevoked { mailbox: mailbox.clone(), reason })?;
         if !self.world.store.drop_grant(mailbox, grant.version.consent).await? {
             let reason = "another grant came in its place meanwhile".to_owned();
@@ -47,7 +54,7 @@ impl Tokens {
     async fn tell(&self, context: &Context, refresh_token: &Secret) -> Result<Ended, String> {
         let Context { link, http, .. } = context;
         let Some(endpoint) = &link.revocation_endpoint else { return Ok(Ended { told: false, said: by_hand(context) }) };
-        let evidence = proof::read(link, self.world.store.ring()).await.map_err(|trouble| trouble.reason)?;
+        let evidence = proof::read(link, &self.world).await.map_err(|trouble| trouble.reason)?;
         let now = self.world.now();
         let shown = Shown::of(&evidence, link, now).map_err(|trouble| trouble.reason)?;
         let revocation =
@@ -64,6 +71,13 @@ impl Tokens {
             }
         }
     }
+}
+
+fn of_another(grant: &Grant) -> String {
+    let client = grant.client.as_deref().unwrap_or_default();
+    format!(
+        "it was given to client {client}, which is not the link's: end it in that provider's console, where a copy of it would still count"
+    )
 }
 
 /// What a person does where no endpoint takes a token back.

@@ -46,6 +46,8 @@ pub(super) struct Unsaved {
     pub(super) expected: Version,
     pub(super) refresh_token: Secret,
     pub(super) token: Token,
+    /// For whom the access token was made: it serves nobody else.
+    pub(super) context: Context,
 }
 
 /// See the module.
@@ -176,6 +178,10 @@ impl Source {
 
     pub(super) fn keep_unsaved(&self, unsaved: Unsaved) {
         self.inner().unsaved = Some(unsaved);
+    }
+
+    pub(super) fn has_unsaved(&self) -> bool {
+        self.inner().unsaved.is_some()
     }
 
     pub(super) fn take_unsaved(&self) -> Option<Unsaved> {

@@ -3,6 +3,7 @@
 mod background;
 mod consent;
 mod leases;
+mod losses;
 mod proofs;
 mod ways;
 
@@ -111,7 +112,7 @@ impl Bench {
     /// With a refresh token `r1` brought in.
     async fn with_grant(answer: impl Fn(usize, &Parameters) -> Response + Send + Sync + 'static) -> Self {
         let bench = Self::new(Grant::AuthorizationCode, answer).await;
-        bench.tokens.import(&name("a"), Secret::new("r1".into())).await.unwrap();
+        bench.tokens.import(&name("a"), Secret::new("r1".into()), None).await.unwrap();
         bench
     }
 
@@ -330,7 +331,7 @@ async fn invalid_grant_keeps_the_grant_and_stops_until_there_is_another() {
     assert_eq!((bench.endpoint.asked(), bench.state()), (1, State::NeedsConsent));
     assert_eq!(bench.stored().await, "r1");
     bench.endpoint.now_answers(|_, form| json(200, format!(r#"{{"access_token":"{}","expires_in":60}}"#, form["refresh_token"])));
-    bench.tokens.import(&name("a"), Secret::new("s1".into())).await.unwrap();
+    bench.tokens.import(&name("a"), Secret::new("s1".into()), None).await.unwrap();
     assert_eq!(bench.access("a").await.unwrap(), "s1");
 }
 
@@ -415,7 +416,7 @@ async fn a_secret_that_cannot_be_read_is_named() {
 async fn a_grant_that_is_not_taken_is_told_why() {
     let bench = Bench::new(Grant::ClientCredentials, numbered).await;
     assert!(matches!(bench.access("nobody").await, Err(Unavailable::NeedsRepair { .. })));
-    let import = async |mailbox, text: &str| bench.tokens.import(&name(mailbox), Secret::new(text.into())).await;
+    let import = async |mailbox, text: &str| bench.tokens.import(&name(mailbox), Secret::new(text.into()), None).await;
     assert!(matches!(import("a", "r1").await, Err(Error::OtherGrant { .. })));
     assert!(matches!(import("nobody", "r1").await, Err(Error::UnknownMailbox { .. })));
     assert!(matches!(import("a", "two words").await, Err(Error::NoToken { .. })));

@@ -252,6 +252,11 @@ mod tests {
             (done(Login::Accepted), true, "alerts@example.com"),
             (done(Login::Failed { reason: reason.clone(), advice: advice.clone() }), false, "why &lt;b&gt;"),
             (Progress::Failed { why: Why::Refused, reason, advice, kept: true }, false, "do &lt;i&gt;"),
+            (
+                Progress::Failed { why: Why::Answered, reason: "twice".into(), advice: String::new(), kept: false },
+                false,
+                "<h1>This login is over</h1>",
+            ),
             (Progress::Working, true, "is still being tried"),
         ] {
             let ended = Ended::new("alerts", progress);

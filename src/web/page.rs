@@ -1,6 +1,6 @@
 //! What a browser shows after a login: done, or what is wrong and the next step. One page, without scripts or anything from elsewhere.
 
-use crate::relay::authorize::{Login, Progress};
+use crate::relay::authorize::{Login, Progress, Why};
 use maud::{DOCTYPE, html};
 
 /// Nothing is loaded or run, nobody may frame it, and the one style is named by its hash (a test computes it).
@@ -44,6 +44,8 @@ pub(super) fn page(ended: &Ended) -> String {
         Progress::Pending | Progress::Working => format!("{mailbox} is still being tried"),
         Progress::Done { login: Login::Accepted, .. } => format!("{mailbox} is authorised"),
         Progress::Done { login: Login::Failed { .. }, .. } => format!("{mailbox} is authorised, but cannot send yet"),
+        // It may well be authorised: by what came first.
+        Progress::Failed { why: Why::Answered, .. } => "This login is over".to_owned(),
         Progress::Failed { .. } => format!("{mailbox} was not authorised"),
     };
     let page = html! {

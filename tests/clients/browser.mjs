@@ -11,7 +11,6 @@ import puppeteer from 'puppeteer-core';
 const person = JSON.parse(process.argv[2]);
 const provider = new URL(person.url).origin;
 const step = 20_000; // For each page: a machine that compiles beside this is slow.
-const pages = 12; // A consent takes four at most; a page that comes again and again must not hold the test.
 
 const trusted = (file) => createHash('sha256').update(new X509Certificate(readFileSync(file)).publicKey.export({ type: 'spki', format: 'der' })).digest('base64');
 const rules = Object.entries(person.hosts ?? {}).map(([name, place]) => `MAP ${name} ${place}`);
@@ -40,7 +39,8 @@ async function address(page) {
     return new URL(entries[currentIndex].url);
 }
 
-// What there is to do on a page of the provider, in this order; the first whose element is there is done.
+// What there is to do on a page of the provider, in this order; the first whose element is there is done, each once: a page that comes
+// again is where it ends (a device's form after the consent was denied).
 const todo = [
     ['input[name="user_code"]:not([type="hidden"])', async (field) => { await field.type(person.code); await field.press('Enter'); }],
     ['input[name="login"]', async (field, page) => {
@@ -54,10 +54,15 @@ const todo = [
     ['input[name="confirm"]', (_, page) => page.click('button[type="submit"]')],
 ];
 
+const done = new Set();
+
 async function next(page) {
     for (const [selector, act] of todo) {
         const element = await page.$(selector);
-        if (element) return () => act(element, page);
+        if (!element) continue;
+        if (done.has(selector)) return undefined;
+        done.add(selector);
+        return () => act(element, page);
     }
     return undefined;
 }
@@ -75,11 +80,7 @@ try {
     const page = await browser.newPage();
     await turn(page, () => page.goto(person.url, { timeout: step }).catch(() => {}));
     let act;
-    let seen = 0;
-    while ((await address(page)).origin === provider && (act = await next(page))) {
-        if (++seen > pages) throw new Error(`still at ${(await address(page)).pathname} after ${pages} pages`);
-        await turn(page, act);
-    }
+    while ((await address(page)).origin === provider && (act = await next(page))) await turn(page, act);
     const last = await address(page);
     const unreachable = page.url().startsWith('chrome-error:');
     process.stdout.write(JSON.stringify({

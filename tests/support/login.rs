@@ -78,6 +78,42 @@ impl Login {
     }
 }
 
+/// Where the browser is in which a person signs in.
+#[derive(Clone, Copy)]
+pub(crate) enum Browser {
+    Here,
+    /// It cannot come back: what its address bar shows is pasted.
+    Elsewhere,
+    /// The person types the code of a device there.
+    ByCode,
+}
+
+impl Browser {
+    /// Does what `outlink authorize` tells people, and allows; gives the exit status and what was printed.
+    pub(crate) fn allows(self, mut program: Program, account: &str) -> (Option<i32>, String) {
+        let form = format!("decision=allow&account={}", account.replace('@', "%40"));
+        program.printed("sign in as", SOON);
+        if let Self::ByCode = self {
+            let said = program.output();
+            let page = said.split_whitespace().find(|word| word.starts_with("http")).expect("an address");
+            let code = said.lines().skip_while(|line| !line.contains("enter the code")).nth(2).expect("a code").trim();
+            let page = browse("POST", &Url::parse(page).expect("a URL"), &format!("user_code={code}&{form}"));
+            assert_eq!(page.status, 200, "{}", page.body);
+            return program.ended();
+        }
+        let line = program.printed("/authorize?", SOON);
+        let back = browse("POST", &Url::parse(line.trim()).expect("the address has a line of its own"), &form).location();
+        match self {
+            Self::Elsewhere => program.tell(back.as_str()),
+            _ => {
+                let page = browse("GET", &back, "");
+                assert_eq!(page.status, 200, "{}", page.body);
+            }
+        }
+        program.ended()
+    }
+}
+
 /// The stored grant's origin and account, as the store has them.
 pub(crate) fn grant(story: &Story) -> Option<(String, Option<String>)> {
     let database = rusqlite::Connection::open(story.directory.path().join("state/outlink.db")).expect("the database");

@@ -9,10 +9,12 @@ pub(crate) mod disk;
 pub(crate) mod hunt;
 pub(crate) mod letters;
 pub(crate) mod login;
+pub(crate) mod markdown;
 pub(crate) mod notices;
 pub(crate) mod proxy;
 pub(crate) mod queued;
 pub(crate) mod story;
+pub(crate) mod tunnel;
 pub(crate) mod world;
 
 use serde_json::Value;

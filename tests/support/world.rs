@@ -110,7 +110,13 @@ impl World {
     }
 
     pub(crate) fn start(&mut self) {
-        self.daemon = Some(start_daemon(&self.config, self.directory.path(), &[("RUST_LOG", "trace")]));
+        self.start_with(&[]);
+    }
+
+    /// Starts the daemon with more in its environment.
+    pub(crate) fn start_with(&mut self, environment: &[(&str, &str)]) {
+        let environment = [&[("RUST_LOG", "trace")], environment].concat();
+        self.daemon = Some(start_daemon(&self.config, self.directory.path(), &environment));
     }
 
     /// A command on this world's configuration, every line of its log on standard error.

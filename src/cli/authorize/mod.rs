@@ -7,7 +7,7 @@ mod listen;
 mod person;
 
 use super::{
-    Config, Exit, Failed, Outcome,
+    Config, Exit, Failed, Outcome, caller,
     out::{plain, say},
     reach::{self, Reached},
 };
@@ -19,7 +19,7 @@ use chrono::{DateTime, Local, Utc};
 use clap::Args;
 use listen::Port;
 use serde::Serialize;
-use std::{future::pending, sync::Arc};
+use std::{cell::Cell, sync::Arc};
 use tokio::sync::watch;
 
 /// Options of the command.
@@ -45,8 +45,22 @@ struct Event<'a, T> {
     about: T,
 }
 
-/// Carries a login out.
+/// Carries a login out. For programs the last line says how it ended, even where it could not begin.
 pub(super) fn authorize(arguments: &Arguments) -> Outcome {
+    let told = Cell::new(false);
+    let outcome = carry_out(arguments, &told);
+    if let Err(Failed(_, reason)) = &outcome
+        && arguments.json
+        && !told.get()
+    {
+        let advice = "start the login again when that is mended".to_owned();
+        event("failed", Progress::Failed { why: Why::Refused, reason: plain(reason).into_owned(), advice, kept: false })?;
+    }
+    outcome
+}
+
+/// `told`: whether its end was told to programs.
+fn carry_out(arguments: &Arguments, told: &Cell<bool>) -> Outcome {
     reach::begin(&arguments.config, async |reached| {
         let reached = Arc::new(reached);
         let port = if arguments.device { None } else { Port::free().await };
@@ -54,7 +68,7 @@ pub(super) fn authorize(arguments: &Arguments) -> Outcome {
             mailbox: arguments.mailbox.clone(),
             kind: arguments.device.then_some(Kind::Device),
             port: port.as_ref().map(|port| port.number),
-            by: person::name(),
+            by: caller::name(),
         };
         let begun = reached.begin_authorization(wish).await?;
         let sockets = listen::sockets(&reached, &begun, port).await;
@@ -66,6 +80,7 @@ pub(super) fn authorize(arguments: &Arguments) -> Outcome {
             person::open_browser(&begun);
         }
         let progress = end(&reached, &begun, sockets).await?;
+        told.set(true);
         conclude(&begun, progress, arguments.json)
     })
 }
@@ -74,13 +89,11 @@ pub(super) fn authorize(arguments: &Arguments) -> Outcome {
 async fn end(reached: &Arc<Reached>, begun: &Begun, sockets: Vec<tokio::net::TcpListener>) -> Result<Progress, Failed> {
     let (over, ended) = watch::channel(false);
     let pages = async {
+        let mut ended = ended.clone();
+        let over = async move { drop(ended.wait_for(|over| *over).await) };
         match sockets.is_empty() {
-            true => pending().await,
-            false => {
-                let callback = Arc::new(listen::Callback::new(reached.clone(), begun));
-                let mut ended = ended.clone();
-                web::serve(sockets, callback, async move { drop(ended.wait_for(|over| *over).await) }).await;
-            }
+            true => over.await,
+            false => web::serve(sockets, Arc::new(listen::Callback::new(reached.clone(), begun)), over).await,
         }
     };
     let outcome = async {

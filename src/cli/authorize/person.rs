@@ -23,16 +23,6 @@ const LONGEST: u64 = 64 * 1024;
 /// A pasted address that is cut into lines comes at once.
 const SAME_PASTE: Duration = Duration::from_millis(300);
 
-/// Who runs this: the name of the Unix user, or who called sudo.
-pub(super) fn name() -> Option<String> {
-    let uid = std::fs::metadata("/proc/self").ok()?.uid();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let is_user = |line: &&str| line.split(':').nth(2).is_some_and(|number| number.parse() == Ok(uid));
-    let user = users.lines().find(is_user).and_then(|line| line.split(':').next()).map(str::to_owned);
-    let caller = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty() && !name.chars().any(char::is_control));
-    caller.or(user).or_else(|| Some(uid.to_string()))
-}
-
 /// Says what to do.
 pub(super) fn tell(begun: &Begun, only_pasted: bool) {
     let Begun { mailbox, account, .. } = begun;

@@ -177,7 +177,7 @@ async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
     if provider.is_granted() {
         let mailbox = Name::parse("sandbox").context("the sandbox's mailbox has no valid name")?;
         let token = provider.refresh_token(provider.address());
-        daemon.tokens().import(&mailbox, token).await.context("cannot store the sandbox's grant")?;
+        daemon.tokens().import(&mailbox, token, None).await.context("cannot store the sandbox's grant")?;
     }
     ready(arguments.json, &daemon, provider, &file);
     let done = daemon.run(show(arguments.json, provider)).await;

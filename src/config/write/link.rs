@@ -72,7 +72,7 @@ impl Link {
         let secrets =
             [&self.client_secret, &self.private_key, &self.pkcs12_password, &self.service_account, &self.proxy_password];
         if secrets.iter().any(|secret| matches!(secret, Some(SecretText::Sealed(_)))) {
-            document.comment("Sealed with the key in the state directory, for this key of this link alone.");
+            document.comment("Sealed values open with the key in the state directory alone, each at its own place in this link.");
         }
         document.secret("client-secret", self.client_secret.as_ref());
         document.date("client-secret-expires", self.client_secret_expires.as_deref());

@@ -11,7 +11,7 @@ mod mailbox;
 
 pub use app::App;
 pub use document::{Document, SecretText};
-pub use file::Place;
+pub use file::{Alone, Place};
 pub use link::Link;
 pub use mailbox::Mailbox;
 
@@ -100,6 +100,12 @@ pub enum WriteError {
     /// A file that no command wrote has the name.
     #[error("{} is there, and no command wrote it: move it away, or choose another name", .0.display())]
     Taken(PathBuf),
+    /// Another command was faster.
+    #[error("{} was changed meanwhile: nothing was written; look at what it says now, then repeat this", .0.display())]
+    Changed(PathBuf),
+    /// Another command takes long.
+    #[error("another command changes the configuration {} just now: nothing was written; repeat this when it is done", .0.display())]
+    Busy(PathBuf),
     /// The system said no.
     #[error("cannot write {}: {why}; {step}", file.display())]
     File {

@@ -121,6 +121,10 @@ impl Course {
         }
         relay.upstream.forget(name);
         relay.forgive(Some(name));
+        // A command that does this for a stopped daemon ends now, and has no keeper.
+        if let Err(error) = relay.flush().await {
+            tracing::warn!(mailbox = %name, %error, "the end of a hold cannot be kept; the next start tries the mailbox a little later");
+        }
         Ok(Progress::Done { account, replaced, access_token_until: access.expires.into(), refresh_until, login })
     }
 

@@ -93,9 +93,13 @@ impl Entry {
 
     /// Ends it while it waits; whether it did.
     pub(super) fn end(&self, progress: Progress) -> bool {
-        let waits = matches!(*self.stage(), Stage::Waiting(_));
+        let mut stage = self.stage();
+        let waits = matches!(*stage, Stage::Waiting(_));
         if waits {
-            self.finish(progress);
+            // In one step, lest an answer is taken between the two.
+            *stage = Stage::Over;
+            drop(stage);
+            self.tell_end(progress);
         }
         waits
     }
@@ -103,12 +107,21 @@ impl Entry {
     /// Ends it.
     pub(super) fn finish(&self, progress: Progress) {
         *self.stage() = Stage::Over;
+        self.tell_end(progress);
+    }
+
+    fn tell_end(&self, progress: Progress) {
         self.ended.cancel();
         self.progress.send_replace(progress);
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.progress.borrow().is_over()
+    }
+
+    /// How it stands.
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
     }
 
     /// How it stands at its end, or at `deadline`.

@@ -154,7 +154,7 @@ impl Relay {
         let mailbox = Some(entry.mailbox.clone());
         match self.take(&entry, answer) {
             Ok(()) => (mailbox, entry.ended_by(Instant::now() + LONGEST_PAGE).await),
-            Err(refusal) => (mailbox, Progress::refused(refusal)),
+            Err(refusal) => (mailbox, Progress::answered(refusal)),
         }
     }
 
@@ -188,7 +188,7 @@ impl Relay {
         if !entry.opening.is_answered_by(&answer) {
             return Err(self.refuse(&entry.mailbox, told::other_state()));
         }
-        let Some(consent) = entry.take() else { return Err(self.refuse(&entry.mailbox, told::used())) };
+        let Some(consent) = entry.take() else { return Err(self.refuse(&entry.mailbox, told::used(&entry.progress()))) };
         match entry.opening.code(answer, &consent.issuer()) {
             Ok(code) => {
                 let course = course::exchange(self.clone(), entry.clone(), consent, code);
@@ -284,6 +284,24 @@ mod tests {
         assert!(answered.take_device() && !answered.take_device());
         answered.clone().expire().await;
         assert_eq!(answered.ended_by(Instant::now()).await, Progress::Working);
+    }
+
+    #[test]
+    fn a_login_that_was_given_up_is_not_answered_besides() {
+        for _ in 0..2_000 {
+            let entry = waiting("a", LIFE);
+            let start = std::sync::Barrier::new(2);
+            let (ended, taken) = std::thread::scope(|scope| {
+                let ending = scope.spawn(|| {
+                    start.wait();
+                    entry.end(told::cancelled())
+                });
+                start.wait();
+                let taken = entry.take_device();
+                (ending.join().unwrap(), taken)
+            });
+            assert!(ended != taken, "ended: {ended}, taken: {taken}");
+        }
     }
 
     #[tokio::test]

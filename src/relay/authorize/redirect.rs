@@ -63,7 +63,13 @@ fn is_ours(url: &Url, bind: SocketAddr) -> bool {
     if !is_loopback(url) {
         return true;
     }
-    let reaches = bind.ip().is_unspecified() || bind.ip().is_loopback();
+    let bound = bind.ip();
+    let reaches = match url.host() {
+        // `[::]` takes both kinds, 0.0.0.0 only its own.
+        Some(Host::Ipv4(ip)) => bound == IpAddr::V4(ip) || bound.is_unspecified(),
+        Some(Host::Ipv6(ip)) => bound == IpAddr::V6(ip) || bound == IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        Some(Host::Domain(_)) | None => bound.is_unspecified() || bound.is_loopback(),
+    };
     reaches && url.scheme() == "http" && url.port() == Some(bind.port())
 }
 
@@ -125,6 +131,10 @@ mod tests {
             ("microsoft", "http://localhost:8025/oauth/callback", "0.0.0.0:8025", "http://localhost:8025/oauth/callback", Daemon),
             ("custom", "http://127.0.0.1:8025/cb", "192.0.2.1:8025", "http://127.0.0.1:8025/cb", Command),
             ("custom", "http://[::1]:8025/cb", "[::1]:8025", "http://[::1]:8025/cb", Daemon),
+            // The daemon would not hear what comes there.
+            ("custom", "http://[::1]:8025/cb", "127.0.0.1:8025", "http://[::1]:8025/cb", Command),
+            ("custom", "http://[::1]:8025/cb", "0.0.0.0:8025", "http://[::1]:8025/cb", Command),
+            ("custom", "http://127.0.0.1:8025/cb", "[::1]:8025", "http://127.0.0.1:8025/cb", Command),
             ("google", "https://relay.example.com/oauth", "127.0.0.1:8025", "https://relay.example.com/oauth", Daemon),
         ] {
             let found = found(&settings(provider, redirect, bind), Some(4711)).unwrap();

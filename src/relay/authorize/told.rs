@@ -152,6 +152,8 @@ pub enum Why {
     Replaced,
     /// outlink stops.
     Stopping,
+    /// Its answer came before; what comes again, or from somebody else, counts no more.
+    Answered,
 }
 
 impl Progress {
@@ -162,6 +164,11 @@ impl Progress {
 
     pub(super) fn refused(Refusal { reason, advice }: Refusal) -> Self {
         Self::Failed { why: Why::Refused, reason, advice, kept: false }
+    }
+
+    /// What a second answer to a login hears.
+    pub(super) fn answered(Refusal { reason, advice }: Refusal) -> Self {
+        Self::Failed { why: Why::Answered, reason, advice, kept: false }
     }
 }
 
@@ -210,8 +217,14 @@ pub(super) fn other_state() -> Refusal {
     refusal(reason, "open the address of this login, and paste what the browser shows after that")
 }
 
-pub(super) fn used() -> Refusal {
-    refusal("this login was answered already, or is over; an answer works once", "look how it ended, or start it again")
+/// Of an answer to a login that was answered or ended before; `progress` is how it stands.
+pub(super) fn used(progress: &Progress) -> Refusal {
+    let once = "this login was answered already, or is over; an answer works once";
+    match progress {
+        Progress::Done { .. } => refusal(format!("{once}. It authorised the mailbox"), "nothing is left to do here"),
+        Progress::Working => refusal(format!("{once}. What came first is being tried"), "look how that ends"),
+        Progress::Pending | Progress::Failed { .. } => refusal(once, AGAIN),
+    }
 }
 
 pub(super) fn no_device_at_google() -> Refusal {

@@ -26,7 +26,7 @@ async fn the_background_ends_when_told_and_lets_renewals_land() {
         Bench::with_grant(|_, _| json(200, r#"{"access_token":"at","expires_in":3600,"refresh_token":"r2"}"#.into())).await;
     bench.endpoint.leave.forget_permits(10_000);
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let background = tokio::spawn(bench.tokens.clone().run(stopped));
+    let background = tokio::spawn(bench.tokens.clone().run(stopped.clone(), stopped));
     while bench.endpoint.asked() == 0 {
         tokio::task::yield_now().await;
     }
@@ -34,6 +34,26 @@ async fn the_background_ends_when_told_and_lets_renewals_land() {
     bench.endpoint.leave.add_permits(10_000);
     background.await.unwrap();
     assert_eq!(bench.stored().await, "r2");
+}
+
+#[tokio::test]
+async fn a_daemon_that_stops_renews_only_what_is_asked_for() {
+    let bench =
+        Bench::with_grant(|_, _| json(200, r#"{"access_token":"at","expires_in":3600,"refresh_token":"r2"}"#.into())).await;
+    let (stop, stopped) = tokio::sync::watch::channel(true);
+    let (end, ended) = tokio::sync::watch::channel(false);
+    let background = tokio::spawn(bench.tokens.clone().run(stopped, ended));
+    let begun = tokio::time::timeout(Duration::from_secs(1), async {
+        while bench.endpoint.asked() == 0 && !background.is_finished() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(begun.await.is_err(), "a renewal, or the end, although messages are under way");
+    assert_eq!(bench.access("a").await.unwrap(), "at");
+    end.send(true).unwrap();
+    background.await.unwrap();
+    assert_eq!(bench.stored().await, "r2");
+    drop(stop);
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ async fn a_candidate_becomes_the_grant_only_when_it_is_adopted_and_then_serves_a
 #[tokio::test]
 async fn an_adopted_grant_wins_over_a_renewal_of_the_old_one_that_is_in_the_air() {
     let bench = bench(Provider::Microsoft, full).await;
-    bench.tokens.import(&name("a"), secret("old")).await.unwrap();
+    bench.tokens.import(&name("a"), secret("old"), None).await.unwrap();
     let candidate = exchange(&bench).await.unwrap();
     bench.endpoint.now_answers(|_, form| {
         let rotated = if form["refresh_token"] == "old" { "old2" } else { "r2" };

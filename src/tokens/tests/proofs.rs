@@ -62,7 +62,7 @@ async fn a_certificate_proves_renewals_of_a_consent_too_and_parameters_stay_out_
         link.parameters.insert("audience".into(), "mail".into());
     })
     .await;
-    bench.tokens.import(&name("a"), Secret::new("r1".into())).await.unwrap();
+    bench.tokens.import(&name("a"), Secret::new("r1".into()), None).await.unwrap();
     let shown = sent(&bench, "a").await;
     assert!(shown.contains_key("client_assertion") && !shown.contains_key("audience"), "{shown:?}");
     assert_eq!(shown["refresh_token"], "r1");
@@ -117,7 +117,7 @@ async fn a_service_account_asks_for_each_mailbox_by_itself_and_needs_no_grant() 
     bench.tokens.configure(&bench.settings).unwrap();
     assert_eq!(claims(&sent(&bench, "a").await["assertion"])["sub"], "other@example.com");
     assert_eq!(sent(&bench, "b").await["number"], "2");
-    let imported = bench.tokens.import(&name("a"), Secret::new("r1".into())).await;
+    let imported = bench.tokens.import(&name("a"), Secret::new("r1".into()), None).await;
     assert!(matches!(imported, Err(Error::OtherGrant { .. })));
 }
 
