@@ -65,13 +65,6 @@ fn acknowledged(log: &Log) -> Vec<(usize, i64)> {
     log.acknowledgements().iter().map(|(position, line)| (*position, number(line))).collect()
 }
 
-/// What is left of a directory after a power cut.
-fn cut(log: &Log, position: usize) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    log.power_cut(position, directory.path());
-    directory
-}
-
 /// The rows that a database holds; none where it cannot be read.
 fn rows(database: &Path) -> rusqlite::Result<Vec<i64>> {
     let connection = Connection::open(database)?;
@@ -86,7 +79,7 @@ fn lost_rows(log: &Log) -> Vec<i64> {
     let mut lost = Vec::new();
     let all = acknowledged(log);
     for (count, (position, _)) in all.iter().enumerate() {
-        let after = cut(log, *position);
+        let after = log.cut(*position);
         let found = rows(&after.path().join("rows.db")).unwrap_or_default();
         lost.extend(all[..=count].iter().map(|(_, number)| *number).filter(|number| !found.contains(number)));
     }
@@ -99,7 +92,7 @@ fn sqlite_with_full_syncs_loses_no_acknowledged_row() {
     let (log, _) = bench.script("rows.py", &["rows.db", "40", ""]);
     assert_eq!(acknowledged(&log).len(), 40);
     assert_eq!(lost_rows(&log), Vec::<i64>::new());
-    let before_the_last = cut(&log, acknowledged(&log)[38].0);
+    let before_the_last = log.cut(acknowledged(&log)[38].0);
     assert_eq!(rows(&before_the_last.path().join("rows.db")).expect("rows").len(), 39, "a cut keeps nothing that came later");
 }
 
@@ -123,7 +116,7 @@ fn sqlite_survives_failures_and_what_it_refused_is_not_there() {
         assert_eq!(output.matches(said).count(), 5, "{faults}: {output}");
         assert_eq!(acknowledged(&log).len(), 25, "{faults}");
         assert_eq!(lost_rows(&log), Vec::<i64>::new(), "{faults}");
-        let end = rows(&cut(&log, log.len()).path().join("rows.db")).expect("rows");
+        let end = rows(&log.cut(log.len()).path().join("rows.db")).expect("rows");
         assert!((11..=15).all(|number| !end.contains(&number)), "{faults}: {end:?}");
     }
 }
@@ -145,7 +138,7 @@ fn a_body_is_there_when_its_file_and_its_directories_were_synced() {
         let all = acknowledged(&log);
         assert_eq!(all.iter().map(|(_, number)| *number).collect::<Vec<_>>(), [1, 2, 3, 4, 5], "{ignored}");
         for (count, (position, _)) in all.iter().enumerate() {
-            let after = cut(&log, *position);
+            let after = log.cut(*position);
             for (_, number) in &all[..=count] {
                 let found = fs::read_to_string(after.path().join(format!("bodies/{number}"))).ok();
                 let expected = is_there.then(|| whole(*number)[..length].to_owned());
@@ -166,7 +159,7 @@ fn a_rename_needs_both_directories() {
         let text = format!("{begin}sync('a/x'), sync('a'), sync('b'), sync('.')\nos.rename('a/x', 'b/y')\n{synced}");
         assert_eq!(bench.text(&text), (Some(0), String::new()));
         let log = bench.disk.log();
-        let after = cut(&log, log.len());
+        let after = log.cut(log.len());
         assert_eq!(["a/x", "b/y"].map(|name| after.path().join(name).exists()), left, "{synced}");
     }
 }
@@ -178,7 +171,7 @@ fn a_file_is_as_its_last_sync_found_it() {
                 os.write(f, b' and more'); os.truncate('x', 2); os.open('never', os.O_CREAT | os.O_RDWR); os.unlink('x')";
     assert_eq!(bench.text(text), (Some(0), String::new()));
     let log = bench.disk.log();
-    let after = cut(&log, log.len());
+    let after = log.cut(log.len());
     assert_eq!(fs::read_to_string(after.path().join("x")).expect("its removal was not synced"), "synced");
     assert!(!after.path().join("never").exists());
     assert_eq!(fs::read_dir(bench.directory()).expect("a directory").count(), 1);
@@ -195,7 +188,7 @@ fn what_was_there_before_is_durable() {
     assert!(run(touched, b"", SOON).status.success());
     let log = disk.log();
     log.assert_complete(parent.path());
-    let after = cut(&log, log.len());
+    let after = log.cut(log.len());
     assert_eq!(fs::read_to_string(after.path().join("deep/er/file")).expect("a file"), "before");
 }
 
@@ -211,7 +204,7 @@ fn a_sync_that_failed_is_seen_and_the_next_one_does_not_mend_it() {
     assert_eq!(bench.text(text), (Some(0), String::new()));
     let log = bench.disk.log();
     log.assert_complete(&bench.directory());
-    assert_eq!(fs::read(cut(&log, log.len()).path().join("x")).expect("a file"), b"\0\0\0\0 kept");
+    assert_eq!(fs::read(log.cut(log.len()).path().join("x")).expect("a file"), b"\0\0\0\0 kept");
 }
 
 #[test]
@@ -259,7 +252,7 @@ fn an_acknowledgement_before_the_sync_has_returned_is_too_early() {
                 open(os.environ['DISK_FAULTS'], 'w').close(); t.join(); a.send(b'250 2.0.0 queued as 2\\r\\n')";
     assert_eq!(bench.text(text), (Some(0), String::new()));
     let log = bench.disk.log();
-    let content = |position| fs::read_to_string(cut(&log, position).path().join("x")).expect("a file");
+    let content = |position| fs::read_to_string(log.cut(position).path().join("x")).expect("a file");
     let left: Vec<_> = acknowledged(&log).into_iter().map(|(position, number)| (number, content(position))).collect();
     assert_eq!(left, [(1, String::new()), (2, "content".to_owned())]);
 }
@@ -297,7 +290,7 @@ fn every_call_is_written_down() {
     let (log, said) = bench.script("calls.py", &["."]);
     assert_eq!(said.matches("refused: [Errno 22]").count(), 2, "{said}");
     assert!(fs::read_to_string(bench.directory().join("B/two")).expect("a file").ends_with("endalso"));
-    let after = cut(&log, log.len());
+    let after = log.cut(log.len());
     assert_eq!(fs::read_dir(after.path()).expect("a directory").count(), 0, "nothing was synced");
 }
 
@@ -346,7 +339,7 @@ impl DurableStory {
     /// What an app hears from a daemon that starts after a power cut at this moment, on a good disk.
     fn after_a_power_cut(&self) -> String {
         let log = self.disk.log();
-        let after = cut(&log, log.len());
+        let after = log.cut(log.len());
         let text = fs::read_to_string(&self.story.config).expect("it was written");
         let old = self.story.directory.path().canonicalize().expect("a directory").join("disk");
         let text = text.replace(old.to_str().expect("a name"), after.path().to_str().expect("a name"));

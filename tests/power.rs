@@ -146,12 +146,6 @@ fn cuts(log: &Log, most: usize) -> Vec<usize> {
     (0..count).map(|number| all[number * (all.len() - 1) / (count - 1)]).collect()
 }
 
-fn cut(log: &Log, position: usize) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    log.power_cut(position, directory.path());
-    directory
-}
-
 /// Small and large ones by turns.
 fn mixed(name: &str, count: usize) -> Vec<Letter> {
     let octets = |number: usize| [1_000, LARGE, 30_000][number % 3];
@@ -163,7 +157,7 @@ fn mixed(name: &str, count: usize) -> Vec<Letter> {
 fn what_was_acknowledged_before_a_power_cut_reaches_the_provider() {
     let (here, log) = Powered::story(|disk| disk, &mixed("delivered", 9), &mixed("kept", 30));
     for position in cuts(&log, CUTS) {
-        let (after, acknowledged) = (cut(&log, position), here.before(&log, position));
+        let (after, acknowledged) = (log.cut(position), here.before(&log, position));
         assert_eq!(here.taken(after.path(), &acknowledged), BTreeSet::new(), "cut at {position}");
         here.deliver(after.path(), &acknowledged);
     }
@@ -173,7 +167,7 @@ fn what_was_acknowledged_before_a_power_cut_reaches_the_provider() {
 fn mail_is_lost_where_a_sync_is_left_out() {
     for pattern in ["*-wal", "*/spool/*", "bodies", "state", "."] {
         let (here, log) = Powered::story(|disk| disk.ignoring(pattern), &[], &mixed("kept", 6));
-        let taken = |position| here.taken(cut(&log, position).path(), &here.before(&log, position));
+        let taken = |position| here.taken(log.cut(position).path(), &here.before(&log, position));
         let all: Vec<_> = cuts(&log, CUTS).into_iter().map(taken).collect();
         assert!(all.iter().any(|taken| !taken.is_empty()), "nothing is lost without syncs of {pattern}");
     }
@@ -189,7 +183,7 @@ fn a_write_ahead_log_that_began_anew_needs_the_databases_own_sync() {
         };
         let (here, log) = Powered::story(setting, &[], &many);
         let positions = cuts(&log, 5);
-        let taken = |position: &usize| here.taken(cut(&log, *position).path(), &here.before(&log, *position)).len();
+        let taken = |position: &usize| here.taken(log.cut(*position).path(), &here.before(&log, *position)).len();
         let all: Vec<usize> = positions.iter().map(taken).collect();
         match pattern {
             None => assert_eq!(all, [0; 5]),
@@ -197,7 +191,7 @@ fn a_write_ahead_log_that_began_anew_needs_the_databases_own_sync() {
         }
         if pattern.is_none() {
             let last = positions[4];
-            here.deliver(cut(&log, last).path(), &here.before(&log, last));
+            here.deliver(log.cut(last).path(), &here.before(&log, last));
         }
     }
 }

@@ -13,16 +13,6 @@ use support::{
 };
 
 impl Story {
-    /// Runs a command that has to do what it is asked.
-    fn good(&self, words: &[&str]) -> String {
-        let mut command = outlink();
-        command.args(words).arg("--config").arg(&self.config);
-        let output = run(command, b"", LONG);
-        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{words:?}: {}{}", text(&output.stdout), text(&output.stderr));
-        text(&output.stdout)
-    }
-
     fn write(&self, edit: impl Fn(String) -> String) {
         let text = fs::read_to_string(&self.config).expect("it is there");
         fs::write(&self.config, edit(text)).expect("it can be written");

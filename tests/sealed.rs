@@ -56,16 +56,10 @@ fn sends(story: &Story) {
     assert_eq!(daemon.stop().0, Some(0));
 }
 
-fn good(story: &Story, words: &[&str]) -> String {
-    let (status, said) = story.command(words);
-    assert_eq!(status, Some(0), "{words:?}: {said}");
-    said
-}
-
 #[test]
 fn a_sealed_client_secret_serves_and_check_opens_it() {
     let (story, _) = sealed();
-    good(&story, &["check"]);
+    story.good(&["check"]);
     sends(&story);
     // What is sealed for another place does not open, and no mail is lost by starting with it.
     let secret = Secret::new("x".into());
@@ -99,7 +93,7 @@ fn a_person_seals_a_secret_before_anything_ever_ran_and_beside_the_daemon() {
     let daemon = story.start();
     assert!(story.app().send().starts_with("250 "));
     write(&story, &seal());
-    good(&story, &["reload"]);
+    story.good(&["reload"]);
     daemon.stop();
     sends(&story);
     fs::remove_file(key::file_of(&state(&story))).expect("it was made");
@@ -141,7 +135,7 @@ fn the_daemon_seals_for_commands_and_what_it_seals_is_taken_up() {
     assert!(!refused.to_string().contains(secret.expose()), "{refused}");
     write(&story, &sealed);
     fs::remove_file(story.directory.path().join("client-secret")).expect("it was there");
-    good(&story, &["reload"]);
+    story.good(&["reload"]);
     assert!(story.app().send().starts_with("250 "));
     let (_, log) = daemon.stop();
     assert!(!log.contains(secret.expose()) && !log.contains("outlink1:"), "neither is logged");
@@ -152,7 +146,7 @@ fn the_key_is_changed_beside_a_running_daemon_and_beside_a_stopped_one() {
     let (story, file) = sealed();
     let first = ring(&story).current();
     let daemon = story.start();
-    let said = good(&story, &["key", "rotate"]);
+    let said = story.good(&["key", "rotate"]);
     let second = ring(&story).current();
     assert!(said.contains(&second.to_string()) && said.contains(&format!("sealed anew: {}", file.display())), "{said}");
     assert_eq!(ring(&story).ids(), [second, first], "the old key stays");
@@ -161,15 +155,15 @@ fn the_key_is_changed_beside_a_running_daemon_and_beside_a_stopped_one() {
     assert_eq!(daemon.stop().0, Some(0));
     sends(&story);
 
-    let said = good(&story, &["key", "rotate", "--drop-old"]);
+    let said = story.good(&["key", "rotate", "--drop-old"]);
     let third = ring(&story).current();
     assert!(said.contains(&format!("dropped: key {first}")) && said.contains(&format!("dropped: key {second}")), "{said}");
     assert_eq!(ring(&story).ids(), [third]);
-    good(&story, &["check"]);
+    story.good(&["check"]);
     sends(&story);
 
     let daemon = story.start();
-    good(&story, &["key", "rotate", "--drop-old"]);
+    story.good(&["key", "rotate", "--drop-old"]);
     assert_eq!(ring(&story).ids().len(), 1);
     assert!(story.app().send().starts_with("250 "), "the daemon took the new values up before the key went");
     let (status, log) = daemon.stop();
@@ -182,7 +176,7 @@ fn a_key_stays_as_long_as_a_file_that_a_person_wrote_needs_it() {
     let text = fs::read_to_string(&file).expect("text");
     fs::write(&file, text.replacen("# Written by outlink", "# By hand", 1)).expect("it can be written");
     let first = ring(&story).current();
-    let said = good(&story, &["key", "rotate", "--drop-old"]);
+    let said = story.good(&["key", "rotate", "--drop-old"]);
     assert!(said.contains(&format!("still under an old key: {}: a person wrote it", file.display())), "{said}");
     assert!(said.contains(&format!("kept, because something above needs it: key {first}")), "{said}");
     assert!(ring(&story).has(first));
@@ -196,7 +190,7 @@ fn a_lost_key_is_replaced_and_its_grants_are_named() {
     fs::remove_file(key::file_of(&state(&story))).expect("it was made");
     let (status, said) = story.command(&["run"]);
     assert!(status == Some(78) && said.contains("outlink key rotate --lost"), "{status:?}: {said}");
-    let said = good(&story, &["key", "rotate", "--lost"]);
+    let said = story.good(&["key", "rotate", "--lost"]);
     assert!(said.contains("needs a new consent: sandbox"), "{said}");
     story.import_grant();
     let daemon = story.start();

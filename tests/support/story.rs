@@ -54,10 +54,16 @@ impl Story {
         command(words, &self.config)
     }
 
+    /// Runs a command that has to do what it is asked; gives what it said.
+    pub(crate) fn good(&self, words: &[&str]) -> String {
+        let (status, said) = self.command(words);
+        assert_eq!(status, Some(0), "{words:?}: {said}");
+        said
+    }
+
     pub(crate) fn import_grant(&self) {
         let file = self.directory.path().join("grant");
-        let imported = self.command(&["grant", "import", "sandbox", "--file", file.to_str().expect("a name")]);
-        assert_eq!(imported.0, Some(0), "{}", imported.1);
+        self.good(&["grant", "import", "sandbox", "--file", file.to_str().expect("a name")]);
     }
 
     pub(crate) fn fault(&self, name: &str, setting: &Value) {

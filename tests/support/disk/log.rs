@@ -59,6 +59,13 @@ impl Log {
         self.replay(position).write_disk(directory);
     }
 
+    /// The same in a temporary directory.
+    pub(crate) fn cut(&self, position: usize) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        self.power_cut(position, directory.path());
+        directory
+    }
+
     /// Fails where `directory` is not what the log says was made of it: a program went past the log.
     pub(crate) fn assert_complete(&self, directory: &Path) {
         let differences = self.replay(self.len()).differences(directory);
