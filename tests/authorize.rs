@@ -348,3 +348,19 @@ fn people_are_told_what_to_do() {
     let (status, output) = program.ended();
     assert!(status == Some(0) && output.contains("mailbox sandbox is authorised as robot@sandbox.example"), "{output}");
 }
+
+#[test]
+fn a_login_without_a_daemon_gives_way_to_one_that_starts() {
+    let story = Story::with("google", &["--grant", "authorization-code"], |text| text);
+    let login = Login::begin(&story, &[]);
+    let daemon = story.start();
+    let (last, status) = login.end("failed");
+    assert_eq!((last["why"].as_str(), status), (Some("stopping"), Some(69)), "{last}");
+    assert!(last["reason"].as_str().is_some_and(|reason| reason.contains("outlink starts")), "{last}");
+    assert!(!story.state().join("outlink.starting").exists());
+    // Begun again, it is the daemon's.
+    let login = Login::begin(&story, &[]);
+    let page = browse("GET", &login.decide("allow"), "");
+    assert_eq!((page.status, login.end("done").1), (200, Some(0)), "{}", page.body);
+    daemon.stop();
+}

@@ -1,6 +1,8 @@
 //! `outlink grant`: a refresh token that was obtained elsewhere, handed to the daemon or put into its store; and the end of one.
 
-use super::{Config, Exit, Failed, Outcome, app::read_secret, caller, check, out::say, reach, run::not_started, runtime};
+use super::{
+    Config, Exit, Failed, Outcome, app::read_secret, caller, check, out::say, reach, run::not_started, runtime, seal::text_of,
+};
 use crate::{
     admin::ClientError,
     config::Settings,
@@ -93,7 +95,7 @@ fn stopped(settings: &Settings) -> Result<Arc<Tokens>, Failed> {
 }
 
 fn read_file(file: &Path) -> Result<Secret, Failed> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the refresh token from {}", file.display()))?;
+    let text = text_of(file).with_context(|| format!("cannot read the refresh token from {}", file.display()))?;
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err(Failed(Exit::InputOutput, format!("{} is empty; it should hold the refresh token", file.display()))),
         token => Ok(Secret::new(token.to_owned())),

@@ -2,7 +2,11 @@
 
 use super::{Exit, Failed, app::read_secret, key};
 use crate::{config::write::SecretText, secret::Secret};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 /// A secret as it was given.
 #[derive(Debug, Clone)]
@@ -23,7 +27,7 @@ pub(super) fn from_file(flag: &str, file: &Path, reference: bool) -> Result<Give
         (true, false) => read_secret(flag).map(Given::Here),
         (false, true) => absolute(flag, file).map(Given::File),
         (false, false) => {
-            let text = std::fs::read_to_string(file)
+            let text = text_of(file)
                 .map_err(|why| Failed(Exit::InputOutput, format!("{flag}: cannot read {}: {why}", file.display())))?;
             let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
             match text.is_empty() {
@@ -31,6 +35,16 @@ pub(super) fn from_file(flag: &str, file: &Path, reference: bool) -> Result<Give
                 false => Ok(Given::Here(Secret::new(text.to_owned()))),
             }
         }
+    }
+}
+
+/// The text of a secret's file; none has more octets than a key in PEM by far.
+pub(super) fn text_of(file: &Path) -> io::Result<String> {
+    const LONGEST: u64 = 64 * 1024;
+    let mut text = String::new();
+    match File::open(file)?.take(LONGEST + 1).read_to_string(&mut text)? as u64 > LONGEST {
+        true => Err(io::Error::other("it is longer than 64 KiB, and so no secret")),
+        false => Ok(text),
     }
 }
 

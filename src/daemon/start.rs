@@ -12,7 +12,7 @@ use crate::{
     mail::Name,
     queue::Queue,
     relay::{Parts, Relay},
-    store::{self, Store},
+    store::{self, Starting, Store},
     tls,
     tokens::Tokens,
     upstream::Upstream,
@@ -71,7 +71,9 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
         return Err(StartError::NotYet(not_yet));
     }
     let settings = Arc::new(settings);
+    let starting = Starting::tell(&settings.state_directory);
     let store = open_store(&settings).await?;
+    drop(starting);
     let unopened = settings.unopened(&store.ring());
     if !unopened.is_empty() {
         return Err(StartError::Unopened(unopened));

@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -13,8 +13,38 @@ use super::Error;
 /// How long a start waits for a running command: commands hold the directory for fractions of a second.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// The file whose presence says that a daemon is about to start.
+const STARTING: &str = "outlink.starting";
+
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Says that a daemon is about to start, for commands that would keep the directory long; the word is taken back when this is dropped.
+#[derive(Debug)]
+pub struct Starting(PathBuf);
+
+impl Starting {
+    /// Leaves the word. Where that fails, the start waits no less, and may fail for a command that never hears it.
+    pub fn tell(directory: &Path) -> Self {
+        let word = directory.join(STARTING);
+        if let Err(error) = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&word) {
+            tracing::debug!(%error, file = %word.display(), "commands are not told that a daemon starts");
+        }
+        Self(word)
+    }
+
+    /// Whether one does.
+    pub fn is_told(directory: &Path) -> bool {
+        directory.join(STARTING).exists()
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        // What stays makes one command give way for nothing.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
 
 /// Takes the lock; it lasts as long as the file is open.
 pub(super) fn take(directory: &Path) -> Result<File, Error> {

@@ -38,6 +38,7 @@ pub use granted::Granted;
 pub use grants::{Grant, NewGrant, Replaced, Version};
 pub use holds::{Hold, MailboxClock, Scope};
 pub use listing::{Count, Filter, Line, Page, Standing};
+pub use lock::Starting;
 pub use message::{Claim, Event, HeldBy, Message, NewMessage, Number, RecipientState, Report, State};
 pub use operate::{Done, Released, Verb};
 pub use renewals::Began;

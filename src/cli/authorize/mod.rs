@@ -12,15 +12,25 @@ use super::{
     reach::{self, Reached},
 };
 use crate::{
+    config,
     relay::authorize::{Begun, Kind, Login, Progress, Why, Wish},
+    store::Starting,
     web,
 };
 use chrono::{DateTime, Local, Utc};
 use clap::Args;
 use listen::Port;
 use serde::Serialize;
-use std::{cell::Cell, sync::Arc};
+use std::{
+    cell::Cell,
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::watch;
+
+/// How often it looks whether a daemon starts, which waits five seconds for the store.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Options of the command.
 #[derive(Debug, Args)]
@@ -79,14 +89,31 @@ fn carry_out(arguments: &Arguments, told: &Cell<bool>) -> Outcome {
         if !arguments.json {
             person::open_browser(&begun);
         }
-        let progress = end(&reached, &begun, sockets).await?;
+        let progress = end(&reached, &begun, sockets, gives_way(&reached, &arguments.config)).await?;
         told.set(true);
         conclude(&begun, progress, arguments.json)
     })
 }
 
-/// Waits for the end of the login, by all ways at once.
-async fn end(reached: &Arc<Reached>, begun: &Begun, sockets: Vec<tokio::net::TcpListener>) -> Result<Progress, Failed> {
+/// Ends when a daemon wants what this command holds open.
+async fn gives_way(reached: &Reached, config: &Config) {
+    match config::state_directory(config.file()) {
+        Ok(directory) if !reached.is_running() => {
+            while !Starting::is_told(&directory) {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        Ok(_) | Err(_) => pending().await,
+    }
+}
+
+/// Waits for the end of the login, by all ways at once, or until it has to give way.
+async fn end(
+    reached: &Arc<Reached>,
+    begun: &Begun,
+    sockets: Vec<tokio::net::TcpListener>,
+    gives_way: impl Future<Output = ()>,
+) -> Result<Progress, Failed> {
     let (over, ended) = watch::channel(false);
     let pages = async {
         let mut ended = ended.clone();
@@ -105,6 +132,10 @@ async fn end(reached: &Arc<Reached>, begun: &Begun, sockets: Vec<tokio::net::Tcp
                 reached.cancel_authorization(&begun.id).await?;
                 finished(reached, &begun.id).await
             }
+            () = gives_way => {
+                reached.cancel_authorization(&begun.id).await?;
+                finished(reached, &begun.id).await.map(gave_way)
+            }
         };
         over.send_replace(true);
         progress
@@ -118,6 +149,19 @@ async fn end(reached: &Arc<Reached>, begun: &Begun, sockets: Vec<tokio::net::Tcp
             progress
         }
         () = &mut pages => outcome.await,
+    }
+}
+
+/// What is told of a login that was given up for a daemon's start. One whose answer came was carried out.
+fn gave_way(progress: Progress) -> Progress {
+    match progress {
+        Progress::Failed { why: Why::Cancelled, kept, .. } => Progress::Failed {
+            why: Why::Stopping,
+            reason: "outlink starts, and this command had its store open".to_owned(),
+            advice: "start the login again: it needs no stopped outlink".to_owned(),
+            kept,
+        },
+        progress => progress,
     }
 }
 
