@@ -205,3 +205,18 @@ fn what_is_written_meanwhile_is_seen_whole_or_not_at_all() {
     assert_eq!(apps["apps"].as_array().map(Vec::len), Some(16));
     daemon.logged("config.reloaded", SOON);
 }
+
+#[test]
+fn a_file_that_cannot_be_read_to_its_end_does_not_hold_up_the_daemon() {
+    let story = Story::new("custom", queue);
+    let daemon = story.start();
+    // Whoever opens it waits for a writer.
+    fs::remove_file(&story.config).expect("it is there");
+    let made = Command::new("mkfifo").arg(&story.config).status().expect("coreutils");
+    assert!(made.success());
+    daemon.signal("HUP");
+    daemon.await_count(1, &["config.reloaded", "was not read within 5 seconds", "the old settings stay"]);
+    App::login(story.relay, "sandbox", &story.password).queue(Mail { id: "after all", ..Mail::default() });
+    story.with_subject("after all");
+    assert_eq!(daemon.stop().0, Some(0));
+}

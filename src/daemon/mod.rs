@@ -23,11 +23,15 @@ use tasks::Tasks;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
-    time::{Instant, interval, timeout_at},
+    time::{Instant, interval, timeout, timeout_at},
 };
 
 /// Longest stop: `direct-wait` (60 s) and some. Below TimeoutStopSec (90 s) of the unit.
 const LONGEST_STOP: Duration = Duration::from_secs(80);
+
+/// Longest wait for the files of a reload, which may lie on a disk that hangs; signals wait as long, so with a stop it has to stay below
+/// TimeoutStopSec.
+const LONGEST_READING: Duration = Duration::from_secs(5);
 
 /// How often a stop that takes long says what it waits for.
 const SAY: Duration = Duration::from_secs(5);
@@ -91,11 +95,17 @@ impl Daemon {
     /// Takes up the configuration as it is now; with faults everything stays as it was.
     async fn reload(&mut self) -> Result<Vec<String>, Vec<String>> {
         let file = self.file.clone();
-        let loaded = tokio::task::spawn_blocking(move || config::load(&file)).await.map_err(|error| vec![error.to_string()])?;
+        let loading = tokio::task::spawn_blocking(move || config::load(&file));
         let said = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let result = match loaded {
-            Err(faults) => Err(said(faults)),
-            Ok((settings, notes)) => self.take_up(settings).map(|more| said(notes).into_iter().chain(more).collect()),
+        let result = match timeout(LONGEST_READING, loading).await {
+            Err(_) => Err(vec![format!(
+                "{} or a file that it names was not read within {} seconds; is its disk or network share gone?",
+                self.file.display(),
+                LONGEST_READING.as_secs()
+            )]),
+            Ok(Err(error)) => Err(vec![error.to_string()]),
+            Ok(Ok(Err(faults))) => Err(said(faults)),
+            Ok(Ok(Ok((settings, notes)))) => self.take_up(settings).map(|more| said(notes).into_iter().chain(more).collect()),
         };
         match &result {
             Ok(_) => tracing::info!(event = "config.reloaded", file = %self.file.display(), "the configuration was taken up"),
