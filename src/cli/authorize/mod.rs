@@ -27,7 +27,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 /// How often it looks whether a daemon starts, which waits five seconds for the store.
 const LOOK: Duration = Duration::from_millis(200);
@@ -73,6 +76,8 @@ pub(super) fn authorize(arguments: &Arguments) -> Outcome {
 fn carry_out(arguments: &Arguments, told: &Cell<bool>) -> Outcome {
     reach::begin(&arguments.config, async |reached| {
         let reached = Arc::new(reached);
+        // Before anybody hears of the login: an interruption after that is told of.
+        let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| Failed(Exit::InputOutput, error.to_string()))?;
         let port = if arguments.device { None } else { Port::free().await };
         let wish = Wish {
             mailbox: arguments.mailbox.clone(),
@@ -89,10 +94,23 @@ fn carry_out(arguments: &Arguments, told: &Cell<bool>) -> Outcome {
         if !arguments.json {
             person::open_browser(&begun);
         }
-        let progress = end(&reached, &begun, sockets, gives_way(&reached, &arguments.config)).await?;
+        let ended_by = async {
+            tokio::select! {
+                _ = interrupted.recv() => GivenUp::ByPerson,
+                () = gives_way(&reached, &arguments.config) => GivenUp::ForDaemon,
+            }
+        };
+        let progress = end(&reached, &begun, sockets, ended_by).await?;
         told.set(true);
         conclude(&begun, progress, arguments.json)
     })
+}
+
+/// Why a login is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GivenUp {
+    ByPerson,
+    ForDaemon,
 }
 
 /// Ends when a daemon wants what this command holds open.
@@ -107,12 +125,12 @@ async fn gives_way(reached: &Reached, config: &Config) {
     }
 }
 
-/// Waits for the end of the login, by all ways at once, or until it has to give way.
+/// Waits for the end of the login, by all ways at once, or until it is given up.
 async fn end(
     reached: &Arc<Reached>,
     begun: &Begun,
     sockets: Vec<tokio::net::TcpListener>,
-    gives_way: impl Future<Output = ()>,
+    given_up: impl Future<Output = GivenUp>,
 ) -> Result<Progress, Failed> {
     let (over, ended) = watch::channel(false);
     let pages = async {
@@ -127,14 +145,11 @@ async fn end(
         let progress = tokio::select! {
             progress = finished(reached, &begun.id) => progress,
             never = person::pasted(reached, begun) => match never {},
-            _ = tokio::signal::ctrl_c() => {
+            given_up = given_up => {
                 // An answer that came is carried out to its end.
                 reached.cancel_authorization(&begun.id).await?;
-                finished(reached, &begun.id).await
-            }
-            () = gives_way => {
-                reached.cancel_authorization(&begun.id).await?;
-                finished(reached, &begun.id).await.map(gave_way)
+                let progress = finished(reached, &begun.id).await;
+                progress.map(|progress| if given_up == GivenUp::ForDaemon { gave_way(progress) } else { progress })
             }
         };
         over.send_replace(true);
