@@ -207,12 +207,13 @@ fn every_grant_and_proof_writes_its_files_and_says_what_to_do() {
         command.args(["sandbox", "--port-smtp", "0", "--port-http", "0", "--provider-only", "--write-config"]);
         command.arg(directory.path()).arg("--provider").args(options);
         let sandbox = Program::start(command);
-        sandbox.printed("outlink run --config", SOON);
+        sandbox.printed("What the provider receives", SOON);
         let names = std::fs::read_dir(directory.path()).expect("it is there").map(|entry| entry.expect("a file").file_name());
         let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
         names.retain(|name| !["ca.pem", "outlink.toml"].contains(&name.as_str()));
         names.sort();
         assert_eq!(names, files, "{options:?}");
+        assert!(sandbox.output().contains("outlink run --config"), "{options:?}");
         assert_eq!(sandbox.output().contains("outlink grant import"), files.contains(&"grant"), "{options:?}");
         assert_eq!(sandbox.output().contains("outlink authorize sandbox"), options.contains(&"--no-grant"), "{options:?}");
     }

@@ -149,6 +149,7 @@ async fn alone(arguments: &Arguments, provider: &mut Provider, directory: &Path)
         }
         say(format_args!("  outlink run --config {}", file.display()));
         invite(provider, &file);
+        announce(provider);
     }
     let received = show(arguments.json, provider);
     tokio::select! {
@@ -207,6 +208,11 @@ fn ready(json: bool, daemon: &Daemon, provider: &Provider, config: &Path) {
     say(format_args!("Rehearse a failure:  outlink sandbox fault quota on"));
     say(format_args!("See what waits:      outlink queue --config {}\n", config.display()));
     invite(provider, config);
+    announce(provider);
+}
+
+/// Ends the page: what follows are messages.
+fn announce(provider: &Provider) {
     say(format_args!("What the provider receives (bytes: http://{}/received):", provider.http()));
 }
 
