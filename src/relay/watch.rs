@@ -294,7 +294,7 @@ fn log(change: &Change, lasted: Duration, now: SystemTime) {
     let days = until.map(|until| states::days(until, now));
     let (since, until) = (rfc3339(*since), until.map(rfc3339));
     let text = text(change);
-    match change.is_worse() {
+    match change.is_bad() {
         true => {
             tracing::warn!(event, mailbox, %link, state, before, reason, advice, advice_name, since, until, days, seconds, "{text}")
         }
