@@ -98,7 +98,7 @@ impl Standings {
             *entry.entered.entry(standing.state).or_default() += 1;
         }
         let lasted = now.duration_since(before.standing.since).unwrap_or_default();
-        (news != News::None).then(|| (Change { subject, before: before.standing.state, standing }, lasted))
+        (news != News::None).then_some((Change { subject, before: before.standing.state, standing }, lasted))
     }
 
     /// What has to be written, once; `None` of what is to be forgotten.
