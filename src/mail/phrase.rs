@@ -70,6 +70,13 @@ pub(super) fn split(element: &[u8]) -> Option<(&[u8], &[u8])> {
     None
 }
 
+/// The comment that ends an element without brackets, as in `root (Cron Daemon)`.
+pub(super) fn comment(element: &[u8]) -> Option<&[u8]> {
+    let text = element.trim_ascii().strip_suffix(b")")?;
+    let begin = text.iter().position(|octet| *octet == b'(')?;
+    Some(text[begin + 1..].trim_ascii()).filter(|comment| !comment.is_empty())
+}
+
 /// Whether a name holds an `@` outside of quotes and comments, which some servers take for a second address.
 pub(super) fn has_bare_at(name: &[u8]) -> bool {
     let mut scan = Scan::default();
