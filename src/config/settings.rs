@@ -5,7 +5,7 @@ mod listener;
 pub use listener::{Auth, Bind, Listener, ListenerLimits, ListenerTls, TlsFiles};
 
 use crate::{
-    mail::{Address, Name},
+    mail::{Address, Name, Repair},
     provider::{Chunking, Cloud, Grant, Limits, NullSender, Provider, TlsMode},
     secret::{PasswordHash, Sealed, Secret},
 };
@@ -317,6 +317,8 @@ pub struct App {
     pub warn_after: Option<Duration>,
     /// Its recipient of bounces, who wins over the queue's.
     pub bounce_to: Option<Address>,
+    /// How much of a broken header is repaired; `None`: as the listener says.
+    pub repair: Option<Repair>,
 }
 
 /// The durable queue.
