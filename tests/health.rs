@@ -14,6 +14,7 @@ use std::{
 use support::{
     LONG, Program, SOON,
     clock::{Clock, DAY, Passing},
+    markdown::blocks,
     outlink,
     queued::{Mail, limits, one_more_app, one_more_mailbox, queue, until},
     story::{App, Story},
@@ -320,4 +321,52 @@ fn systemds_status_line_follows_the_states() {
     story.mend("smtp-auth-disabled");
     story.good(&["queue", "release", "--mailbox", "sandbox"]);
     await_status(&socket, "2 mailboxes ready", &daemon);
+}
+
+#[test]
+fn what_the_manual_gives_to_monitoring_programs_runs() {
+    let story = Story::new("microsoft", |text| {
+        queue(text).replace("mailbox.sandbox", "mailbox.alerts").replace("mailbox = \"sandbox\"", "mailbox = \"alerts\"")
+    });
+    let tools = story.directory.path().join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let (program, config) = (outlink().get_program().to_owned(), &story.config);
+    let text = format!("#!/bin/sh\nexec '{}' \"$@\" --config '{}'\n", program.display(), config.display());
+    std::fs::write(tools.join("outlink"), text).unwrap();
+    std::fs::set_permissions(tools.join("outlink"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let shell = |line: &str| {
+        let mut command = outlink_shell(&path);
+        command.args(["-c", line]);
+        let output = support::run(command, b"", SOON);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let blocks = blocks("monitoring.md");
+    let lines = |language: &str| {
+        let of = blocks.iter().filter(|block| block.language == language);
+        of.flat_map(|block| block.lines.clone()).collect::<Vec<String>>()
+    };
+    let [all, one, json, nagios, cron] = <[String; 5]>::try_from(lines("sh")).unwrap();
+    let zabbix = lines("ini")[0].split_once(',').unwrap().1.to_owned();
+    assert_eq!([&all, &json, &nagios].map(|line| shell(line).0), [Some(69), Some(69), Some(2)], "no daemon");
+    let daemon = story.start();
+    assert_eq!(shell(&all), (Some(0), "ready: 1 link, 1 mailbox\n".to_owned()));
+    assert_eq!(shell(&nagios), shell(&all));
+    assert_eq!((shell(&one).0, shell(&cron)), (Some(0), (Some(0), String::new())));
+    assert_eq!(serde_json::from_str::<Value>(&shell(&zabbix).1).unwrap()["healthy"], true);
+    story.fault("smtp-auth-disabled", &json!({}));
+    story.app().queue(Mail::default());
+    daemon.logged("\"event\":\"mailbox.changed\"", SOON);
+    let (status, said) = shell(&nagios);
+    assert!(status == Some(2) && said.starts_with("mailbox alerts needs-repair for "), "{status:?} {said}");
+    assert_eq!((shell(&all).0, shell(&one).0, shell(&json).0), (Some(1), Some(1), Some(1)));
+    assert!(shell(&cron).1.starts_with("mailbox alerts needs-repair for "));
+    assert_eq!(serde_json::from_str::<Value>(&shell(&zabbix).1).unwrap()["healthy"], false);
+}
+
+/// A shell in which `outlink` is the one under test.
+fn outlink_shell(path: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("/bin/sh");
+    command.env("PATH", path);
+    command
 }
