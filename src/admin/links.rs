@@ -3,6 +3,7 @@
 use super::{Hold, Refused, Tally, queue};
 use crate::{
     config::{Link, Mailbox, Settings},
+    mail::State,
     relay::Relay,
     tokens,
 };
@@ -50,7 +51,7 @@ pub struct MailboxState {
     pub server: String,
     /// The apps that send through it.
     pub apps: Vec<String>,
-    /// How renewing its access token goes: ready, renewing-fails, needs-consent, needs-repair, none.
+    /// How renewing its access token goes: ready, failing, needs-consent, needs-repair; none where it is not known yet.
     pub state: String,
     /// When its access token ends.
     pub access_token_until: Option<String>,
@@ -133,8 +134,7 @@ pub async fn links(relay: &Relay) -> Result<Links, Refused> {
 }
 
 fn fill(state: &mut MailboxState, grant: &tokens::Status) {
-    let word = serde_json::to_value(grant.state).ok().and_then(|value| value.as_str().map(str::to_owned));
-    state.state = word.unwrap_or_default();
+    state.state = grant.state.map_or("none", State::word).to_owned();
     state.access_token_until.clone_from(&grant.access_token_until);
     state.authorised_since.clone_from(&grant.authorised_since);
     state.authorised_by.clone_from(&grant.authorised_by);

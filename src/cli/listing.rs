@@ -144,7 +144,7 @@ fn told(state: &str) -> &str {
     match state {
         "none" => "no token needed yet",
         "ready" => "ready",
-        "renewing-fails" => "renewing fails, it is tried again",
+        "failing" => "renewing fails, it is tried again",
         "needs-consent" => "needs a new consent",
         "needs-repair" => "needs repair",
         other => other,

@@ -181,10 +181,12 @@ pub enum Warning {
     Day1,
     /// It is over.
     Ended,
+    /// It has not begun yet, so that it does not serve either.
+    NotYet,
 }
 
 impl Warning {
-    /// All of them, from the farthest.
+    /// Those of an end, from the farthest.
     pub const ALL: [Self; 5] = [Self::Days60, Self::Days30, Self::Days7, Self::Day1, Self::Ended];
 
     /// How many days remain at most.
@@ -194,7 +196,7 @@ impl Warning {
             Self::Days30 => 30,
             Self::Days7 => 7,
             Self::Day1 => 1,
-            Self::Ended => 0,
+            Self::Ended | Self::NotYet => 0,
         }
     }
 
@@ -206,6 +208,7 @@ impl Warning {
             Self::Days7 => "7-days",
             Self::Day1 => "1-day",
             Self::Ended => "ended",
+            Self::NotYet => "not-yet",
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Texts may hold placeholders: `{mailbox}` and `{link}` are names of the configuration, `{address}` is the mailbox's address,
 //! `{client-id}` and `{tenant}` are the link's.
 
-use super::{fault, reply};
+use super::{fault, own, reply};
 use crate::mail::Advice;
 use std::borrow::Cow;
 
@@ -21,7 +21,7 @@ pub struct AdviceEntry {
 /// Declares advice, and `ALL`, the list of it.
 macro_rules! advice {
     ($($id:ident = $name:literal, $cause:expr, $step:expr;)*) => {
-        $(pub(in crate::provider) static $id: crate::provider::AdviceEntry =
+        $(pub(crate) static $id: crate::provider::AdviceEntry =
             crate::provider::AdviceEntry { name: $name, cause: $cause, step: $step };)*
         pub(in crate::provider) static ALL: &[&crate::provider::AdviceEntry] = &[$(&$id),*];
     };
@@ -45,7 +45,8 @@ impl AdviceEntry {
     }
 }
 
-fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
+/// See [`AdviceEntry::fill`].
+pub(super) fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{')
         && let Some((name, tail)) = after.split_once('}')
@@ -62,7 +63,7 @@ fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
 
 /// Every advice there is.
 pub fn all_advice() -> impl Iterator<Item = &'static AdviceEntry> {
-    [reply::ADVICE, fault::ADVICE].into_iter().flatten().copied()
+    [reply::ADVICE, fault::ADVICE, own::ALL].into_iter().flatten().copied()
 }
 
 /// The advice of that name.

@@ -5,7 +5,9 @@
 
 mod advice;
 mod fault;
+mod life;
 mod microsoft;
+pub(crate) mod own;
 mod preset;
 mod redirect;
 mod registration;
@@ -14,6 +16,7 @@ mod scopes;
 
 pub use advice::{AdviceEntry, advice_named, all_advice};
 pub use fault::{OAuthFault, OAuthOutcome, OAuthVerdict, classify_oauth};
+pub use life::refresh_tokens;
 pub use preset::{Chunking, Limits, NullSender, Preset, TlsMode, preset};
 pub use redirect::{as_written, is_loopback, loopback_redirect};
 pub use registration::Registration;

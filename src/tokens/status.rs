@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
-use super::{Entry, Route, Tokens};
+use super::{Entry, Route, Tokens, ending::expected};
 use crate::{
-    mail::Name,
+    mail::{Name, State},
     oauth::{Health, Kind, Trouble},
+    provider::Provider,
     store::Granted,
 };
 
@@ -20,8 +21,8 @@ pub struct Status {
     pub link: String,
     /// The link's grant.
     pub grant: Option<String>,
-    /// How renewing goes.
-    pub state: State,
+    /// How renewing goes; `None`: not known yet, no token was needed.
+    pub state: Option<State>,
     /// When its access token ends, RFC 3339; `None` when there is none that lives.
     pub access_token_until: Option<String>,
     /// Since when the mailbox has its grant, RFC 3339; `None` without one, and where none is needed.
@@ -32,6 +33,10 @@ pub struct Status {
     pub account: Option<String>,
     /// How the grant came here.
     pub origin: Option<String>,
+    /// When its refresh token is expected to end, RFC 3339; `None` where that is not known, and where there is none.
+    pub refresh_until: Option<String>,
+    /// Why then.
+    pub refresh_end_reason: Option<String>,
     /// What is wrong.
     pub reason: Option<String>,
     /// What to do about it.
@@ -40,29 +45,12 @@ pub struct Status {
     pub advice_name: Option<String>,
 }
 
-/// How renewing goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// The last renewal brought a token.
-    Ready,
-    /// Renewing fails for now; it is tried again.
-    RenewingFails,
-    /// Only a new consent helps.
-    NeedsConsent,
-    /// An administrator must mend something.
-    NeedsRepair,
-    /// No token was needed yet.
-    None,
-}
-
-impl From<&Trouble> for State {
-    fn from(trouble: &Trouble) -> Self {
-        match trouble.kind {
-            Kind::Transient => Self::RenewingFails,
-            Kind::Consent => Self::NeedsConsent,
-            Kind::Administrator | Kind::Configuration => Self::NeedsRepair,
-        }
+/// What `trouble` makes of a mailbox.
+fn state_in(trouble: &Trouble) -> State {
+    match trouble.kind {
+        Kind::Transient => State::Failing,
+        Kind::Consent => State::NeedsConsent,
+        Kind::Administrator | Kind::Configuration => State::NeedsRepair,
     }
 }
 
@@ -72,12 +60,14 @@ impl Status {
             mailbox: mailbox.to_string(),
             link: entry.link.to_string(),
             grant: entry.grant.map(|grant| grant.to_string()),
-            state: State::None,
+            state: None,
             access_token_until: None,
             authorised_since: None,
             authorised_by: None,
             account: None,
             origin: None,
+            refresh_until: None,
+            refresh_end_reason: None,
             reason: None,
             advice: None,
             advice_name: None,
@@ -86,14 +76,15 @@ impl Status {
             Route::Source(source) => source,
             Route::Repair { reason, advice } => {
                 let (advice, advice_name) = (Some(advice.to_string()), advice.name().map(str::to_owned));
-                return Self { state: State::NeedsRepair, reason: Some(reason.clone()), advice, advice_name, ..bare };
+                return Self { state: Some(State::NeedsRepair), reason: Some(reason.clone()), advice, advice_name, ..bare };
             }
         };
         let (health, expires) = source.look();
         let state = match &health {
-            Health::Well if expires.is_some() => State::Ready,
-            Health::Well => State::None,
-            Health::Failing { trouble, .. } | Health::Probing { trouble, .. } | Health::Stopped { trouble } => trouble.into(),
+            Health::Well => expires.map(|_| State::Ready),
+            Health::Failing { trouble, .. } | Health::Probing { trouble, .. } | Health::Stopped { trouble } => {
+                Some(state_in(trouble))
+            }
         };
         let trouble = health.trouble();
         Self {
@@ -111,15 +102,16 @@ impl Tokens {
     /// [`Tokens::status`], with what the store knows of the grants.
     pub async fn status_with_grants(&self) -> Vec<Status> {
         let mut all = self.status();
-        match self.world.store.granted().await {
-            Ok(grants) => all.iter_mut().for_each(|status| {
-                if let Ok(at) = grants.binary_search_by(|grant| grant.mailbox.cmp(&status.mailbox)) {
-                    let Granted { origin, account, by, obtained_at, .. } = grants[at].clone();
-                    status.authorised_since = Some(rfc3339(obtained_at));
-                    (status.origin, status.account, status.authorised_by) = (Some(origin), account, by);
-                }
-            }),
-            Err(error) => tracing::warn!(%error, "it cannot be told since when mailboxes are authorised"),
+        let grants = self.granted().await;
+        let providers: BTreeMap<String, Provider> =
+            self.board().links.values().map(|link| (link.name.to_string(), link.provider)).collect();
+        for status in &mut all {
+            let Ok(at) = grants.binary_search_by(|grant| grant.mailbox.cmp(&status.mailbox)) else { continue };
+            let Granted { origin, account, by, obtained_at, .. } = grants[at].clone();
+            status.authorised_since = Some(rfc3339(obtained_at));
+            (status.origin, status.account, status.authorised_by) = (Some(origin), account, by);
+            let end = providers.get(&status.link).and_then(|provider| expected(&grants[at], *provider));
+            (status.refresh_until, status.refresh_end_reason) = end.map(|(at, why)| (rfc3339(at), why)).unzip();
         }
         all
     }
