@@ -249,7 +249,8 @@ mod tests {
     #[test]
     fn of_several_ends_the_first_is_foretold() {
         let week = Why::Testing(DAY * 7);
-        let rows: &[(Facts, Known, Option<(u64, Why)>)] = &[
+        type Row = (Facts, Known, Option<(u64, Why)>);
+        let rows: &[Row] = &[
             // Nothing is known of a server that tells nothing.
             (CUSTOM, known(Some(5), None, None), None),
             (CUSTOM, known(None, Some(12), None), Some((12, Why::Moves))),
