@@ -79,7 +79,7 @@ pub struct Grant {
 
 /// What was told with an access token that was made of a grant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct Touch {
     /// The scopes, where they were named.
     pub scopes: Option<Vec<String>>,
     /// When the refresh token ends, and whether that moves.
@@ -150,7 +150,7 @@ impl Store {
         &self,
         mailbox: &Name,
         (consent, lease): (i64, Option<SystemTime>),
-        told: Told,
+        told: Touch,
         now: SystemTime,
     ) -> Result<(), Error> {
         let mailbox = mailbox.clone();
@@ -367,11 +367,11 @@ mod tests {
             ..new("r1")
         };
         let version = store.put_grant(&name(), given, at(1)).await.unwrap();
-        let scopes = Told { scopes: Some(vec!["a".into(), "b".into()]), ..Told::default() };
+        let scopes = Touch { scopes: Some(vec!["a".into(), "b".into()]), ..Touch::default() };
         store.touch(&name(), (version.consent, None), scopes, at(2)).await.unwrap();
-        let refresh = Told { refresh: Some((at(12), Some(true))), ..Told::default() };
+        let refresh = Touch { refresh: Some((at(12), Some(true))), ..Touch::default() };
         store.touch(&name(), (version.consent, None), refresh, at(3)).await.unwrap();
-        store.touch(&name(), (version.consent, None), Told::default(), at(3)).await.unwrap();
+        store.touch(&name(), (version.consent, None), Touch::default(), at(3)).await.unwrap();
         store.note_life(&name(), version.consent, Duration::from_secs(7)).await.unwrap();
         store.note_life(&name(), version.consent + 1, Duration::from_secs(8)).await.unwrap();
         drop(store);
@@ -402,7 +402,7 @@ mod tests {
         store.note_life(&name(), version.consent, Duration::from_secs(7)).await.unwrap();
         for (renewed, lasted) in [(6, Some(7)), (7, Some(7)), (8, None)] {
             version = store.put_grant(&name(), new("r"), at(0)).await.unwrap();
-            store.touch(&name(), (version.consent, None), Told::default(), at(renewed)).await.unwrap();
+            store.touch(&name(), (version.consent, None), Touch::default(), at(renewed)).await.unwrap();
             let next = store.put_grant(&name(), new("s"), at(0)).await.unwrap();
             assert!(next.consent > version.consent);
             let grant = store.grant(&name()).await.unwrap().unwrap();

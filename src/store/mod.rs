@@ -25,6 +25,7 @@ mod rotation;
 mod schema;
 mod sealing;
 mod settle;
+mod states;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upkeep;
@@ -35,7 +36,7 @@ pub use claims::{Due, Wanted};
 pub use counters::Count as MinuteCount;
 pub use error::Error;
 pub use granted::Granted;
-pub use grants::{Grant, NewGrant, Replaced, Told, Version};
+pub use grants::{Grant, NewGrant, Replaced, Touch, Version};
 pub use holds::{Hold, MailboxClock, Scope};
 pub use listing::{Count, Filter, Line, Page, Standing};
 pub use lock::Starting;
@@ -44,6 +45,7 @@ pub use operate::{Done, Released, Verb};
 pub use renewals::Began;
 pub use rotation::{Forgotten, Rotated};
 pub use settle::{Next, Settled, Settlement};
+pub use states::{Told, ToldOf};
 pub use upkeep::Before;
 
 use std::{

@@ -29,7 +29,7 @@ use crate::{
     },
     provider::{Grant, Provider},
     secret::Secret,
-    store::{self, NewGrant, Told},
+    store::{self, NewGrant, Touch},
 };
 
 /// Who answers at Google's authorization endpoint (its discovery document).
@@ -188,7 +188,7 @@ impl Tokens {
         source.new_grant(Some((token, version)), now);
         let known = Known { obtained: now, renewed: Some(now), told: refresh_until, moves: None, lasted: None };
         source.note_known(known);
-        if let Err(error) = self.world.store.touch(mailbox, (version.consent, None), Told::default(), now).await {
+        if let Err(error) = self.world.store.touch(mailbox, (version.consent, None), Touch::default(), now).await {
             // Only the daily renewal after a restart reads it.
             tracing::warn!(event = "grant.untouched", %mailbox, "cannot note when the grant was renewed: {error}");
         }

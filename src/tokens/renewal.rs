@@ -28,7 +28,7 @@ use crate::{
     },
     provider::{self, AdviceEntry, OAuthFault, OAuthOutcome, Provider, own},
     secret::Secret,
-    store::{self, Began, Grant, Replaced, Told, Version},
+    store::{self, Began, Grant, Replaced, Touch, Version},
     tls::HTTP_WAIT,
 };
 
@@ -336,7 +336,7 @@ impl Renewal<'_> {
         crate::crash::point("token-kept");
         if token.is_some() {
             self.source.note_known(Known { renewed: Some(now), ..known });
-            let told = Told { scopes: granted.scopes, refresh };
+            let told = Touch { scopes: granted.scopes, refresh };
             if let Err(error) = self.world.store.touch(mailbox, (consent, Some(lease.until)), told, now).await {
                 // Only the first renewal after a restart, and what is told of its end, go by it.
                 tracing::warn!(event = "grant.untouched", mailbox = %mailbox, "cannot note when the grant was renewed: {error}");

@@ -1,100 +1,118 @@
-//! How a mailbox stands, for commands and the control socket.
+//! How a mailbox's grant and access token stand, for the states of mailboxes and links, and for listings.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
-use std::{collections::BTreeMap, time::SystemTime};
+use std::time::SystemTime;
 
-use super::{Entry, Route, Tokens, ending::expected};
+use super::{Entry, Route, Tokens, ending::expected, source::Key};
 use crate::{
-    mail::{Name, State},
+    mail::{Advice, Name},
     oauth::{Health, Kind, Trouble},
-    provider::Provider,
+    provider::Grant,
     store::Granted,
 };
 
-/// How a mailbox stands; no secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// How a mailbox's grant and access token stand; no secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The mailbox.
-    pub mailbox: String,
+    pub mailbox: Name,
     /// Its link.
-    pub link: String,
+    pub link: Name,
     /// The link's grant.
-    pub grant: Option<String>,
-    /// How renewing goes; `None`: not known yet, no token was needed.
-    pub state: Option<State>,
-    /// When its access token ends, RFC 3339; `None` when there is none that lives.
-    pub access_token_until: Option<String>,
-    /// Since when the mailbox has its grant, RFC 3339; `None` without one, and where none is needed.
-    pub authorised_since: Option<String>,
-    /// Who brought it, a user of this machine.
-    pub authorised_by: Option<String>,
-    /// Who signed in at the provider, where it said so.
-    pub account: Option<String>,
-    /// How the grant came here.
-    pub origin: Option<String>,
-    /// When its refresh token is expected to end, RFC 3339; `None` where that is not known, and where there is none.
-    pub refresh_until: Option<String>,
-    /// Why then.
+    pub grant: Option<Grant>,
+    /// How renewing goes.
+    pub state: State,
+    /// When its access token ends; `None` when there is none that lives.
+    pub access_token_until: Option<SystemTime>,
+    /// Why renewing fails.
+    pub failure: Option<RenewalFailure>,
+    /// What the store knows of the grant; `None` without one, and where none is needed.
+    pub granted: Option<Granted>,
+    /// When its refresh token is expected to end, also where each renewal moves that; `None` where it is not known.
+    pub refresh_until: Option<SystemTime>,
+    /// Why then, in words.
     pub refresh_end_reason: Option<String>,
-    /// What is wrong.
-    pub reason: Option<String>,
-    /// What to do about it.
-    pub advice: Option<String>,
-    /// Its name in the tables of advice.
-    pub advice_name: Option<String>,
 }
 
-/// What `trouble` makes of a mailbox.
-fn state_in(trouble: &Trouble) -> State {
-    match trouble.kind {
-        Kind::Transient => State::Failing,
-        Kind::Consent => State::NeedsConsent,
-        Kind::Administrator | Kind::Configuration => State::NeedsRepair,
+/// Why renewing fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenewalFailure {
+    /// What was tried and what came of it.
+    pub reason: String,
+    /// What to do about it.
+    pub advice: Advice,
+    /// Whether every mailbox of the link has it: its OAuth client is what is in trouble.
+    pub of_link: bool,
+    /// Failures in a row, as far as they count.
+    pub tries: u32,
+    /// When it is tried again; `None`: not by itself.
+    pub next: Option<SystemTime>,
+}
+
+/// How renewing goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// The last renewal brought a token.
+    Ready,
+    /// Renewing fails for now; it is tried again.
+    RenewingFails,
+    /// Only a new consent helps.
+    NeedsConsent,
+    /// An administrator must mend something.
+    NeedsRepair,
+    /// No token was needed yet.
+    None,
+}
+
+impl From<&Trouble> for State {
+    fn from(trouble: &Trouble) -> Self {
+        match trouble.kind {
+            Kind::Transient => Self::RenewingFails,
+            Kind::Consent => Self::NeedsConsent,
+            Kind::Administrator | Kind::Configuration => Self::NeedsRepair,
+        }
     }
 }
 
 impl Status {
     pub(super) fn of(mailbox: &Name, entry: &Entry, now: SystemTime) -> Self {
         let bare = Self {
-            mailbox: mailbox.to_string(),
-            link: entry.link.to_string(),
-            grant: entry.grant.map(|grant| grant.to_string()),
-            state: None,
+            mailbox: mailbox.clone(),
+            link: entry.link.clone(),
+            grant: entry.grant,
+            state: State::None,
             access_token_until: None,
-            authorised_since: None,
-            authorised_by: None,
-            account: None,
-            origin: None,
+            failure: None,
+            granted: None,
             refresh_until: None,
             refresh_end_reason: None,
-            reason: None,
-            advice: None,
-            advice_name: None,
         };
         let source = match &entry.route {
             Route::Source(source) => source,
             Route::Repair { reason, advice } => {
-                let (advice, advice_name) = (Some(advice.to_string()), advice.name().map(str::to_owned));
-                return Self { state: Some(State::NeedsRepair), reason: Some(reason.clone()), advice, advice_name, ..bare };
+                let (reason, advice) = (reason.clone(), advice.clone());
+                let failure = Some(RenewalFailure { reason, advice, of_link: true, tries: 1, next: None });
+                return Self { state: State::NeedsRepair, failure, ..bare };
             }
         };
         let (health, expires) = source.look();
-        let state = match &health {
-            Health::Well => expires.map(|_| State::Ready),
-            Health::Failing { trouble, .. } | Health::Probing { trouble, .. } | Health::Stopped { trouble } => {
-                Some(state_in(trouble))
+        let is_shared = matches!(source.key, Key::Link(_));
+        let (state, failure) = match &health {
+            Health::Well if expires.is_some() => (State::Ready, None),
+            Health::Well => (State::None, None),
+            Health::Failing { trouble, tries, next } | Health::Probing { trouble, tries, next } => {
+                (trouble.into(), Some(RenewalFailure::of(trouble, is_shared, (*tries, Some(*next)))))
             }
+            Health::Stopped { trouble } => (trouble.into(), Some(RenewalFailure::of(trouble, is_shared, (1, None)))),
         };
-        let trouble = health.trouble();
-        Self {
-            state,
-            access_token_until: expires.filter(|expires| *expires > now).map(rfc3339),
-            reason: trouble.map(|trouble| trouble.reason.clone()),
-            advice: trouble.map(|trouble| trouble.advice.to_string()),
-            advice_name: trouble.and_then(|trouble| trouble.advice.name().map(str::to_owned)),
-            ..bare
-        }
+        Self { state, access_token_until: expires.filter(|expires| *expires > now), failure, ..bare }
+    }
+}
+
+impl RenewalFailure {
+    fn of(trouble: &Trouble, is_shared: bool, (tries, next): (u32, Option<SystemTime>)) -> Self {
+        let of_link = trouble.kind == Kind::Configuration || (is_shared && trouble.kind != Kind::Consent);
+        Self { reason: trouble.reason.clone(), advice: trouble.advice.clone(), of_link, tries, next }
     }
 }
 
@@ -103,15 +121,12 @@ impl Tokens {
     pub async fn status_with_grants(&self) -> Vec<Status> {
         let mut all = self.status();
         let grants = self.granted().await;
-        let providers: BTreeMap<String, Provider> =
-            self.board().links.values().map(|link| (link.name.to_string(), link.provider)).collect();
+        let board = self.board();
         for status in &mut all {
-            let Ok(at) = grants.binary_search_by(|grant| grant.mailbox.cmp(&status.mailbox)) else { continue };
-            let Granted { origin, account, by, obtained_at, .. } = grants[at].clone();
-            status.authorised_since = Some(rfc3339(obtained_at));
-            (status.origin, status.account, status.authorised_by) = (Some(origin), account, by);
-            let end = providers.get(&status.link).and_then(|provider| expected(&grants[at], *provider));
-            (status.refresh_until, status.refresh_end_reason) = end.map(|(at, why)| (rfc3339(at), why)).unzip();
+            let Ok(at) = grants.binary_search_by(|grant| grant.mailbox.as_str().cmp(status.mailbox.as_str())) else { continue };
+            let end = board.links.get(&status.link).and_then(|link| expected(&grants[at], link.provider));
+            (status.refresh_until, status.refresh_end_reason) = end.unzip();
+            status.granted = Some(grants[at].clone());
         }
         all
     }

@@ -27,7 +27,7 @@ use crate::{
     config::{
         Allowed, Http, Link, Log, LogFormat, Mailbox, Proof, Proxy, Queue, SecretMethod, SecretSource, Server, WhenFromDiffers,
     },
-    mail::{Address, State},
+    mail::Address,
     provider::{Chunking, Cloud, Limits, NullSender, Provider, TlsMode},
 };
 
@@ -135,7 +135,7 @@ impl Bench {
         while flights.join_next().await.is_some() {}
     }
 
-    fn state(&self) -> Option<State> {
+    fn state(&self) -> State {
         self.tokens.status()[0].state
     }
 }
@@ -221,9 +221,9 @@ async fn forty_at_once_ask_the_provider_once() {
     }
     assert!(waiting.join_all().await.iter().all(|token| token == "at1"));
     assert_eq!(bench.endpoint.asked(), 1);
-    let status = serde_json::to_value(bench.tokens.status()).unwrap();
-    assert_eq!((&status[0]["state"], &status[0]["grant"]), (&"ready".into(), &"client-credentials".into()));
-    assert_eq!(status[1]["access_token_until"], "2027-01-15T09:00:00Z");
+    let status = bench.tokens.status();
+    assert_eq!((status[0].state, status[0].grant), (State::Ready, Some(crate::provider::Grant::ClientCredentials)));
+    assert_eq!(status[1].access_token_until.map(status::rfc3339).as_deref(), Some("2027-01-15T09:00:00Z"));
 }
 
 #[tokio::test]
@@ -298,7 +298,7 @@ async fn a_rotated_refresh_token_outlives_waiters_and_changed_settings() {
     bench.endpoint.leave.add_permits(10_000);
     bench.settle().await;
     // The late answer's access token is for other scopes; its refresh token is the grant's.
-    assert_eq!((bench.stored().await, bench.state()), ("r2".into(), None));
+    assert_eq!((bench.stored().await, bench.state()), ("r2".into(), State::None));
     assert_eq!(bench.access("a").await.unwrap(), "at2");
     assert_eq!(bench.endpoint.asked(), 2);
 }
@@ -314,10 +314,10 @@ async fn a_throttled_server_is_left_alone_as_long_as_it_asks() {
     assert!(reason.contains("/token answered 429 without an OAuth error"), "{reason}");
     bench.pass(119);
     assert!(matches!(bench.access("b").await, Err(Unavailable::Transient { .. })));
-    assert_eq!((bench.endpoint.asked(), bench.state()), (1, Some(State::Failing)));
+    assert_eq!((bench.endpoint.asked(), bench.state()), (1, State::RenewingFails));
     bench.endpoint.now_answers(numbered);
     bench.pass(14);
-    assert_eq!((bench.access("a").await.unwrap(), bench.state()), ("at2".into(), Some(State::Ready)));
+    assert_eq!((bench.access("a").await.unwrap(), bench.state()), ("at2".into(), State::Ready));
 }
 
 #[tokio::test]
@@ -329,7 +329,7 @@ async fn invalid_grant_keeps_the_grant_and_stops_until_there_is_another() {
     bench.tokens.tick().await;
     assert!(bench.access("a").await.is_err());
     bench.settle().await;
-    assert_eq!((bench.endpoint.asked(), bench.state()), (1, Some(State::NeedsConsent)));
+    assert_eq!((bench.endpoint.asked(), bench.state()), (1, State::NeedsConsent));
     assert_eq!(bench.stored().await, "r1");
     bench.endpoint.now_answers(|_, form| json(200, format!(r#"{{"access_token":"{}","expires_in":60}}"#, form["refresh_token"])));
     bench.tokens.import(&name("a"), Secret::new("s1".into()), None).await.unwrap();
@@ -391,7 +391,7 @@ async fn an_expired_secret_is_probed_and_a_changed_one_tried_at_once() {
     assert!(bench.access("a").await.is_err());
     bench.tokens.tick().await;
     bench.settle().await;
-    assert_eq!((bench.endpoint.asked(), bench.state()), (1, Some(State::NeedsRepair)));
+    assert_eq!((bench.endpoint.asked(), bench.state()), (1, State::NeedsRepair));
     bench.pass(60);
     bench.tokens.tick().await;
     bench.settle().await;

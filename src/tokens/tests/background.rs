@@ -68,7 +68,7 @@ async fn a_token_still_valid_is_given_at_once_while_the_server_is_slow_or_fails(
     bench.endpoint.now_answers(refuses("temporarily_unavailable"));
     bench.endpoint.leave.add_permits(10_000);
     bench.settle().await;
-    assert_eq!((bench.endpoint.asked(), bench.state()), (2, Some(State::Failing)));
+    assert_eq!((bench.endpoint.asked(), bench.state()), (2, State::RenewingFails));
     assert_eq!(bench.access("a").await.unwrap(), "at1");
     bench.pass(600);
     assert!(matches!(bench.access("a").await, Err(Unavailable::Transient { .. })));

@@ -56,8 +56,8 @@ impl Bench {
     }
 
     fn trouble(&self) -> (String, String) {
-        let status = self.tokens.status()[0].clone();
-        (status.reason.unwrap_or_default(), status.advice_name.unwrap_or_default())
+        let failure = self.tokens.status()[0].failure.clone().unwrap();
+        (failure.reason, failure.advice.name.into_owned())
     }
 }
 
@@ -105,7 +105,7 @@ async fn a_refresh_token_whose_end_stays_is_used_daily_and_told_of() {
     assert_eq!(ending.warning(bench.now()), Some(Warning::Days30));
     assert!(ending.reason.contains("ends at 2027-02-04") && ending.advice.text.contains("outlink authorize a"), "{ending:?}");
     let status = bench.tokens.status_with_grants().await.remove(0);
-    assert_eq!(status.refresh_until.as_deref(), Some("2027-02-04T08:00:00Z"));
+    assert_eq!(status.refresh_until.map(status::rfc3339).as_deref(), Some("2027-02-04T08:00:00Z"));
     assert!(status.refresh_end_reason.is_some_and(|why| why.contains("provider told")));
 }
 
@@ -115,7 +115,8 @@ async fn what_lies_unused_is_an_ending_only_while_renewals_fail() {
     bench.wait(0).await;
     assert_eq!(bench.ends().await, []);
     let status = bench.tokens.status_with_grants().await.remove(0);
-    assert_eq!((status.state, status.refresh_until.as_deref()), (Some(State::Ready), Some("2027-04-15T08:00:00Z")));
+    let until = status.refresh_until.map(status::rfc3339);
+    assert_eq!((status.state, until.as_deref()), (State::Ready, Some("2027-04-15T08:00:00Z")));
     bench.endpoint.now_answers(|_, _| json(503, String::new()));
     for day in 1..=50 {
         bench.wait(DAY).await;
@@ -133,12 +134,12 @@ async fn a_consent_that_ends_after_seven_days_tells_of_a_screen_in_testing_and_t
     for _ in 0..7 {
         bench.wait(DAY - 60).await;
     }
-    assert_eq!((bench.state(), bench.ends().await), (Some(State::Ready), vec![]));
+    assert_eq!((bench.state(), bench.ends().await), (State::Ready, vec![]));
     bench.endpoint.now_answers(|_, _| {
         json(400, r#"{"error":"invalid_grant","error_description":"Token has been expired or revoked."}"#.into())
     });
     bench.wait(DAY).await;
-    assert_eq!(bench.state(), Some(State::NeedsConsent));
+    assert_eq!(bench.state(), State::NeedsConsent);
     let (reason, advice) = bench.trouble();
     assert!(reason.ends_with("the consent lasted exactly 7 days: the consent screen is in Testing"), "{reason}");
     assert_eq!(advice, "google-testing-consent");
@@ -276,7 +277,7 @@ async fn every_advice_has_its_row() {
     let (reason, advice) = bench.trouble();
     let entry = crate::provider::advice_named(&advice).unwrap();
     assert_eq!((entry.name, entry.cause), ("token-dead-on-arrival", reason.as_str()));
-    assert_eq!(bench.tokens.status()[0].advice.as_deref(), Some(entry.step));
+    assert_eq!(bench.tokens.status()[0].failure.clone().unwrap().advice.text, entry.step);
     std::fs::remove_file(bench.directory.path().join("secret")).unwrap();
     bench.wait(60).await;
     assert_eq!(bench.trouble().1, "proof-unreadable");

@@ -112,7 +112,7 @@ async fn a_grant_is_not_shown_to_another_client_and_serves_again_when_its_own_is
     let version = bench.store.grant(&name("a")).await.unwrap().map(|grant| grant.version);
     bench.tokens.tick().await;
     bench.settle().await;
-    assert!(version.is_some() && bench.state() == Some(State::NeedsConsent), "{:?}", bench.state());
+    assert!(version.is_some() && bench.state() == State::NeedsConsent, "{:?}", bench.state());
     bench.tokens.configure(&bench.settings).unwrap();
     assert_eq!((bench.access("a").await.unwrap().as_str(), bench.stored().await.as_str()), ("at1", "r1"));
     bench.tokens.configure(&other_client(&bench)).unwrap();

@@ -166,7 +166,7 @@ async fn a_revoked_grant_is_told_to_the_provider_and_forgotten() {
         assert_eq!((seen["token"].as_str(), seen["client_secret"].as_str()), ("r1", "marked-secret"));
         assert!(bench.store.grant(&name("a")).await.unwrap().is_none());
         assert!(matches!(bench.access("a").await, Err(Unavailable::NeedsConsent { .. })));
-        assert_eq!(bench.state(), Some(State::NeedsConsent));
+        assert_eq!(bench.state(), State::NeedsConsent);
         assert!(matches!(bench.tokens.revoke(&name("a")).await, Err(Error::NoGrant { .. })));
     }
 }
