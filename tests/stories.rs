@@ -188,7 +188,7 @@ fn commands_say_what_is_wrong_by_their_exit_status() {
          [app.a]\nnetworks = [\"127.0.0.1\"]\nmailbox = \"m\"\n",
         free_port()
     );
-    fs::write(&file, good.replace("[listener.local]", "[listener.local]\ntls = \"starttls\"\nauth = \"none\"")).expect("written");
+    fs::write(&file, good.replace("[app.a]", "when-from-differs = \"rewrite\"\n[app.a]")).expect("written");
     let mut check = outlink();
     check.env("SECRET", "x").args(["check", "--config"]).arg(&file);
     let output = run(check, b"", SOON);
@@ -197,7 +197,7 @@ fn commands_say_what_is_wrong_by_their_exit_status() {
     daemon.env("SECRET", "x").args(["run", "--config"]).arg(&file);
     let output = run(daemon, b"", SOON);
     assert!(
-        output.status.code() == Some(78) && String::from_utf8_lossy(&output.stderr).contains("listener.local.tls"),
+        output.status.code() == Some(78) && String::from_utf8_lossy(&output.stderr).contains("mailbox.m.when-from-differs"),
         "{output:?}"
     );
 
