@@ -18,6 +18,7 @@ pub(super) static ROWS: &[Row] = &[
     // A person's consent.
     row("invalid_grant", "invalid_rapt", NeedsConsent, &GOOGLE_SESSION_CONTROL),
     row("invalid_grant", "bad request", NeedsConsent, &GOOGLE_GRANT_MALFORMED),
+    row("invalid_grant", "expired or revoked", NeedsConsent, &GOOGLE_GRANT_ENDED),
     row("invalid_grant", "", NeedsConsent, &GOOGLE_GRANT_ENDED),
     // The client.
     row("invalid_client", "", NeedsConfiguration, &GOOGLE_CLIENT),

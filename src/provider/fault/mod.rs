@@ -7,6 +7,7 @@ mod advice;
 mod any;
 mod entra;
 mod google;
+mod guess;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use super::{AdviceEntry, NetworkFault, Provider};
 
 /// AdviceEntry about OAuth errors.
 pub(super) use advice::ALL as ADVICE;
+pub(super) use guess::{Guess, by_status, error_names, guesses, numbered, outcome_of};
 
 /// An error response, as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
