@@ -44,18 +44,29 @@ impl AdviceEntry {
         Advice { name: Cow::Borrowed(self.name), text: self.fill(names) }
     }
 
-    /// Cause and step in one line, with `{name}` replaced by its value; a placeholder without value is shown as `<name>`.
-    /// One pass: a value that looks like a placeholder stays as it is.
+    /// Cause and step in one line, filled in as by [`AdviceEntry::parts`].
     pub fn fill(&self, names: &[(&str, &str)]) -> String {
-        let mut out = String::with_capacity(self.cause.len() + self.step.len() + 2);
-        fill_into(self.cause, names, &mut out);
-        out.push_str("; ");
-        fill_into(self.step, names, &mut out);
-        out
+        self.parts(names).join("; ")
+    }
+
+    /// Cause and step, with `{name}` replaced by its value; a placeholder without value is shown as `<name>`. One pass: a value that
+    /// looks like a placeholder stays as it is.
+    pub fn parts(&self, names: &[(&str, &str)]) -> [String; 2] {
+        [self.cause, self.step].map(|text| filled(text, names))
     }
 }
 
-fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
+/// The commands in a filled text, of outlink or of PowerShell: what stands between backquotes and begins with a verb.
+pub fn commands(text: &str) -> impl Iterator<Item = &str> {
+    let is_command = |code: &&str| {
+        let (verb, _) = code.split_once([' ', '-']).unwrap_or_default();
+        verb == "outlink" || (verb.starts_with(|c: char| c.is_ascii_uppercase()) && code.contains(" -"))
+    };
+    text.split('`').skip(1).step_by(2).filter(is_command)
+}
+
+fn filled(text: &str, names: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{')
         && let Some((name, tail)) = after.split_once('}')
@@ -70,6 +81,7 @@ fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
         rest = tail;
     }
     out.push_str(rest);
+    out
 }
 
 /// Every advice there is.
@@ -108,6 +120,14 @@ mod tests {
             advice.fill(&names),
             "x; `Set a@b.example` at login.partner.microsoftonline.cn for https://partner.outlook.cn/.default of <mailbox>"
         );
+    }
+
+    #[test]
+    fn commands_are_found_in_a_step() {
+        let text = "run `Set-CASMailbox -Identity a@b.example -X $false`, look at `tls` and `Application SMTP.SendAsApp`, then `outlink \
+                    authorize alerts`";
+        let found: Vec<&str> = commands(text).collect();
+        assert_eq!(found, ["Set-CASMailbox -Identity a@b.example -X $false", "outlink authorize alerts"]);
     }
 
     #[test]
