@@ -52,7 +52,11 @@ impl AdviceEntry {
     /// Cause and step, with `{name}` replaced by its value; a placeholder without value is shown as `<name>`. One pass: a value that
     /// looks like a placeholder stays as it is.
     pub fn parts(&self, names: &[(&str, &str)]) -> [String; 2] {
-        [self.cause, self.step].map(|text| filled(text, names))
+        [self.cause, self.step].map(|text| {
+            let mut out = String::with_capacity(text.len());
+            fill_into(text, names, &mut out);
+            out
+        })
     }
 }
 
@@ -65,8 +69,8 @@ pub fn commands(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2).filter(is_command)
 }
 
-fn filled(text: &str, names: &[(&str, &str)]) -> String {
-    let mut out = String::with_capacity(text.len());
+/// See [`AdviceEntry::parts`].
+pub(super) fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{')
         && let Some((name, tail)) = after.split_once('}')
@@ -81,7 +85,28 @@ fn filled(text: &str, names: &[(&str, &str)]) -> String {
         rest = tail;
     }
     out.push_str(rest);
-    out
+}
+
+/// What advice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// A reply of a mail server.
+    Reply,
+    /// An error of a token endpoint or a login.
+    SignIn,
+    /// A failure on the way: names, networks, proxies, TLS.
+    Way,
+    /// What outlink finds on its own machine.
+    Own,
+}
+
+impl AdviceEntry {
+    /// What it is about.
+    pub fn topic(&'static self) -> Topic {
+        let tables = [(Topic::Reply, reply::ADVICE), (Topic::SignIn, fault::ADVICE), (Topic::Way, network::ADVICE)];
+        let holds = |table: &[&'static Self]| table.iter().any(|entry| std::ptr::eq(*entry, self));
+        tables.into_iter().find(|(_, table)| holds(table)).map_or(Topic::Own, |(topic, _)| topic)
+    }
 }
 
 /// Every advice there is.

@@ -14,7 +14,7 @@ mod registration;
 mod reply;
 mod scopes;
 
-pub use advice::{AdviceEntry, advice_named, all_advice, cloud_names, commands};
+pub use advice::{AdviceEntry, Topic, advice_named, all_advice, cloud_names, commands};
 pub use explain::{Consequence, Explanation, Hints, LONGEST as LONGEST_EXPLAINED, Marks, Meaning, Unknown, explain};
 pub use fault::{OAuthFault, OAuthOutcome, OAuthVerdict, classify_oauth};
 pub use network::{NetworkFault, network_advice};

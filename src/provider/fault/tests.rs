@@ -42,6 +42,7 @@ const BY_NAME: &[Example] = &[
     ),
     (GOOGLE, "invalid_grant", "Invalid JWT Signature.", "", NeedsConfiguration, "google-service-account-key"),
     (GOOGLE, "invalid_scope", "Invalid OAuth scope or ID token audience provided.", "", NeedsConfiguration, "google-scope"),
+    (GOOGLE, "invalid_scope", "Some requested scopes were invalid.", "", NeedsConfiguration, "google-scope"),
     (GOOGLE, "disabled_client", "The OAuth client was disabled.", "", NeedsAdministrator, "google-client-disabled"),
     (GOOGLE, "deleted_client", "The OAuth client was deleted.", "", NeedsAdministrator, "google-client-deleted"),
     (GOOGLE, "org_internal", "", "", NeedsConfiguration, "google-internal-app"),
