@@ -18,13 +18,13 @@ pub(super) fn read(paste: &Paste<'_>, provider: Option<Provider>, found: &mut Ex
     let numbers = numbers(paste);
     for number in &numbers {
         let said = format!("AADSTS{number}");
-        match fault::numbered(*number) {
+        match fault::numbered(*number, &paste.text) {
             Some(guess) => found.meanings.push(meaning(guess, said, is_login)),
             None => found.unknown.push(Unknown { code: said, lookup: Some(format!("{LOOKUP}{number}")) }),
         }
     }
     // A number that is known says more than the name beside it.
-    if numbers.iter().any(|number| fault::numbered(*number).is_some()) {
+    if numbers.iter().any(|number| fault::numbered(*number, "").is_some()) {
         return;
     }
     let spoken;

@@ -1,6 +1,6 @@
 //! What an error may mean of which only parts are known: somebody pasted it without saying whose endpoint gave it.
 
-use super::{AdviceEntry, OAuthFault, OAuthOutcome, Provider, Row, any, entra, google, stranger};
+use super::{AdviceEntry, OAuthFault, OAuthOutcome, Provider, Row, any, entra, google, numbered_row, stranger};
 use crate::provider::NetworkFault;
 use std::cmp::Reverse;
 
@@ -22,9 +22,9 @@ const OWN: u16 = 60;
 const NAME: u16 = 40;
 const STATUS: u16 = 35;
 
-/// What an AADSTS number means.
-pub(in crate::provider) fn numbered(code: u64) -> Option<Guess> {
-    let row = entra::ROWS.iter().find(|row| row.codes.contains(&code))?;
+/// What an AADSTS number means, with the text around it.
+pub(in crate::provider) fn numbered(code: u64, text: &str) -> Option<Guess> {
+    let row = numbered_row(code, text)?;
     Some(Guess { advice: row.advice, outcome: row.outcome, provider: Some(Provider::Microsoft), weight: NUMBER })
 }
 
@@ -68,7 +68,7 @@ pub(in crate::provider) fn by_status(status: u16) -> Option<Guess> {
 /// What follows from an error with this advice, where only the advice is known.
 pub(in crate::provider) fn outcome_of(advice: &AdviceEntry) -> Option<OAuthOutcome> {
     let named = google::ROWS.iter().chain(any::ROWS).map(|row| (row.advice, row.outcome));
-    let numbered = entra::ROWS.iter().map(|row| (row.advice, row.outcome));
+    let numbered = entra::ROWS.iter().chain(entra::SPOKEN.iter().map(|(_, row)| row)).map(|row| (row.advice, row.outcome));
     named.chain(numbered).find(|(known, _)| std::ptr::eq(*known, advice)).map(|(_, outcome)| outcome)
 }
 
