@@ -26,7 +26,7 @@ use crate::{
         self, Failure, Fault, Flight, Granted, Kind, Landing, Token, Trouble, What,
         forecast::{Known, Why},
     },
-    provider::{self, AdviceEntry, OAuthFault, OAuthOutcome, Provider, own},
+    provider::{self, AdviceEntry, NetworkFault, OAuthFault, OAuthOutcome, Provider, own},
     secret::Secret,
     store::{self, Began, Grant, Replaced, Touch, Version},
     tls::HTTP_WAIT,
@@ -380,9 +380,16 @@ impl Renewal<'_> {
                 let signed = proof::signed_with(&self.evidence);
                 self.judge(&fault, format!("{at} answered {fault}{signed}"), what)
             }
-            Failure::Exchange(error) => transient(format!("{at} {error}")),
-            failure @ Failure::Unreadable { .. } => transient(format!("{at} {failure}")),
+            Failure::Exchange(error) => self.on_the_way(error.fault(), format!("{at} {error}")),
+            failure @ Failure::Unreadable { .. } => self.on_the_way(Some(NetworkFault::NotAnEndpoint), format!("{at} {failure}")),
         }
+    }
+
+    /// Trouble that time mends, or whoever sees to the network.
+    fn on_the_way(&self, fault: Option<NetworkFault>, reason: String) -> Trouble {
+        let names = [("mailbox", self.context.mailbox.as_str()), ("link", self.context.link.name.as_str())];
+        let advice = fault.map_or(&own::BY_ITSELF, NetworkFault::advice).step_of(&names);
+        Trouble { advice, ..transient(reason) }
     }
 
     pub(super) fn judge(&self, fault: &Fault, reason: String, what: What<'_>) -> Trouble {
@@ -408,12 +415,15 @@ impl Renewal<'_> {
             (OAuthOutcome::NeedsConfiguration, _) => (Kind::Configuration, verdict.advice),
         };
         let mailbox = self.context.mailbox.as_str();
+        let [entra, exchange] = provider::cloud_names(link.cloud);
         let names = [
             ("mailbox", mailbox),
             ("address", self.context.account.as_str()),
             ("link", link.name.as_str()),
             ("client-id", &link.client_id),
             ("tenant", link.tenant.as_deref().unwrap_or("common")),
+            entra,
+            exchange,
         ];
         let advice = advice.map_or_else(|| plain_advice(kind).step_of(&names), |advice| advice.advise(&names));
         Trouble { kind, reason, advice, retry_after: fault.retry_after }
