@@ -4,6 +4,7 @@ use super::exchange::Http;
 use crate::{
     config::{self, Link, Settings},
     mail::Advice,
+    provider::own,
     secret::Ring,
     tls,
 };
@@ -57,7 +58,7 @@ fn proxy(link: &Link, ring: &Ring) -> Result<tls::Proxy, Hindrance> {
         config::Proxy::Url { url, user, password } => {
             let password = password.as_ref().map(|source| source.read(ring)).transpose().map_err(|error| Hindrance {
                 reason: format!("proxy-password of link {}: {error}", link.name),
-                advice: "after that run `outlink reload`".into(),
+                advice: own::PROXY_PASSWORD.saying("after that run `outlink reload`".into()),
             })?;
             tls::Proxy::Through { url: url.clone(), credentials: user.clone().map(|user| (user, password)) }
         }

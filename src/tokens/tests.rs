@@ -3,6 +3,7 @@
 mod background;
 mod consent;
 mod leases;
+mod life;
 mod losses;
 mod proofs;
 mod ways;
