@@ -8,6 +8,7 @@
 pub mod authorize;
 mod client;
 mod group;
+mod hooks;
 mod keys;
 mod links;
 mod orders;
@@ -20,6 +21,7 @@ mod status;
 mod time;
 
 pub use client::{Client, ClientError};
+pub use hooks::test_hook;
 pub use keys::{FileLeft, Files, KeyRotated, KeysDropped, SealedText, drop_keys, rotate_key, seal};
 pub use links::{LinkState, Links, MailboxState, links, links_of};
 pub use orders::{BackedUp, Backup, Changed, Left, MOST_IDS, Paused, Targets, Verb, backup, order, pause};

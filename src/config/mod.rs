@@ -10,11 +10,13 @@ mod certificate;
 mod checks;
 mod evidence;
 mod fault;
+mod hook;
 mod later;
 mod link;
 mod listener;
 mod locate;
 mod mailbox;
+mod notify;
 mod parameters;
 mod proof;
 mod proxy;
@@ -32,6 +34,8 @@ pub mod write;
 
 pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
+pub use hook::{Action, Hook, Only, Webhook};
+pub(crate) use notify::BASE64_SECRET;
 pub use reseal::{Resealed, reseal};
 pub use secrets::SecretError;
 pub use settings::{

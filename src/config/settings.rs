@@ -1,5 +1,6 @@
 //! The settings: what the rest of the program is given. Parsed once, at the border; nothing in here can be wrong.
 
+use super::hook::Hook;
 use crate::{
     mail::{Address, Name},
     provider::{Chunking, Cloud, Grant, Limits, NullSender, Provider, TlsMode},
@@ -23,6 +24,8 @@ pub struct Settings {
     pub mailboxes: BTreeMap<Name, Arc<Mailbox>>,
     /// Legacy applications, by name.
     pub apps: BTreeMap<Name, Arc<App>>,
+    /// What a change of state runs, by name.
+    pub hooks: BTreeMap<Name, Arc<Hook>>,
     /// The durable queue.
     pub queue: Queue,
     /// The HTTP listener.

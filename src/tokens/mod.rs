@@ -20,6 +20,7 @@ mod status;
 mod tests;
 mod unavailable;
 
+pub use clients::way;
 pub use consent::{Candidate, Consent, Origin, Refusal};
 pub use ending::Ending;
 pub use revoke::Ended;
@@ -46,7 +47,7 @@ use crate::{
     mail::{Advice, Name},
     oauth::{self, Ask, Flight},
     provider::Grant,
-    secret::Secret,
+    secret::{Ring, Secret},
     store::{self, NewGrant, Store},
     tls,
 };
@@ -137,6 +138,11 @@ impl Tokens {
     /// No mailboxes yet: [`Tokens::configure`] brings them.
     pub fn new(store: Store) -> Arc<Self> {
         Self::with_clock(store, SystemTime::now)
+    }
+
+    /// The keys that open sealed secrets.
+    pub fn ring(&self) -> Arc<Ring> {
+        self.world.store.ring()
     }
 
     fn with_clock(store: Store, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Arc<Self> {
