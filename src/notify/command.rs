@@ -20,8 +20,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// How much of each output is kept: its end, where the reason stands.
-const KEPT: usize = 2048;
+/// Octets of each output that are kept: its end, where the reason stands.
+const KEPT: usize = 1600;
 
 /// Characters of its output that are told.
 const TOLD: usize = 400;
@@ -66,17 +66,18 @@ pub(super) async fn run(words: &[String], event: &Event, json: String, limit: Du
             tokio::join!(feed, keep_end(stdout, &mut out), keep_end(stderr, &mut err));
         };
         tokio::pin!(talk);
+        let mut has_ended_talking = false;
         let ended = timeout_at(deadline, async {
             tokio::select! {
                 ended = child.wait() => return ended,
-                () = &mut talk => {}
+                () = &mut talk => has_ended_talking = true,
             }
             child.wait().await
         })
         .await;
         drop(group);
-        // With its group gone the pipes end, unless somebody left the group and still holds them. A future that is done is not asked.
-        if ended.is_ok() {
+        // With its group gone the pipes end, unless somebody left the group and still holds them.
+        if !has_ended_talking {
             let _ = timeout(LAST, &mut talk).await;
         }
         ended
@@ -185,9 +186,14 @@ mod tests {
         run(&words, &event, event.json(), limit).await
     }
 
-    fn lives(pid: &str) -> bool {
-        // A zombie is no program that runs.
-        fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    /// Waits until a killed process is gone; a zombie, which somebody else has to bury, is no program that runs.
+    async fn dies(pid: &str) {
+        let stat = Path::new("/proc").join(pid.trim()).join("stat");
+        let begun = Clock::now();
+        while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{pid} lives");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     const LIMIT: Duration = Duration::from_secs(20);
@@ -245,7 +251,7 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         let pids = fs::read_to_string(pids).unwrap();
         let (child, leader) = pids.trim().split_once(' ').unwrap();
-        assert!(!lives(child));
+        dies(child).await;
         assert!(!Path::new("/proc").join(leader).exists(), "it was awaited");
     }
 
@@ -257,7 +263,9 @@ mod tests {
         // In the group, and out of it.
         script(&format!("sleep 1000 & echo $! > {0}; exit 0", pids.display()), LIMIT).await.unwrap();
         assert!(begun.elapsed() < Duration::from_secs(5));
-        assert!(!lives(&fs::read_to_string(&pids).unwrap()), "the group ends with its leader");
+        // The group ends with its leader.
+        dies(&fs::read_to_string(&pids).unwrap()).await;
+        fs::remove_file(&pids).unwrap();
         script(
             &format!("setsid sh -c 'echo $$ > {0}; exec sleep 1000' & while ! test -s {0}; do :; done", pids.display()),
             LIMIT,
@@ -281,11 +289,6 @@ mod tests {
             }
         });
         given_up.await.unwrap();
-        let child = fs::read_to_string(pids).unwrap();
-        let begun = Clock::now();
-        while lives(&child) {
-            assert!(begun.elapsed() < Duration::from_secs(5));
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        dies(&fs::read_to_string(pids).unwrap()).await;
     }
 }
