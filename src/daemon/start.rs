@@ -116,6 +116,7 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
     serving.spawn("renewals", tokens.clone().run(stopped.clone(), ended.clone()));
     serving.spawn("connections", upstream.run(ended.clone()));
     serving.spawn("queue", queue.run(ended.clone()));
+    serving.spawn("states", relay.clone().watch(ended.clone()));
     serving.spawn("holds and counters", relay.clone().keep(ended));
     serving.spawn("dispatcher", relay.clone().dispatch(stopped));
     Ok(Daemon { file, settings, store, tokens, relay, listeners, requests, configured, stop, end, accepting, serving })

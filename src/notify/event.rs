@@ -111,7 +111,13 @@ impl Event {
         let of_link = self.mailbox.as_ref().map(|_| format!(" (link {})", self.link)).unwrap_or_default();
         let why = self.reason.as_deref().map(|reason| format!(". Why: {reason}")).unwrap_or_default();
         let step = self.advice.as_deref().map(|advice| format!(". To do: {advice}")).unwrap_or_default();
-        format!("{}{of_link} on {}: {}, was {}{why}{step}", self.what(), self.host, self.state, self.before)
+        // The same for another reason, or because an end has come nearer.
+        let state = if self.before == self.state {
+            format!("still {}", self.state)
+        } else {
+            format!("{}, was {}", self.state, self.before)
+        };
+        format!("{}{of_link} on {}: {state}{why}{step}", self.what(), self.host)
     }
 
     /// As JSON.
@@ -123,7 +129,7 @@ impl Event {
 /// Whether this change runs this hook; `settings` tell where its mail would go through.
 pub(super) fn runs(hook: &Hook, change: &Change, settings: &Settings) -> bool {
     let state = change.standing.state;
-    let is_told = change.before != state && hook.states.contains(&state) && concerns(hook, &change.subject);
+    let is_told = hook.states.contains(&state) && concerns(hook, &change.subject);
     is_told && (state.is_working() || !goes_through(hook, &change.subject, settings))
 }
 
@@ -235,8 +241,8 @@ pub(super) mod tests {
             (change("scans", Ready, NeedsConsent), vec!["all", "link", "mail"]),
             (change("", Ready, Failing), vec!["all", "link"]),
             (change("", Failing, Ready), vec!["all", "link", "mail"]),
-            // Nothing changed.
-            (change("alerts", Failing, Failing), vec![]),
+            // For another reason, or a nearer end.
+            (change("alerts", NeedsConsent, NeedsConsent), vec!["all", "consents", "link"]),
         ] {
             let run: Vec<_> = settings.hooks.values().filter(|hook| runs(hook, &change, &settings)).collect();
             let names: Vec<_> = run.iter().map(|hook| hook.name.as_str()).collect();

@@ -20,7 +20,8 @@ pub(super) fn paragraphs(event: &Event, hook: &str) -> Vec<(usize, String)> {
         );
     }
     let of_link = event.mailbox.as_ref().map(|_| format!(" (link {})", event.link)).unwrap_or_default();
-    say(0, format!("The {}{of_link} is {} since {}; before, it was {}.", event.what(), event.state, event.since, event.before));
+    let before = if event.before == event.state { String::new() } else { format!("; before, it was {}", event.before) };
+    say(0, format!("The {}{of_link} is {} since {}{before}.", event.what(), event.state, event.since));
     say(0, meaning(event));
     if let Some(reason) = &event.reason {
         say(0, "Why:".into());
