@@ -10,7 +10,6 @@ mod certificate;
 mod checks;
 mod evidence;
 mod fault;
-mod hook;
 mod later;
 mod link;
 mod listener;
@@ -28,20 +27,22 @@ mod secrets;
 mod settings;
 mod sources;
 mod table;
+mod tls_files;
 mod units;
 mod words;
 pub mod write;
 
 pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
-pub use hook::{Action, Hook, Only, Webhook};
 pub(crate) use notify::BASE64_SECRET;
 pub use reseal::{Resealed, reseal};
 pub use secrets::SecretError;
 pub use settings::{
-    Allowed, App, Auth, Certificate, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Proof,
-    Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, WhenFromDiffers,
+    Action, Allowed, App, Auth, Bind, Certificate, Delivery, Hook, Http, Link, Listener, ListenerLimits, ListenerTls, Log,
+    LogFormat, Mailbox, Only, Proof, Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, TlsFiles, Webhook,
+    WhenFromDiffers,
 };
+pub use tls_files::{TlsFileError, TlsMaterial};
 
 pub use units::duration;
 

@@ -1,10 +1,9 @@
 //! `[notify.NAME]`: a hook, run when a link or a mailbox changes its state: a command, a webhook, or a mail.
 
 use super::{
-    hook::{Action, Hook, Only, Webhook},
     mailbox::reference,
     proxy, secrets,
-    settings::{Mailbox, Proxy, SecretSource},
+    settings::{Action, Hook, Mailbox, Only, Proxy, SecretSource, Webhook},
     table::{Table, Wrong},
     words,
 };

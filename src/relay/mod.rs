@@ -33,7 +33,7 @@ pub use standing::{Change, Standing, Subject};
 
 use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},
-    listener::{Host, Submission},
+    listener::{Host, Peer, Submission},
     mail::{Address, Id, Name, Recipient, author},
     queue::{Budget, Queue},
     secret::Secret,
@@ -47,7 +47,6 @@ use board::Board;
 use dispatch::Lanes;
 use gate::Gates;
 use std::{
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::SystemTime,
 };
@@ -202,11 +201,11 @@ impl Relay {
 }
 
 impl Host for Relay {
-    fn known_by_address(&self, listener: &Listener, peer: IpAddr) -> Option<Arc<App>> {
-        access::by_address(&self.settings(), listener, peer)
+    fn known(&self, listener: &Listener, peer: &Peer) -> Option<Arc<App>> {
+        access::known(&self.settings(), listener, peer)
     }
 
-    async fn authenticate(&self, listener: &Listener, peer: IpAddr, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
+    async fn authenticate(&self, listener: &Listener, peer: &Peer, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
         self.access.by_password(&self.settings(), listener, (peer, user), password).await
     }
 
@@ -248,7 +247,7 @@ impl Host for Relay {
         let Some((mailbox, link)) = self.route(&submission.app) else { return gone() };
         if let Err(reply) = may_write_from(&mailbox, submission.findings.from.as_deref()) {
             tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,
-                link = %mailbox.link, client = %submission.client, bytes = submission.body.len(), code = reply.code, reply = %reply.text(),
+                link = %mailbox.link, client = %submission.peer, bytes = submission.body.len(), code = reply.code, reply = %reply.text(),
                 advice = "name this sender in the mailbox's allowed-from, or let the application send from the mailbox's address",
                 "refused: the From field is not one that the mailbox's when-from-differs lets pass");
             return Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply };

@@ -91,8 +91,8 @@ impl fmt::Display for Subject {
 }
 
 impl Change {
-    /// Whether it is worse news than what was told before.
-    pub fn is_worse(&self) -> bool {
-        super::states::is_worse(self.standing.state, self.before)
+    /// Whether it is bad news.
+    pub fn is_bad(&self) -> bool {
+        super::states::is_bad(self.standing.state, self.before)
     }
 }

@@ -263,10 +263,13 @@ pub(super) fn days(until: SystemTime, now: SystemTime) -> u64 {
     until.duration_since(now).unwrap_or_default().as_secs().div_ceil(DAY)
 }
 
-/// Whether `state` is worse news than `before`. A hold by an operator is neither.
-pub(super) fn is_worse(state: State, before: State) -> bool {
-    let weight = |state| if state == State::Paused { State::Ready } else { state };
-    state != State::Paused && (weight(state) > weight(before) || (state == before && !matches!(state, State::Ready)))
+/// Whether coming from `before` into `state` is bad news. A hold by an operator is neither, and trouble of any kind is bad.
+pub(super) fn is_bad(state: State, before: State) -> bool {
+    match state {
+        State::Ready | State::Paused => false,
+        State::Expiring => before.is_working() || before == State::Paused,
+        State::Failing | State::OverQuota | State::NeedsRepair | State::NeedsConsent => true,
+    }
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl Standings {
             *entry.entered.entry(standing.state).or_default() += 1;
         }
         let lasted = now.duration_since(before.standing.since).unwrap_or_default();
-        (news != News::None).then(|| (Change { subject, before: before.standing.state, standing }, lasted))
+        (news != News::None).then_some((Change { subject, before: before.standing.state, standing }, lasted))
     }
 
     /// What has to be written, once; `None` of what is to be forgotten.
@@ -294,7 +294,7 @@ fn log(change: &Change, lasted: Duration, now: SystemTime) {
     let days = until.map(|until| states::days(until, now));
     let (since, until) = (rfc3339(*since), until.map(rfc3339));
     let text = text(change);
-    match change.is_worse() {
+    match change.is_bad() {
         true => {
             tracing::warn!(event, mailbox, %link, state, before, reason, advice, advice_name, since, until, days, seconds, "{text}")
         }

@@ -180,19 +180,21 @@ fn an_end_is_warned_of_when_it_has_come_nearer() {
 }
 
 #[test]
-fn worse_is_what_works_less_and_a_pause_is_no_fault() {
+fn trouble_is_bad_news_and_a_pause_is_not() {
     use State::*;
     for (before, state, expected) in [
         (Ready, Failing, true),
         (Failing, NeedsRepair, true),
         (NeedsRepair, NeedsRepair, true),
         (Expiring, Expiring, true),
-        (NeedsConsent, Failing, false),
+        (NeedsConsent, Failing, true),
+        (Failing, Expiring, false),
+        (Ready, Expiring, true),
         (Failing, Ready, false),
         (Ready, Paused, false),
         (Paused, Ready, false),
         (Paused, NeedsRepair, true),
     ] {
-        assert_eq!(is_worse(state, before), expected, "{before} → {state}");
+        assert_eq!(is_bad(state, before), expected, "{before} → {state}");
     }
 }

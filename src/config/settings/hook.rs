@@ -1,6 +1,6 @@
 //! A hook as it is configured: what it does, and which changes of state run it.
 
-use super::settings::{Proxy, SecretSource};
+use super::{Proxy, SecretSource};
 use crate::mail::{Address, Name, State};
 use std::{collections::BTreeSet, fmt, path::PathBuf, time::Duration};
 use url::Url;
