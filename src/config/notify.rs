@@ -37,6 +37,8 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fro
 const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Recipients of a hook's mail; more are a list, and a list has an address.
 const MOST_RECIPIENTS: usize = 50;
+/// What `ProtectHome=` of the unit hides.
+const HIDDEN: [&str; 3] = ["/home", "/root", "/run/user"];
 /// What begins a secret that is written as base64 (Standard Webhooks, "Signature scheme").
 pub(crate) const BASE64_SECRET: &str = "whsec_";
 
@@ -150,6 +152,10 @@ fn check_command(table: &Table<'_>, words: Vec<String>) -> Option<Action> {
     if !path.is_absolute() {
         fault(format!("`{program}` is no absolute path"), "write where the program lies: no shell looks for it");
         return None;
+    }
+    if let Some(hidden) = HIDDEN.iter().find(|hidden| path.starts_with(hidden)) {
+        let message = format!("the shipped unit hides {hidden} from the service, and what lies in it");
+        table.note("command", Wrong::new(message, "put the program elsewhere, such as into /usr/local/bin"));
     }
     match fs::metadata(path) {
         Ok(file) if !file.is_file() => fault(format!("{program} is no regular file"), "name the program itself"),
