@@ -14,7 +14,7 @@ mod waiting;
 mod webhook;
 
 use crate::{
-    config::Settings,
+    config::{Hook, Settings},
     mail::Name,
     relay::{self, Change, Relay},
 };
@@ -111,7 +111,12 @@ impl Hooks {
                 Some(desk) => desk.configure(hook.clone()),
                 None => {
                     let desk = Desk::new(hook.clone());
-                    self.tasks.spawn(desk.clone().work(self.relay.clone()));
+                    let relay = self.relay.clone();
+                    let attempt = move |hook: Arc<Hook>, event: Event| {
+                        let relay = relay.clone();
+                        async move { attempt::attempt(&relay, &hook, &event).await }
+                    };
+                    self.tasks.spawn(desk.clone().work(desk::PAUSES, attempt));
                     desks.insert(name.clone(), desk);
                 }
             }
