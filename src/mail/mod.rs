@@ -1,4 +1,5 @@
-//! The vocabulary of mail: addresses, envelopes, ids, outcomes, what is done to a header before it is relayed, and bounces.
+//! The vocabulary of mail: addresses, envelopes, ids, outcomes, what is done to a header before it is relayed, bounces, and
+//! other mail that this program writes.
 //!
 //! Layer 0: values only. Nothing here knows a socket, a file, a clock or a provider.
 
@@ -11,8 +12,10 @@ mod encode;
 mod envelope;
 mod header;
 mod id;
+mod letter;
 mod name;
 mod outcome;
+mod page;
 mod phrase;
 mod preparation;
 mod repair;
@@ -27,6 +30,7 @@ pub use encode::Encoder;
 pub use envelope::{BodyType, Envelope, InvalidParameter, Notify, Recipient, Ret, Xtext};
 pub use header::{Field, Header};
 pub use id::{Id, InvalidId};
+pub use letter::Letter;
 pub use name::{InvalidName, Name};
 pub use outcome::{Hold, Outcome};
 pub use preparation::{Findings, Preparation};

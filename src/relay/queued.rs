@@ -3,7 +3,7 @@
 
 use super::{
     Relay,
-    attempt::{Errand, Unsent, attempt},
+    attempt::{Attempt, Errand, Unsent, attempt},
     gate::Pass,
     health::May,
     judge::{Case, Judgement},
@@ -213,9 +213,9 @@ async fn send(
     let begun = std::time::Instant::now();
     let (envelope, body) = (&submission.envelope, &submission.body);
     let errand = Errand { envelope, body, policy: Policy::Each, progress: &progress, until };
-    let sent = attempt(&relay, &mailbox, errand).await;
+    let Attempt { sent, changes } = attempt(&relay, &mailbox, errand).await;
     pass.leave(was_seen(&sent));
-    Attempted { sent, recipients: envelope.recipients.len(), took: begun.elapsed() }
+    Attempted { sent, changes, recipients: envelope.recipients.len(), took: begun.elapsed() }
 }
 
 /// A message under `direct-then-queue` whose attempt has begun.
