@@ -2,9 +2,12 @@
 
 mod support;
 
-use serde_json::Value;
-use std::{fs, path::Path, process::Output};
-use support::{SOON, outlink, run};
+use serde_json::{Value, json};
+use std::{fs, net::TcpListener, path::Path, process::Output};
+use support::{
+    SOON, free_port, outlink, run,
+    story::{Story, id, logged},
+};
 
 fn explain(words: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut command = outlink();
@@ -14,7 +17,7 @@ fn explain(words: &[&str], input: &str) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
-fn json(words: &[&str], input: &str) -> (Option<i32>, Value) {
+fn asked(words: &[&str], input: &str) -> (Option<i32>, Value) {
     let (status, out, err) = explain(&[&["--json"], words].concat(), input);
     (status, serde_json::from_str(&out).unwrap_or_else(|why| panic!("{words:?}: {why}\n{out}{err}")))
 }
@@ -108,10 +111,10 @@ fn what_is_pasted_is_named_and_what_is_unknown_is_a_finding() {
         // By turns as arguments and on standard input.
         let words: Vec<&str> = text.split(' ').collect();
         let (status, found) = match at % 3 {
-            _ if text.is_empty() => json(&[], ""),
-            0 => json(&words, ""),
-            1 => json(&["-"], text),
-            _ => json(&[], text),
+            _ if text.is_empty() => asked(&[], ""),
+            0 => asked(&words, ""),
+            1 => asked(&["-"], text),
+            _ => asked(&[], text),
         };
         let first = found["meanings"][0]["advice_name"].as_str().unwrap_or_default();
         assert_eq!((first, status), (*name, Some(i32::from(name.is_empty()))), "{text}: {found:#}");
@@ -199,7 +202,7 @@ fn what_nobody_knows_comes_with_its_code_its_ids_and_where_to_look() {
 
 #[test]
 fn the_command_that_was_answered_and_whose_server_it_was_can_be_said() {
-    let name = |words: &[&str]| json(words, "").1["meanings"][0]["advice_name"].clone();
+    let name = |words: &[&str]| asked(words, "").1["meanings"][0]["advice_name"].clone();
     assert_eq!(name(&["--step", "mail", "550 5.7.1 no"]), "policy");
     assert_eq!(name(&["--step", "greeting", "550 5.7.1 no"]), "address-blocked");
     assert_eq!(name(&["--provider", "google", "535"]), "google-token-refused");
@@ -239,6 +242,84 @@ fn nothing_of_a_pasted_secret_comes_back() {
 #[test]
 fn a_long_text_is_read_as_far_as_it_is_bounded() {
     let filler = "nothing to see here\n".repeat(4000);
-    assert_eq!(json(&[], &format!("AADSTS7000222\n{filler}")).0, Some(0));
-    assert_eq!(json(&[], &format!("{filler}AADSTS7000222")).0, Some(1));
+    assert_eq!(asked(&[], &format!("AADSTS7000222\n{filler}")).0, Some(0));
+    assert_eq!(asked(&[], &format!("{filler}AADSTS7000222")).0, Some(1));
+}
+
+/// The log line of a message that the app sent in vain.
+fn deferred(story: &Story) -> Value {
+    let daemon = story.start();
+    let said = story.app().send();
+    assert!(said.starts_with("451 4.3.0 "), "{said}\n{}", daemon.output());
+    logged(&daemon, "message.deferred", id(&said))
+}
+
+/// What `explain` says first of a log line from which the advice was taken out.
+fn explained(mut line: Value, config: &Path) -> (String, String) {
+    for name in ["advice", "advice_name"] {
+        let fields = line.as_object_mut().expect("a line of the log is an object");
+        fields.remove(name);
+    }
+    let (status, found) = asked(&["--mailbox", "sandbox", "--config", config.to_str().expect("it is UTF-8")], &line.to_string());
+    assert_eq!(status, Some(0), "{line}: {found}");
+    let text = |key: &str| found["meanings"][0][key].as_str().unwrap_or_default().to_owned();
+    (text("advice_name"), format!("{}; {}", text("cause"), text("step")))
+}
+
+#[test]
+fn a_line_of_the_log_is_explained_as_the_daemon_advised() {
+    for (fault, setting, name) in [
+        ("smtp-auth-disabled", json!({}), "microsoft-smtp-auth-disabled-mailbox"),
+        ("quota", json!({}), "microsoft-quota"),
+        ("mailbox-logon-failure", json!({}), "microsoft-mailbox-logon"),
+        ("client-secret-expired", json!({}), "microsoft-secret-expired"),
+        ("token-refused", json!({"error": "invalid_grant", "aadsts": 65001}), "microsoft-consent-missing"),
+    ] {
+        let story = Story::new("microsoft", |text| text);
+        story.fault(fault, &setting);
+        let line = deferred(&story);
+        assert_eq!(line["advice_name"], name, "{line}");
+        let (explained_name, explained_text) = explained(line.clone(), &story.config);
+        assert_eq!((explained_name.as_str(), &*explained_text), (name, line["advice"].as_str().expect("advice")), "{line}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_on_the_way_is_advised_by_the_daemon_and_explained_alike() {
+    let closed = free_port();
+    // It takes connections and closes them without a word.
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let mute_port = mute.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || mute.incoming().for_each(drop));
+    for (server, tls, ca, name) in [
+        (format!("127.0.0.1:{closed}"), "starttls", true, "connection-refused"),
+        // Longer than a name can be: this machine knows by itself that there is none.
+        (
+            format!("{}example:{closed}", format!("{}.", "long-label-".repeat(5) + "a").repeat(4)),
+            "starttls",
+            true,
+            "dns-no-such-name",
+        ),
+        (format!("127.0.0.1:{mute_port}"), "starttls", true, "connection-closed"),
+        ("HTTP".to_owned(), "implicit", true, "tls-not-spoken"),
+        ("SAME".to_owned(), "", false, "tls-untrusted-issuer"),
+    ] {
+        let story = Story::new("custom", |text| {
+            let http =
+                text.split("token-endpoint = \"http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an endpoint");
+            let server = server.replace("HTTP", http);
+            let line = |line: &str| match line.split(" = ").next() {
+                Some("server") if server != "SAME" => format!("server = \"{server}\"\n"),
+                Some("tls") if !tls.is_empty() => format!("tls = \"{tls}\"\n"),
+                Some("ca-file") if !ca => String::new(),
+                _ => format!("{line}\n"),
+            };
+            text.lines().map(line).collect()
+        });
+        let line = deferred(&story);
+        let advised = line["advice_name"].as_str().unwrap_or_default();
+        assert!(advised.starts_with(name), "{server}: {line}");
+        let (explained_name, explained_text) = explained(line.clone(), &story.config);
+        assert_eq!((explained_name.as_str(), &*explained_text), (advised, line["advice"].as_str().expect("advice")), "{line}");
+    }
 }

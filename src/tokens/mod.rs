@@ -21,6 +21,7 @@ mod status;
 mod tests;
 mod unavailable;
 
+pub use clients::way;
 pub use consent::{Candidate, Consent, Origin, Refusal};
 pub use ending::Ending;
 pub use revoke::Ended;
@@ -47,7 +48,7 @@ use crate::{
     mail::{Advice, Name},
     oauth::{self, Ask, Flight},
     provider::{Grant, own},
-    secret::Secret,
+    secret::{Ring, Secret},
     store::{self, Granted, NewGrant, Store},
     tls,
 };
@@ -148,6 +149,11 @@ impl Tokens {
     /// No mailboxes yet: [`Tokens::configure`] brings them.
     pub fn new(store: Store) -> Arc<Self> {
         Self::with_clock(store, SystemTime::now)
+    }
+
+    /// The keys that open sealed secrets.
+    pub fn ring(&self) -> Arc<Ring> {
+        self.world.store.ring()
     }
 
     fn with_clock(store: Store, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Arc<Self> {

@@ -14,9 +14,34 @@ pub enum Consequence {
     Token(OAuthOutcome),
     /// An error in the browser's address after a login.
     Login,
+    /// Something ends soon.
+    Ending {
+        /// It is the link's: a secret, a certificate; else a mailbox's refresh token.
+        of_link: bool,
+    },
 }
 
 impl Consequence {
+    /// What follows from what outlink found on its own machine, by the name of its advice: no table of replies or errors has it.
+    pub(super) fn of_own(name: &str) -> Option<Self> {
+        match name {
+            "no-grant-yet"
+            | "grant-of-another-client"
+            | "grant-not-opened"
+            | "consent-needed"
+            | "grant-lost"
+            | "google-testing-consent" => Some(Self::Token(OAuthOutcome::NeedsConsent)),
+            "client-at-provider" => Some(Self::Token(OAuthOutcome::NeedsAdministrator)),
+            "link-refused" | "proof-unreadable" | "proxy-password-unreadable" => {
+                Some(Self::Token(OAuthOutcome::NeedsConfiguration))
+            }
+            "tried-again-by-itself" | "token-dead-on-arrival" | "proof-too-slow" => Some(Self::Token(OAuthOutcome::Transient)),
+            "client-secret-ends" | "certificate-ends" => Some(Self::Ending { of_link: true }),
+            "refresh-token-ends" | "refresh-token-unused" => Some(Self::Ending { of_link: false }),
+            _ => None,
+        }
+    }
+
     /// What outlink does, in a sentence.
     pub fn words(self) -> &'static str {
         match self {
@@ -73,6 +98,9 @@ impl Consequence {
                 "outlink holds every mailbox of the link: mail waits without spending attempts or time; a changed secret is taken \
                  up at once, what is mended at the provider within an hour"
             }
+            Self::Ending { .. } => {
+                "mail flows until that day; the log warns when 60, 30, 7 and 1 days are left, and when it has passed"
+            }
             Self::Login => "the login ends without a grant; a grant from before stays, and mail goes on with it",
         }
     }
@@ -80,6 +108,7 @@ impl Consequence {
     /// The state that follows; none where links and mailboxes stay as they are.
     pub fn state(self) -> Option<State> {
         match self {
+            Self::Ending { .. } => Some(State::Expiring),
             Self::Mail(Outcome::RetryMailbox) | Self::Token(OAuthOutcome::Transient) => Some(State::Failing),
             Self::Mail(Outcome::Hold(Hold::Quota)) => Some(State::OverQuota),
             Self::Mail(Outcome::Renew | Outcome::Hold(Hold::Mailbox | Hold::Link))
@@ -102,7 +131,10 @@ impl Consequence {
         match self {
             Self::Mail(Outcome::RetryMailbox | Outcome::Renew | Outcome::Hold(Hold::Mailbox | Hold::Quota))
             | Self::Token(OAuthOutcome::Transient | OAuthOutcome::NeedsConsent | OAuthOutcome::NeedsAdministrator) => "mailbox",
-            Self::Mail(Outcome::Hold(Hold::Link)) | Self::Token(OAuthOutcome::NeedsConfiguration) => "link",
+            Self::Ending { of_link: false } => "mailbox",
+            Self::Mail(Outcome::Hold(Hold::Link))
+            | Self::Token(OAuthOutcome::NeedsConfiguration)
+            | Self::Ending { of_link: true } => "link",
             Self::Mail(Outcome::Hold(Hold::Sender)) => "sender",
             Self::Mail(Outcome::RefuseRecipient) => "recipient",
             Self::Mail(Outcome::Delivered | Outcome::RetryMessage | Outcome::SplitRecipients | Outcome::RefuseMessage) => {

@@ -111,7 +111,7 @@ fn by_name(advice: &'static AdviceEntry) -> Meaning {
         advice,
         said: advice.name.to_owned(),
         provider: provider_of(advice),
-        consequence: mail.or_else(token).or_else(way),
+        consequence: mail.or_else(token).or_else(way).or_else(|| Consequence::of_own(advice.name)),
         if_text: None,
         weight: NAMED,
     }

@@ -249,6 +249,22 @@ fn what_follows_is_told_with_the_state() {
 }
 
 #[test]
+fn what_outlink_finds_on_its_own_machine_has_a_state_too() {
+    use crate::mail::State::*;
+    for (name, state, subject) in [
+        ("no-grant-yet", NeedsConsent, "mailbox"),
+        ("proof-unreadable", NeedsRepair, "link"),
+        ("tried-again-by-itself", Failing, "mailbox"),
+        ("client-secret-ends", Expiring, "link"),
+        ("refresh-token-ends", Expiring, "mailbox"),
+    ] {
+        let consequence = Consequence::of_own(name).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!((consequence.state(), consequence.subject()), (Some(state), subject), "{name}");
+    }
+    assert_eq!(Consequence::of_own("quota"), None);
+}
+
+#[test]
 fn every_advice_is_found_by_its_name_with_what_follows() {
     for advice in all_advice() {
         let explanation = told(advice.name);
