@@ -17,6 +17,7 @@ mod link;
 mod listing;
 mod logging;
 mod mailbox;
+mod notify;
 mod out;
 mod question;
 mod queue;
@@ -113,6 +114,9 @@ enum Command {
     /// The key under which secrets are sealed
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Hooks: who is told when a link or mailbox changes its state
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Kept messages: list, look at, retry, hold, release, discard, move, export
     Queue(queue::Arguments),
     /// Tell what became of a message, or of all messages from or to an address
@@ -210,6 +214,7 @@ pub fn main() -> ExitCode {
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
         Command::Grant(GrantCommand::Revoke { mailbox, yes, config }) => grant::revoke(&mailbox, yes, &config),
         Command::Key(command) => key::key(command),
+        Command::Notify(command) => notify::notify(command),
         Command::Queue(arguments) => queue::queue(arguments),
         Command::Trace(trace) => queue::trace(trace),
         Command::Explain(arguments) => explain::explain(&arguments),

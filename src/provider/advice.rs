@@ -4,7 +4,7 @@
 //! `{client-id}` and `{tenant}` are the link's, `{entra}` and `{exchange}` its cloud's (the worldwide one's, where nobody says).
 //! `{'address'}` is the address as a word of PowerShell.
 
-use super::{Cloud, fault, microsoft, network, registration::quoted, reply};
+use super::{Cloud, fault, microsoft, network, own, registration::quoted, reply};
 use crate::mail::Advice;
 use std::borrow::Cow;
 
@@ -31,7 +31,7 @@ pub const fn cloud_names(cloud: Cloud) -> [(&'static str, &'static str); 2] {
 /// Declares advice, and `ALL`, the list of it.
 macro_rules! advice {
     ($($id:ident = $name:literal, $cause:expr, $step:expr;)*) => {
-        $(pub(in crate::provider) static $id: crate::provider::AdviceEntry =
+        $(pub(crate) static $id: crate::provider::AdviceEntry =
             crate::provider::AdviceEntry { name: $name, cause: $cause, step: $step };)*
         pub(in crate::provider) static ALL: &[&crate::provider::AdviceEntry] = &[$(&$id),*];
     };
@@ -111,7 +111,7 @@ impl AdviceEntry {
 
 /// Every advice there is.
 pub fn all_advice() -> impl Iterator<Item = &'static AdviceEntry> {
-    [reply::ADVICE, fault::ADVICE, network::ADVICE].into_iter().flatten().copied()
+    [reply::ADVICE, fault::ADVICE, network::ADVICE, own::ALL].into_iter().flatten().copied()
 }
 
 /// The advice of that name.
