@@ -37,6 +37,9 @@ pub struct Hold {
     pub reason: String,
     /// What to do about it.
     pub advice: Option<String>,
+    /// Its name in the tables of advice.
+    #[serde(default)]
+    pub advice_name: Option<String>,
     /// Since when.
     pub since: String,
     /// When it is tried again; `None`: not by itself.
@@ -331,7 +334,8 @@ pub(super) fn hold(hold: &MailboxHold) -> Hold {
     Hold {
         kind: hold.kind.to_owned(),
         reason: hold.reason.clone(),
-        advice: hold.advice.clone(),
+        advice: hold.advice.as_ref().map(ToString::to_string),
+        advice_name: hold.advice.as_ref().and_then(|advice| advice.name().map(str::to_owned)),
         since: rfc3339(hold.since),
         next: hold.next.map(rfc3339),
     }

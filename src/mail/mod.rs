@@ -3,6 +3,7 @@
 //! Layer 0: values only. Nothing here knows a socket, a file, a clock or a provider.
 
 mod address;
+mod advice;
 mod author;
 pub mod bounce;
 mod envelope;
@@ -10,11 +11,14 @@ mod id;
 mod name;
 mod outcome;
 mod preparation;
+mod state;
 
 pub use address::{Address, InvalidAddress};
+pub use advice::Advice;
 pub use author::author;
 pub use envelope::{BodyType, Envelope, InvalidParameter, Notify, Recipient, Ret, Xtext};
 pub use id::{Id, InvalidId};
 pub use name::{InvalidName, Name};
 pub use outcome::{Hold, Outcome};
 pub use preparation::{Findings, Preparation};
+pub use state::State;

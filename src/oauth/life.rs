@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::secret::Secret;
+use crate::{mail::Advice, secret::Secret};
 
 /// A token is renewed this long before its end. Exchange's high-volume service refuses tokens in their last ten minutes.
 pub const AHEAD: Duration = Duration::from_secs(600);
@@ -97,7 +97,7 @@ pub struct Trouble {
     /// What was tried, on what, and what came of it; no secrets.
     pub reason: String,
     /// The next step.
-    pub advice: String,
+    pub advice: Advice,
     /// The pause that the server asked for.
     pub retry_after: Option<Duration>,
 }

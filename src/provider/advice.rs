@@ -4,10 +4,12 @@
 //! `{client-id}` and `{tenant}` are the link's.
 
 use super::{fault, reply};
+use crate::mail::Advice;
+use std::borrow::Cow;
 
 /// One piece of advice. Its name never changes: documentation, log searches and scripts refer to it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Advice {
+pub struct AdviceEntry {
     /// Kebab-case.
     pub name: &'static str,
     /// What happened, in plain words.
@@ -19,14 +21,19 @@ pub struct Advice {
 /// Declares advice, and `ALL`, the list of it.
 macro_rules! advice {
     ($($id:ident = $name:literal, $cause:expr, $step:expr;)*) => {
-        $(pub(in crate::provider) static $id: crate::provider::Advice =
-            crate::provider::Advice { name: $name, cause: $cause, step: $step };)*
-        pub(in crate::provider) static ALL: &[&crate::provider::Advice] = &[$(&$id),*];
+        $(pub(in crate::provider) static $id: crate::provider::AdviceEntry =
+            crate::provider::AdviceEntry { name: $name, cause: $cause, step: $step };)*
+        pub(in crate::provider) static ALL: &[&crate::provider::AdviceEntry] = &[$(&$id),*];
     };
 }
 pub(super) use advice;
 
-impl Advice {
+impl AdviceEntry {
+    /// The advice for one case, with `{name}` replaced by its value; see [`AdviceEntry::fill`].
+    pub fn advise(&'static self, names: &[(&str, &str)]) -> Advice {
+        Advice { name: Cow::Borrowed(self.name), text: self.fill(names) }
+    }
+
     /// Cause and step in one line, with `{name}` replaced by its value; a placeholder without value is shown as `<name>`.
     /// One pass: a value that looks like a placeholder stays as it is.
     pub fn fill(&self, names: &[(&str, &str)]) -> String {
@@ -54,12 +61,12 @@ fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
 }
 
 /// Every advice there is.
-pub fn all_advice() -> impl Iterator<Item = &'static Advice> {
+pub fn all_advice() -> impl Iterator<Item = &'static AdviceEntry> {
     [reply::ADVICE, fault::ADVICE].into_iter().flatten().copied()
 }
 
 /// The advice of that name.
-pub fn advice_by_name(name: &str) -> Option<&'static Advice> {
+pub fn advice_named(name: &str) -> Option<&'static AdviceEntry> {
     all_advice().find(|advice| advice.name == name)
 }
 
@@ -70,7 +77,7 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled_once_and_shown_when_unknown() {
-        let advice = Advice { name: "a", cause: "{mailbox} is ill", step: "run it for {address} in {tenant}, not }{" };
+        let advice = AdviceEntry { name: "a", cause: "{mailbox} is ill", step: "run it for {address} in {tenant}, not }{" };
         assert_eq!(
             advice.fill(&[("mailbox", "{tenant}"), ("address", "a@b.example")]),
             "{tenant} is ill; run it for a@b.example in <tenant>, not }{"
@@ -87,9 +94,9 @@ mod tests {
                 assert!(!text.is_empty() && !text.ends_with('.') && !text.contains(['\n', '\r']), "{}", advice.name);
                 assert!(!text.contains("  "), "{}", advice.name);
             }
-            assert_eq!(advice_by_name(advice.name), Some(advice));
+            assert_eq!(advice_named(advice.name), Some(advice));
         }
-        assert_eq!(advice_by_name("no-such-advice"), None);
+        assert_eq!(advice_named("no-such-advice"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod registration;
 mod reply;
 mod scopes;
 
-pub use advice::{Advice, advice_by_name, all_advice};
+pub use advice::{AdviceEntry, advice_named, all_advice};
 pub use fault::{OAuthFault, OAuthOutcome, OAuthVerdict, classify_oauth};
 pub use preset::{Chunking, Limits, NullSender, Preset, TlsMode, preset};
 pub use redirect::{as_written, is_loopback, loopback_redirect};

@@ -267,7 +267,7 @@ impl Board {
     pub(super) fn held(&self, mailbox: &Name) -> Option<MailboxHold> {
         let entry = self.mailboxes.get(mailbox)?;
         if let Some(since) = entry.paused {
-            let advice = Some(format!("`outlink queue release --mailbox {mailbox}` lets it send again"));
+            let advice = Some(format!("`outlink queue release --mailbox {mailbox}` lets it send again").into());
             return Some(MailboxHold { kind: "paused", reason: "held by an operator".to_owned(), advice, since, next: None });
         }
         let link = entry.link.as_ref().and_then(|link| self.links.get(link));

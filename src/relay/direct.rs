@@ -188,12 +188,12 @@ impl Story {
                 reply = reason, ms, late = is_late, attempt = 1, "delivered"),
             Outcome::RefuseRecipient | Outcome::RefuseMessage | Outcome::Hold(Hold::Sender) => {
                 tracing::warn!(event = "message.refused", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
-                    from = log::sender(&submission.envelope), to, bytes, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
+                    from = log::sender(&submission.envelope), to, bytes, code, enhanced, reply = reason, advice = judgement.advice_text(), advice_name = judgement.advice_name(), ms,
                     late = is_late, attempt = 1, "refused by the provider");
             }
             _ => {
                 tracing::warn!(event = "message.deferred", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
-                from = log::sender(&submission.envelope), to, bytes, code, enhanced, reply = reason, advice = judgement.advice.as_deref(), ms,
+                from = log::sender(&submission.envelope), to, bytes, code, enhanced, reply = reason, advice = judgement.advice_text(), advice_name = judgement.advice_name(), ms,
                 late = is_late, attempt = 1, "{}", not_delivered(*reply == unknown(id)))
             }
         }

@@ -3,7 +3,10 @@
 //! A refused login repeated for every message is how other programs get accounts locked. So trouble keeps messages back, and one
 //! probe at a time finds out whether it is over, at growing intervals.
 
-use crate::queue::{Hold, Scope};
+use crate::{
+    mail::Advice,
+    queue::{Hold, Scope},
+};
 use std::time::{Duration, SystemTime};
 
 /// When a probe is tried again that found no place.
@@ -80,13 +83,13 @@ pub(super) struct Trouble {
     pub(super) kind: Kind,
     pub(super) probe: Probe,
     pub(super) reason: String,
-    pub(super) advice: Option<String>,
+    pub(super) advice: Option<Advice>,
 }
 
 impl Trouble {
     /// What stays the same while the same trouble goes on: a provider's reply has a different id each time, its advice has not.
     fn cause(&self) -> &str {
-        self.advice.as_deref().unwrap_or(&self.reason)
+        self.advice.as_ref().map_or(&self.reason, |advice| &advice.text)
     }
 }
 

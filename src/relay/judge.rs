@@ -6,7 +6,7 @@
 use super::health::{Kind, Probe, Trouble};
 use crate::{
     config::{Link, Mailbox},
-    mail::{Envelope, Hold, Id, Outcome},
+    mail::{Advice, Envelope, Hold, Id, Outcome},
     provider::{Verdict, classify},
     smtp::{Reply, Step},
     tokens::Unavailable,
@@ -33,10 +33,20 @@ pub(super) struct Judgement {
     /// Why, in the provider's or the system's words; for the log.
     pub(super) reason: String,
     /// What to do about it; for the log.
-    pub(super) advice: Option<String>,
+    pub(super) advice: Option<Advice>,
 }
 
 impl Judgement {
+    /// What to do, in words.
+    pub(super) fn advice_text(&self) -> Option<&str> {
+        self.advice.as_ref().map(|advice| advice.text.as_str())
+    }
+
+    /// The name of what to do.
+    pub(super) fn advice_name(&self) -> Option<&str> {
+        self.advice.as_ref().and_then(Advice::name)
+    }
+
     /// The trouble in words, if there is any.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         let (reason, advice) = (self.reason.clone(), self.advice.clone());
@@ -130,7 +140,7 @@ impl Case<'_> {
     /// Judges a reply to `step`; `address` is the recipient that it speaks of.
     fn replied(&self, step: Step, reply: &Reply, address: Option<&str>) -> Judgement {
         let Verdict { outcome, advice } = classify(self.mailbox.provider, step, reply);
-        let advice = advice.map(|advice| advice.fill(&self.names()));
+        let advice = advice.map(|advice| advice.advise(&self.names()));
         let reason = format!("{} answered {step} with {}", self.mailbox.server, shortened(&reply.to_string()));
         let subject = address.map(|address| format!("<{address}> ")).unwrap_or_default();
         let said = |reply: &Reply| format!("{} {subject}{}", self.id, shortened(&reply.text()));
@@ -141,7 +151,8 @@ impl Case<'_> {
                 Reply::new(final_code(code), enhanced.or(Some((0, 0))), said(reply))
             }
             Outcome::Hold(Hold::Sender) => {
-                let advice = advice.as_deref().unwrap_or("the provider does not let this mailbox send as this sender");
+                let advice =
+                    advice.as_ref().map_or("the provider does not let this mailbox send as this sender", |advice| &advice.text);
                 Reply::new(550, Some((7, 1)), format!("{} {}", self.id, shortened(advice)))
             }
             Outcome::RetryMessage | Outcome::SplitRecipients if reply.is_transient() => {
@@ -161,7 +172,7 @@ impl Case<'_> {
     }
 
     /// A judgement that asks the app to come again, in bland words.
-    fn later(&self, outcome: Outcome, reason: String, advice: Option<String>) -> Judgement {
+    fn later(&self, outcome: Outcome, reason: String, advice: Option<Advice>) -> Judgement {
         let trouble = match outcome {
             Outcome::Hold(Hold::Quota) => Some(Kind::Quota),
             Outcome::Hold(_) | Outcome::Renew => Some(Kind::Account),
@@ -336,7 +347,7 @@ mod tests {
     #[test]
     fn advice_names_the_mailbox() {
         let auth_off = |case: &Case<'_>| case.replied(Step::Auth, &reply("535 5.7.139 disabled for the Mailbox"), None);
-        let advice = judge("microsoft", auth_off).advice.expect("there is advice");
+        let advice = judge("microsoft", auth_off).advice.expect("there is advice").text;
         assert!(advice.contains("Set-CASMailbox") && advice.contains("alerts@contoso.com"), "{advice}");
     }
 

@@ -25,7 +25,8 @@ impl Entry<'_> {
         let (from, to, bytes) = (sender(&message.envelope), recipients(&message.envelope), message.size);
         let code = judgement.said.as_ref().map(|reply| reply.code);
         let enhanced = judgement.said.as_ref().and_then(|reply| reply.enhanced).map(tracing::field::display);
-        let (reply, advice, ms) = (judgement.reason.as_str(), judgement.advice.as_deref(), took.as_millis() as u64);
+        let advice_name = judgement.advice_name();
+        let (reply, advice, ms) = (judgement.reason.as_str(), judgement.advice_text(), took.as_millis() as u64);
         let attempt = message.attempts + 1;
         match next {
             Next::Delivered => {
@@ -34,11 +35,11 @@ impl Entry<'_> {
             }
             Next::Failed { .. } => {
                 tracing::warn!(event = "message.refused", %id, %app, %mailbox, %link, client, from, to, bytes, code,
-                enhanced, reply, advice, ms, attempt, "refused by the provider; kept as failed")
+                enhanced, reply, advice, advice_name, ms, attempt, "refused by the provider; kept as failed")
             }
             Next::Held { .. } => {
                 tracing::warn!(event = "message.deferred", %id, %app, %mailbox, %link, client, from, to, bytes, code,
-                enhanced, reply, advice, ms, attempt, "held until its sender may use this mailbox")
+                enhanced, reply, advice, advice_name, ms, attempt, "held until its sender may use this mailbox")
             }
             // The mailbox's trouble was told once; its messages only wait.
             Next::Waits { .. } if tried.trouble.is_some() => {
@@ -47,7 +48,7 @@ impl Entry<'_> {
             }
             Next::Waits { .. } if tried.reports.is_empty() => {
                 tracing::warn!(event = "message.deferred", %id, %app, %mailbox, %link, client, from, to, bytes, code, enhanced, reply,
-                    advice, ms, attempt, "not delivered yet; tried again by itself");
+                    advice, advice_name, ms, attempt, "not delivered yet; tried again by itself");
             }
             Next::Waits { .. } => {
                 tracing::info!(event = "message.deferred", %id, %app, %mailbox, %link, client, from, to, bytes, code,

@@ -21,10 +21,12 @@ mod operate;
 mod pace;
 mod queued;
 mod settle;
+mod standing;
 mod work;
 
 pub use log::span;
 pub use operate::MailboxHold;
+pub use standing::{Change, Standing, Subject};
 
 use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},
@@ -46,7 +48,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::SystemTime,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
 
 /// Octets of bodies that wait at hand in memory; what goes beyond is read from the store.
@@ -79,6 +81,8 @@ pub struct Relay {
     attempts: TaskTracker,
     /// Logins of people under way.
     authorizations: Authorizations,
+    /// Tells how something stands otherwise than before.
+    changes: broadcast::Sender<Change>,
 }
 
 /// What a relay works with.
@@ -118,6 +122,7 @@ impl Relay {
             configured: Notify::new(),
             attempts: TaskTracker::new(),
             authorizations: Authorizations::default(),
+            changes: broadcast::Sender::new(standing::MOST_CHANGES),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::Relay;
 use crate::{
     config::Settings,
-    mail::{Id, Name},
+    mail::{Advice, Id, Name},
     provider::Limits,
     queue::{Changed, Count, Filter, Number, Order, Page, Trace},
     store::{self, Body},
@@ -24,7 +24,7 @@ pub struct MailboxHold {
     /// Why.
     pub reason: String,
     /// What to do about it.
-    pub advice: Option<String>,
+    pub advice: Option<Advice>,
     /// Since when.
     pub since: SystemTime,
     /// When it is tried again; `None`: not by itself.

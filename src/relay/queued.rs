@@ -346,7 +346,7 @@ fn accepted_directly(submission: &Submission, mailbox: &Mailbox, judgements: &[J
         }
         _ => {
             tracing::warn!(event = "message.refused", %id, %app, %mailbox, %link, %client, from, to, bytes, code, enhanced, reply,
-            advice = judgement.advice.as_deref(), ms, attempt = 1, "refused by the provider")
+            advice = judgement.advice_text(), advice_name = judgement.advice_name(), ms, attempt = 1, "refused by the provider")
         }
     }
 }

@@ -120,7 +120,7 @@ fn report(position: usize, state: RecipientState, judgement: &Judgement) -> Repo
         state,
         code: judgement.said.as_ref().map(|reply| reply.code),
         reply: judgement.said.as_ref().map_or_else(|| judgement.reason.clone(), |reply| shortened(&reply.to_string())),
-        advice: judgement.advice.clone(),
+        advice: judgement.advice.as_ref().map(ToString::to_string),
     }
 }
 

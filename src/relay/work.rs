@@ -174,7 +174,7 @@ impl Work {
             let (is_held, is_news) = relay.board().sender_failed(name, &message.author, trouble, now);
             if is_news {
                 tracing::warn!(event = "mailbox.changed", mailbox = %name, link = %self.mailbox.link, state = "sender-held",
-                    from = message.author, reason = judgement.reason, advice = judgement.advice.as_deref(),
+                    from = message.author, reason = judgement.reason, advice = judgement.advice_text(), advice_name = judgement.advice_name(),
                     "the provider does not let this mailbox send as this sender: its messages wait, others go on");
             }
             if !is_held {
@@ -393,7 +393,8 @@ impl Relay {
         let state = if trouble.kind == TroubleKind::Passing { "failing" } else { "held" };
         if self.board().failed(&mailbox.name, of, trouble, now) {
             tracing::warn!(event = "mailbox.changed", mailbox = %mailbox.name, link = %mailbox.link, state, reason = judgement.reason,
-                advice = judgement.advice.as_deref().unwrap_or("none: it is tried again by itself"),
+                advice = judgement.advice.as_ref().map_or("none: it is tried again by itself", |advice| &advice.text),
+                advice_name = judgement.advice_name(),
                 "the mailbox is in trouble: queued messages wait until it works, apps under the contract direct hear 451");
         }
         self.health_changed.notify_waiters();

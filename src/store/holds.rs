@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Error, Store, claims::name, millis, time};
-use crate::mail::Name;
+use crate::mail::{Advice, Name};
 
 /// What is held.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ pub struct Hold {
     /// Why.
     pub reason: String,
     /// What to do about it.
-    pub advice: Option<String>,
+    pub advice: Option<Advice>,
     /// Since when.
     pub since: SystemTime,
     /// Probes that failed.
@@ -139,11 +139,13 @@ impl Store {
 
 fn put(connection: &Connection, hold: &Hold) -> rusqlite::Result<()> {
     let (scope, name, author) = hold.scope.columns();
-    let sql = "INSERT OR REPLACE INTO holds (scope, name, author, kind, probe, reason, advice, since, tries, next_at)
-               VALUES (:scope, :name, :author, :kind, :probe, :reason, :advice, :since, :tries, :next)";
+    let sql =
+        "INSERT OR REPLACE INTO holds (scope, name, author, kind, probe, reason, advice, advice_name, since, tries, next_at)
+               VALUES (:scope, :name, :author, :kind, :probe, :reason, :advice, :advice_name, :since, :tries, :next)";
     let values = named_params! {
         ":scope": scope, ":name": name, ":author": author, ":kind": hold.kind, ":probe": hold.probe, ":reason": hold.reason,
-        ":advice": hold.advice, ":since": millis(hold.since), ":tries": hold.tries, ":next": millis(hold.next)
+        ":advice": hold.advice.as_ref().map(|advice| &advice.text),
+        ":advice_name": hold.advice.as_ref().and_then(Advice::name), ":since": millis(hold.since), ":tries": hold.tries, ":next": millis(hold.next)
     };
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
@@ -160,11 +162,18 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Hold> {
         kind: row.get("kind")?,
         probe: row.get("probe")?,
         reason: row.get("reason")?,
-        advice: row.get("advice")?,
+        advice: advice(row)?,
         since: time(row.get("since")?),
         tries: row.get("tries")?,
         next: time(row.get("next_at")?),
     })
+}
+
+/// What the columns `advice` and `advice_name` hold.
+pub(super) fn advice(row: &Row<'_>) -> rusqlite::Result<Option<Advice>> {
+    let name: Option<String> = row.get("advice_name")?;
+    let text: Option<String> = row.get("advice")?;
+    Ok(text.map(|text| Advice { name: name.unwrap_or_default().into(), text }))
 }
 
 #[cfg(test)]

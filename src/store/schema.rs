@@ -122,6 +122,19 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE grants ADD COLUMN interrupted_at INTEGER;   -- when a renewal began whose answer nobody kept
     INSERT INTO meta (name, value) VALUES ('clear-text', 1) -- schemas 1 and 2 had tokens in clear text, see `sealing`",
     "ALTER TABLE grants ADD COLUMN client TEXT;              -- to whose client it was given; NULL: not known",
+    "ALTER TABLE grants ADD COLUMN refresh_moves INTEGER;    -- whether a renewal moved its end: 1, 0; NULL: not known
+    ALTER TABLE holds ADD COLUMN advice_name TEXT;
+    CREATE TABLE standings (
+        subject TEXT NOT NULL,          -- mailbox, link
+        name TEXT NOT NULL,
+        state TEXT NOT NULL,            -- as it was told last
+        reason TEXT,
+        advice TEXT,
+        advice_name TEXT,
+        since INTEGER NOT NULL,
+        until INTEGER,                  -- when what it needs ends
+        PRIMARY KEY (subject, name)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the database and brings its schema up to date.
@@ -275,7 +288,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         open(&file).unwrap().execute("UPDATE meta SET value = 99 WHERE name = 'schema'", []).unwrap();
         let text = open(&file).unwrap_err().to_string();
-        assert!(text.contains("has schema 99, this program knows schemas up to 4"), "{text}");
+        assert!(text.contains("has schema 99, this program knows schemas up to 5"), "{text}");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use super::exchange::Http;
 use crate::{
     config::{self, Link, Settings},
+    mail::Advice,
     secret::Ring,
     tls,
 };
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone)]
 pub(super) struct Hindrance {
     pub(super) reason: String,
-    pub(super) advice: String,
+    pub(super) advice: Advice,
 }
 
 /// What a client is made with.

@@ -47,7 +47,7 @@ pub struct Refusal {
 impl From<Trouble> for Refusal {
     fn from(Trouble { kind, reason, advice, .. }: Trouble) -> Self {
         // A login is not tried again by itself.
-        let advice = if kind == Kind::Transient { "start the login again in some minutes".into() } else { advice };
+        let advice = if kind == Kind::Transient { "start the login again in some minutes".into() } else { advice.text };
         Self { reason, advice }
     }
 }
@@ -135,7 +135,7 @@ impl Tokens {
         })?;
         let source = match (&entry.route, entry.grant) {
             (Route::Source(source), Some(Grant::AuthorizationCode | Grant::DeviceCode)) => source.clone(),
-            (Route::Repair { reason, advice }, _) => return Err(Refusal { reason: reason.clone(), advice: advice.clone() }),
+            (Route::Repair { reason, advice }, _) => return Err(Refusal { reason: reason.clone(), advice: advice.to_string() }),
             (Route::Source(_), grant) => {
                 let grant = grant.map_or_else(|| "unknown".to_owned(), |grant| grant.to_string());
                 let (link, reason) = (&entry.link, format!("mailbox {mailbox} needs no login"));

@@ -9,6 +9,7 @@
 mod background;
 mod clients;
 mod consent;
+mod ending;
 mod exchange;
 mod proof;
 mod renewal;
@@ -20,6 +21,7 @@ mod tests;
 mod unavailable;
 
 pub use consent::{Candidate, Consent, Origin, Refusal};
+pub use ending::Ending;
 pub use revoke::Ended;
 pub use status::{State, Status};
 pub use unavailable::{Error, Unavailable};
@@ -34,14 +36,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
 
 use crate::{
     config::{Link, Settings},
-    mail::Name,
+    mail::{Advice, Name},
     oauth::{self, Ask, Flight},
     provider::Grant,
     secret::Secret,
@@ -80,6 +82,8 @@ struct World {
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     /// Wakes the background: something landed or changed.
     wake: Notify,
+    /// Tells those who tell how everything stands.
+    changed: watch::Sender<()>,
     readings: proof::Readings,
 }
 
@@ -125,7 +129,7 @@ enum Route {
     /// Nowhere, as it is configured.
     Repair {
         reason: String,
-        advice: String,
+        advice: Advice,
     },
 }
 
@@ -137,7 +141,13 @@ impl Tokens {
 
     fn with_clock(store: Store, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
-            world: Arc::new(World { store, clock: Box::new(clock), wake: Notify::new(), readings: proof::Readings::default() }),
+            world: Arc::new(World {
+                store,
+                clock: Box::new(clock),
+                wake: Notify::new(),
+                changed: watch::Sender::new(()),
+                readings: proof::Readings::default(),
+            }),
             board: Mutex::default(),
             flights: Mutex::default(),
             lives: AtomicU64::new(0),
@@ -167,7 +177,7 @@ impl Tokens {
                 }
                 None => Route::Repair {
                     reason: format!("link {} is not configured", mailbox.link),
-                    advice: format!("add [link.{}] or name another link in [mailbox.{}]", mailbox.link, mailbox.name),
+                    advice: format!("add [link.{}] or name another link in [mailbox.{}]", mailbox.link, mailbox.name).into(),
                 },
             };
             let old = old.remove(&mailbox.name);
@@ -236,7 +246,7 @@ impl Tokens {
         let mut board = self.board();
         let entry = board.mailboxes.get_mut(mailbox).ok_or_else(|| Unavailable::NeedsRepair {
             reason: format!("mailbox {mailbox} is not configured"),
-            advice: format!("add [mailbox.{mailbox}] or name another mailbox in the app"),
+            advice: format!("add [mailbox.{mailbox}] or name another mailbox in the app").into(),
             of_link: false,
         })?;
         entry.last_used = Some(now);

@@ -67,7 +67,7 @@ async fn beside<T: Send + 'static>(
 }
 
 fn fault(reason: String, advice: String) -> Trouble {
-    Trouble { kind: Kind::Configuration, reason, advice, retry_after: None }
+    Trouble { kind: Kind::Configuration, reason, advice: advice.into(), retry_after: None }
 }
 
 fn unsigned(Unsigned: Unsigned) -> Trouble {

@@ -274,7 +274,7 @@ impl Renewal<'_> {
             Err(error) => return Err(kept_badly(error)),
         };
         self.source.remember_tried(tried);
-        let advice = format!("authorise it with `outlink authorize {mailbox}`");
+        let advice = format!("authorise it with `outlink authorize {mailbox}`").into();
         Err(Trouble { kind: Kind::Consent, reason, advice, retry_after: None })
     }
 
@@ -376,7 +376,7 @@ impl Renewal<'_> {
             ("client-id", &link.client_id),
             ("tenant", link.tenant.as_deref().unwrap_or("common")),
         ];
-        let advice = advice.map_or_else(|| plain_advice(kind, mailbox, &link.name), |advice| advice.fill(&names));
+        let advice = advice.map_or_else(|| plain_advice(kind, mailbox, &link.name).into(), |advice| advice.advise(&names));
         Trouble { kind, reason, advice, retry_after: fault.retry_after }
     }
 }

@@ -36,6 +36,8 @@ pub struct Status {
     pub reason: Option<String>,
     /// What to do about it.
     pub advice: Option<String>,
+    /// Its name in the tables of advice.
+    pub advice_name: Option<String>,
 }
 
 /// How renewing goes.
@@ -78,11 +80,13 @@ impl Status {
             origin: None,
             reason: None,
             advice: None,
+            advice_name: None,
         };
         let source = match &entry.route {
             Route::Source(source) => source,
             Route::Repair { reason, advice } => {
-                return Self { state: State::NeedsRepair, reason: Some(reason.clone()), advice: Some(advice.clone()), ..bare };
+                let (advice, advice_name) = (Some(advice.to_string()), advice.name().map(str::to_owned));
+                return Self { state: State::NeedsRepair, reason: Some(reason.clone()), advice, advice_name, ..bare };
             }
         };
         let (health, expires) = source.look();
@@ -96,7 +100,8 @@ impl Status {
             state,
             access_token_until: expires.filter(|expires| *expires > now).map(rfc3339),
             reason: trouble.map(|trouble| trouble.reason.clone()),
-            advice: trouble.map(|trouble| trouble.advice.clone()),
+            advice: trouble.map(|trouble| trouble.advice.to_string()),
+            advice_name: trouble.and_then(|trouble| trouble.advice.name().map(str::to_owned)),
             ..bare
         }
     }

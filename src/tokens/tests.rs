@@ -323,7 +323,7 @@ async fn a_throttled_server_is_left_alone_as_long_as_it_asks() {
 async fn invalid_grant_keeps_the_grant_and_stops_until_there_is_another() {
     let bench = Bench::with_grant(refuses("invalid_grant")).await;
     let Err(Unavailable::NeedsConsent { reason, advice }) = bench.access("a").await else { panic!() };
-    assert!(reason.contains("answered 400 invalid_grant: as told") && !advice.is_empty(), "{reason}; {advice}");
+    assert!(reason.contains("answered 400 invalid_grant: as told") && !advice.text.is_empty(), "{reason}; {advice}");
     bench.pass(7 * 24 * 3600);
     bench.tokens.tick().await;
     assert!(bench.access("a").await.is_err());
@@ -372,7 +372,7 @@ async fn a_mailbox_without_a_grant_says_how_to_get_one() {
     let bench = Bench::new(Grant::AuthorizationCode, numbered).await;
     let Err(Unavailable::NeedsConsent { reason, advice }) = bench.access("a").await else { panic!() };
     assert_eq!(reason, "mailbox a has no grant yet");
-    assert!(advice.contains("outlink authorize a"), "{advice}");
+    assert!(advice.text.contains("outlink authorize a"), "{advice}");
     assert_eq!(bench.endpoint.asked(), 0);
 }
 

@@ -1,7 +1,7 @@
 //! Why there is no access token, and why a grant was not taken or not given up.
 
 use crate::{
-    mail::Name,
+    mail::{Advice, Name},
     oauth::{Kind, Trouble},
     store,
 };
@@ -21,7 +21,7 @@ pub enum Unavailable {
         /// What was tried and what came of it.
         reason: String,
         /// The next step.
-        advice: String,
+        advice: Advice,
     },
     /// An administrator mends it, here or at the provider.
     #[error("no access token until this is repaired: {reason}; {advice}")]
@@ -29,7 +29,7 @@ pub enum Unavailable {
         /// What was tried and what came of it.
         reason: String,
         /// The next step.
-        advice: String,
+        advice: Advice,
         /// Whether every mailbox of the link has the same trouble: its OAuth client is what needs repair.
         of_link: bool,
     },

@@ -5,6 +5,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod client_key;
+pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod hunt;
 pub(crate) mod letters;

@@ -10,9 +10,9 @@ mod google;
 #[cfg(test)]
 mod tests;
 
-use super::{Advice, Provider};
+use super::{AdviceEntry, Provider};
 
-/// Advice about OAuth errors.
+/// AdviceEntry about OAuth errors.
 pub(super) use advice::ALL as ADVICE;
 
 /// An error response, as it came.
@@ -49,7 +49,7 @@ pub struct OAuthVerdict {
     /// Who can mend it.
     pub outcome: OAuthOutcome,
     /// What to tell the administrator.
-    pub advice: Option<&'static Advice>,
+    pub advice: Option<&'static AdviceEntry>,
 }
 
 /// Judges an error response of `provider`'s token endpoint (or of its authorization endpoint, with status 0).
@@ -70,7 +70,7 @@ pub fn classify_oauth(provider: Provider, fault: &OAuthFault<'_>) -> OAuthVerdic
     }
 }
 
-fn verdict(outcome: OAuthOutcome, advice: Option<&'static Advice>) -> OAuthVerdict {
+fn verdict(outcome: OAuthOutcome, advice: Option<&'static AdviceEntry>) -> OAuthVerdict {
     OAuthVerdict { outcome, advice }
 }
 
@@ -78,7 +78,7 @@ fn verdict(outcome: OAuthOutcome, advice: Option<&'static Advice>) -> OAuthVerdi
 struct Codes {
     codes: &'static [u64],
     outcome: OAuthOutcome,
-    advice: &'static Advice,
+    advice: &'static AdviceEntry,
 }
 
 /// The row of the first number that the table knows: `error_codes` first, `AADSTSnnn` in the description where it knows none.
@@ -103,11 +103,11 @@ struct Row {
     /// Fragments of `error_description` or `error_subtype` in lower case, separated by `|`; empty fits everything.
     detail: &'static str,
     outcome: OAuthOutcome,
-    advice: &'static Advice,
+    advice: &'static AdviceEntry,
 }
 
 /// A row in one line.
-const fn row(error: &'static str, detail: &'static str, outcome: OAuthOutcome, advice: &'static Advice) -> Row {
+const fn row(error: &'static str, detail: &'static str, outcome: OAuthOutcome, advice: &'static AdviceEntry) -> Row {
     Row { error, detail, outcome, advice }
 }
 

@@ -14,13 +14,13 @@ mod microsoft;
 #[cfg(test)]
 mod tests;
 
-use super::{Advice, Provider};
+use super::{AdviceEntry, Provider};
 use crate::{
     mail::{Hold, Outcome},
     smtp::{Reply, Step},
 };
 
-/// Advice about replies.
+/// AdviceEntry about replies.
 pub(super) use advice::ALL as ADVICE;
 
 /// The meaning of one reply.
@@ -29,7 +29,7 @@ pub struct Verdict {
     /// What follows from it.
     pub outcome: Outcome,
     /// What to tell the administrator.
-    pub advice: Option<&'static Advice>,
+    pub advice: Option<&'static AdviceEntry>,
 }
 
 /// Judges the reply that `provider` gave at `step`. Every `2xx` is [`Outcome::Delivered`]: the caller asks only where it matters.
@@ -72,7 +72,7 @@ struct Row {
     /// Fragments of the text, in lower case.
     text: &'static str,
     means: Means,
-    advice: Option<&'static Advice>,
+    advice: Option<&'static AdviceEntry>,
 }
 
 /// A row in one line.
@@ -80,7 +80,7 @@ const fn row(
     steps: &'static [Step],
     [code, enhanced, text]: [&'static str; 3],
     means: Means,
-    advice: Option<&'static Advice>,
+    advice: Option<&'static AdviceEntry>,
 ) -> Row {
     Row { steps, code, enhanced, text, means, advice }
 }

@@ -175,7 +175,10 @@ async fn try_login(relay: &Relay, (mailbox, link): (&Arc<Mailbox>, &Link), acces
         Ok(Err(failure)) => {
             let envelope = Envelope::from(None);
             let judgement = Case::of(new_id(SystemTime::now()), (mailbox, link), &envelope).failed(&failure);
-            Login::Failed { reason: judgement.reason, advice: judgement.advice.unwrap_or_else(|| TRY_LATER.to_owned()) }
+            Login::Failed {
+                reason: judgement.reason,
+                advice: judgement.advice.map_or_else(|| TRY_LATER.to_owned(), |advice| advice.text),
+            }
         }
         Err(_) => {
             let reason = format!("{} did not finish a login within {} seconds", mailbox.server, LOGIN.as_secs());

@@ -106,7 +106,7 @@ async fn a_grant_is_not_shown_to_another_client_and_serves_again_when_its_own_is
     bench.tokens.configure(&other_client(&bench)).unwrap();
     let Err(Unavailable::NeedsConsent { reason, advice }) = bench.access("a").await else { panic!() };
     assert!(reason.contains("was given to client me at 127.0.0.1") && reason.contains("is another at 127.0.0.1 now"), "{reason}");
-    assert!(advice.contains("outlink authorize a"), "{advice}");
+    assert!(advice.text.contains("outlink authorize a"), "{advice}");
     assert_eq!((bench.endpoint.asked(), bench.tokens.has_working_grant(&name("a")).await.unwrap()), (0, false));
     // Nor does the background ask again and again.
     let version = bench.store.grant(&name("a")).await.unwrap().map(|grant| grant.version);

@@ -129,12 +129,12 @@ async fn a_refused_service_account_is_told_with_its_mailbox_and_its_number() {
         json(400, serde_json::json!({"error": "invalid_grant", "error_description": description}).to_string())
     });
     let Err(Unavailable::NeedsRepair { reason, advice, of_link }) = bench.access("a").await else { panic!() };
-    assert!(advice.contains("no user a@example.com") && !of_link, "{advice} {of_link}");
+    assert!(advice.text.contains("no user a@example.com") && !of_link, "{advice} {of_link}");
     assert!(reason.contains("100000000000000000001") && !reason.contains("eyJ"), "{reason}");
     // What no row knows says nothing of a person's consent.
     bench.endpoint.now_answers(refuses("invalid_grant"));
     let Err(Unavailable::NeedsRepair { advice, .. }) = bench.access("b").await else { panic!() };
-    assert!(!advice.contains("consent"), "{advice}");
+    assert!(!advice.text.contains("consent"), "{advice}");
 }
 
 #[tokio::test]
@@ -145,5 +145,5 @@ async fn a_refused_certificate_is_named_by_its_thumbprint() {
     .await;
     bench.endpoint.now_answers(|_, _| json(401, r#"{"error":"invalid_client","error_codes":[700027]}"#.into()));
     let Err(Unavailable::NeedsRepair { reason, advice, .. }) = bench.access("a").await else { panic!() };
-    assert!(reason.contains("certificate of thumbprint ") && advice.contains("upload the certificate"), "{reason} {advice}");
+    assert!(reason.contains("certificate of thumbprint ") && advice.text.contains("upload the certificate"), "{reason} {advice}");
 }

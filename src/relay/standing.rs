@@ -1,0 +1,77 @@
+//! How each link and mailbox stands, as it is told: one state each, with reason, advice and time.
+
+use super::Relay;
+use crate::mail::{Advice, Name, State};
+use std::{fmt, time::SystemTime};
+use tokio::sync::broadcast;
+
+/// Changes that a slow listener may miss beyond; it is told how many.
+pub(super) const MOST_CHANGES: usize = 1024;
+
+/// What has a state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// An outgoing link.
+    Link(Name),
+    /// A mailbox.
+    Mailbox {
+        /// Its name.
+        mailbox: Name,
+        /// Its link.
+        link: Name,
+    },
+}
+
+/// How it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The state.
+    pub state: State,
+    /// Why; `None` when it is ready.
+    pub reason: Option<String>,
+    /// What to do.
+    pub advice: Option<Advice>,
+    /// Since when it is in this state.
+    pub since: SystemTime,
+    /// When what it needs ends, for `expiring`.
+    pub until: Option<SystemTime>,
+    /// When it is tried again; `None`: not by itself, or nothing is wrong.
+    pub next: Option<SystemTime>,
+}
+
+/// Something stands otherwise than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What.
+    pub subject: Subject,
+    /// The state before.
+    pub before: State,
+    /// How it stands now.
+    pub standing: Standing,
+}
+
+impl Subject {
+    /// The event that tells its changes.
+    pub fn event(&self) -> &'static str {
+        match self {
+            Self::Link(_) => "link.changed",
+            Self::Mailbox { .. } => "mailbox.changed",
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(name) => write!(f, "link {name}"),
+            Self::Mailbox { mailbox, .. } => write!(f, "mailbox {mailbox}"),
+        }
+    }
+}
+
+impl Relay {
+    /// Every change from now on, once.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+}
