@@ -8,7 +8,7 @@ mod files;
 mod listeners;
 mod told;
 
-use super::{Config, Exit, Failed, Outcome, change::Subject, check, question, seal};
+use super::{Config, Exit, Failed, Outcome, change::Subject, check, question, reach, runtime, seal};
 use crate::{
     config::{Settings, write},
     import::{self, Extra, Finding, Left, Program, Proof},
@@ -106,7 +106,7 @@ pub(super) fn import(arguments: &Arguments) -> Outcome {
     let subjects = Subjects::read(&arguments.config)?;
     let mut report = Report::new(arguments.dry_run);
     let mut finding = arguments.find(&mut report)?;
-    let running = old_programs(&finding, &settings);
+    let running = old_program(&finding, &settings)?.filter(|_| !arguments.still_running);
     for account in &mut finding.accounts {
         resolve(&mut account.client);
     }
@@ -118,9 +118,10 @@ pub(super) fn import(arguments: &Arguments) -> Outcome {
     let (links, mailboxes) =
         (subjects.links.definitions.names(write::Kind::Link), subjects.mailboxes.definitions.names(write::Kind::Mailbox));
     let plan = import::plan(finding.accounts, finding.shared, &settings, links, mailboxes);
-    let running = running.filter(|_| !arguments.still_running);
-    let stopped = carry::Carrier { arguments, settings: &settings, subjects: &subjects, running }.carry_out(plan, &mut report);
-    let stopped = stopped.or_else(|| listeners::take_over(arguments, &settings, &finding.doors, &mut report));
+    // Listeners first: what is to be typed into applications tells them.
+    let stopped = listeners::take_over(arguments, &settings, &finding.doors, &mut report);
+    let carrier = carry::Carrier { arguments, settings: &settings, subjects: &subjects, running };
+    let stopped = stopped.or_else(|| carrier.carry_out(plan, &mut report));
     report.finish(arguments, &subjects);
     if let Some(Failed(exit, text)) = stopped {
         return Err(Failed(exit, text));
@@ -238,12 +239,23 @@ fn resolve(client: &mut import::Client) {
     }
 }
 
-/// A port of the old program that still answers, and is not outlink's own.
-fn old_programs(finding: &Finding, settings: &Settings) -> Option<SocketAddr> {
-    let own = |port: u16| settings.listeners.values().any(|listener| listener.bind.port() == port);
-    let doors = finding.doors.iter().filter(|door| !own(door.port));
-    let addresses = doors.map(|door| SocketAddr::new(door.address.unwrap_or([127, 0, 0, 1].into()), door.port));
-    addresses.into_iter().find(|address| TcpStream::connect_timeout(address, NEAR).is_ok())
+/// A port of the old program that still answers, and is not one of the running outlink's own.
+fn old_program(finding: &Finding, settings: &Settings) -> Result<Option<SocketAddr>, Failed> {
+    let doors = finding.doors.iter().map(|door| SocketAddr::new(door.address.unwrap_or([127, 0, 0, 1].into()), door.port));
+    let answering: Vec<SocketAddr> = doors.filter(|address| TcpStream::connect_timeout(address, NEAR).is_ok()).collect();
+    if answering.is_empty() {
+        return Ok(None);
+    }
+    let own: Vec<SocketAddr> = match reach::connect(&settings.state_directory) {
+        Ok(client) => {
+            let status = runtime()?.block_on(client.status()).map_err(reach::failed)?;
+            status.listeners.iter().filter_map(|listener| listener.address.parse().ok()).collect()
+        }
+        Err(Failed(Exit::Unavailable, _)) => Vec::new(),
+        Err(failed) => return Err(failed),
+    };
+    let is_own = |address: &SocketAddr| own.iter().any(|it| it.port() == address.port());
+    Ok(answering.into_iter().find(|address| !is_own(address)))
 }
 
 fn program(text: &str) -> Result<Program, String> {
