@@ -152,19 +152,22 @@ impl Carrier<'_> {
         report: &mut Report,
     ) -> Result<(), Failed> {
         let PlannedMailbox { name, account, standing, .. } = mailbox;
-        let what = format!("{} through link {}", account.address, link.name);
+        let what = format!("link {}", link.name);
         let standing = match &link.standing {
             refused @ Standing::Refused { .. } => refused,
             _ => standing,
         };
         match standing {
             Standing::Refused { reason, step } => {
-                report.add(Item::left("account", account.address.as_str(), reason.clone(), step.clone()));
+                report
+                    .add(Item::left("account", account.address.as_str(), reason.clone(), step.clone()).address(&account.address));
                 return Ok(());
             }
-            Standing::There => report.add(Item::new("mailbox", name.as_str(), super::told::Became::There).what(what)),
+            Standing::There => {
+                report.add(Item::new("mailbox", name.as_str(), super::told::Became::There).what(what).address(&account.address))
+            }
             Standing::New if self.arguments.dry_run => {
-                report.add(Item::new("mailbox", name.as_str(), report.became()).what(what))
+                report.add(Item::new("mailbox", name.as_str(), report.became()).what(what).address(&account.address))
             }
             Standing::New => {
                 let subject = &self.subjects.mailboxes;
@@ -175,7 +178,7 @@ impl Carrier<'_> {
                     Ok(done) => {
                         report.add(Item {
                             file: file_of(&done),
-                            ..Item::new("mailbox", name.as_str(), report.became()).what(what)
+                            ..Item::new("mailbox", name.as_str(), report.became()).what(what).address(&account.address)
                         });
                     }
                     Err(Trouble::Everywhere(failed)) => return Err(failed),
@@ -197,16 +200,15 @@ impl Carrier<'_> {
 
     fn grant(&self, mailbox: &PlannedMailbox, is_granted: bool, report: &mut Report) -> Result<(), Failed> {
         let name = mailbox.name.as_str();
-        let of = format!("of mailbox {name}");
         let token = match &mailbox.account.grant {
             Granted::NotNeeded => return Ok(()),
             _ if is_granted && !self.arguments.refresh_grants => {
-                let item = Item::new("grant", &of, super::told::Became::There);
+                let item = Item::new("grant", name, super::told::Became::There);
                 report.add(item.because("the mailbox has one; --refresh-grants puts the file's in its place"));
                 return Ok(());
             }
             Granted::Missing(reason) => {
-                report.add(Item::left("grant", &of, reason.clone(), self.authorize(name)));
+                report.add(Item::left("grant", name, reason.clone(), self.authorize(name)));
                 report.consents.push(name.to_owned());
                 return Ok(());
             }
@@ -218,18 +220,18 @@ impl Carrier<'_> {
                                   refresh token may lose it"
             );
             let step = "stop the old program, then run this again (or --still-running, where that is something else)";
-            report.add(Item::left("grant", &of, reason, step));
+            report.add(Item::left("grant", name, reason, step));
             return Ok(());
         }
         if self.arguments.dry_run {
-            report.add(Item::new("grant", &of, report.became()));
+            report.add(Item::new("grant", name, report.became()));
             return Ok(());
         }
         match self.import(&mailbox.name, token) {
-            Ok(()) => report.add(Item::new("grant", &of, report.became())),
+            Ok(()) => report.add(Item::new("grant", name, report.became())),
             Err(Trouble::Everywhere(failed)) => return Err(failed),
             Err(Trouble::Here(reason)) => {
-                report.add(Item::left("grant", &of, reason, self.authorize(name)));
+                report.add(Item::left("grant", name, reason, self.authorize(name)));
                 report.consents.push(name.to_owned());
             }
         }

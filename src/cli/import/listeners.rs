@@ -29,7 +29,8 @@ pub(super) fn take_over(arguments: &Arguments, settings: &Settings, doors: &[Doo
         report.notes.push(note);
     }
     let smtp: Vec<&Door> = doors.iter().filter(|door| door.is_smtp).collect();
-    for door in &smtp {
+    let has = |door: &Door| loopback(door).is_some_and(|bind| settings.listeners.values().any(|it| it.bind == bind));
+    for door in smtp.iter().filter(|door| !has(door)) {
         tell(door, arguments.listeners, report);
     }
     let wanted: Vec<(String, SocketAddr)> =

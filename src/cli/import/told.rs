@@ -4,7 +4,7 @@ use super::{
     super::out::{plain, say},
     Arguments, Subjects,
 };
-use crate::import::Program;
+use crate::{import::Program, mail::Address};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -26,6 +26,8 @@ pub(super) struct Item {
     /// Its name in the configuration, or what the old program called it.
     pub(super) name: String,
     pub(super) became: Became,
+    /// Of a mailbox or an account.
+    pub(super) address: Option<String>,
     /// What it is.
     pub(super) what: Option<String>,
     pub(super) file: Option<String>,
@@ -35,7 +37,7 @@ pub(super) struct Item {
 
 impl Item {
     pub(super) fn new(kind: &'static str, name: &str, became: Became) -> Self {
-        Self { kind, name: name.to_owned(), became, what: None, file: None, reason: None, step: None }
+        Self { kind, name: name.to_owned(), became, address: None, what: None, file: None, reason: None, step: None }
     }
 
     pub(super) fn left(kind: &'static str, name: &str, reason: impl Into<String>, step: impl Into<String>) -> Self {
@@ -44,6 +46,10 @@ impl Item {
 
     pub(super) fn what(self, what: impl Into<String>) -> Self {
         Self { what: Some(what.into()), ..self }
+    }
+
+    pub(super) fn address(self, address: &Address) -> Self {
+        Self { address: Some(address.to_string()), ..self }
     }
 
     pub(super) fn file(self, file: &Path) -> Self {
@@ -55,10 +61,13 @@ impl Item {
     }
 
     fn print(&self) {
-        let what = self.what.as_ref().map(|what| format!(" ({what})")).unwrap_or_default();
+        let kind = if self.kind == "grant" { "grant of mailbox" } else { self.kind };
+        let told = [self.address.as_deref(), self.what.as_deref()];
+        let told = told.into_iter().flatten().filter(|told| *told != self.name).collect::<Vec<_>>().join(", ");
+        let what = if told.is_empty() { String::new() } else { format!(" ({told})") };
         let file = self.file.as_ref().map(|file| format!(": {file}")).unwrap_or_default();
         let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        say(format_args!("  {} {}", self.kind, plain(&format!("{}{what}{file}{reason}", self.name))));
+        say(format_args!("  {kind} {}", plain(&format!("{}{what}{file}{reason}", self.name))));
         if let Some(step) = self.step.as_ref().filter(|step| !step.is_empty()) {
             say(format_args!("    {}", plain(step)));
         }
