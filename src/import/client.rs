@@ -4,6 +4,7 @@
 use crate::{
     config::write::{self, SecretText},
     mail::Address,
+    oauth::ServiceAccount,
     provider::{self, Cloud, Grant, Provider},
     secret::Secret,
 };
@@ -150,6 +151,15 @@ impl Described<'_> {
     }
 }
 
+/// Whether both are one key of a service account, however its JSON is laid out.
+fn same_key(one: &Proof, other: &Proof) -> bool {
+    let read = |proof: &Proof| match proof {
+        Proof::ServiceAccount(key) => ServiceAccount::from_json(key).ok(),
+        _ => None,
+    };
+    read(one).zip(read(other)).is_some_and(|(one, other)| one == other)
+}
+
 /// A service account whose endpoint is not Google's own: a test's.
 fn is_foreign_google(provider: Provider, url: &Url) -> bool {
     provider == Provider::Google && !url.host_str().is_some_and(|host| GOOGLE.contains(&host))
@@ -258,7 +268,11 @@ impl Client {
     /// Whether both are one client, so that one link serves both; where the browser comes back to is no matter of the client's.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let parts = |it: &Self| Self { redirect_url: None, authorization_endpoint: None, device_endpoint: None, ..it.clone() };
-        parts(self) == parts(other)
+        let (mut one, other) = (parts(self), parts(other));
+        if same_key(&one.proof, &other.proof) {
+            one.proof.clone_from(&other.proof);
+        }
+        one == other
     }
 
     /// A word that may name its link: the organisation's where the account's address tells it.

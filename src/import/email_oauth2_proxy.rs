@@ -256,7 +256,7 @@ impl Files {
 
     /// There `client_id` says what `client_secret` is.
     fn service_account(&self, section: &str, kind: &str, lock: &Lock) -> Result<Proof, (String, String)> {
-        let plain = self.get(section, "client_secret").map(Secret::new);
+        let plain = self.get(section, "client_secret").map(|text| Secret::new(text.trim().to_owned()));
         let key = plain.or_else(|| lock.client_secret.clone()).ok_or_else(|| {
             let step =
                 "run this again with the password (--password-file), or write the link with the JSON key: outlink link add";

@@ -16,7 +16,9 @@ pub(super) fn object(input: &Input) -> Result<Object, Broken> {
                 serde_json::error::Category::Eof => "it is JSON that ends too early",
                 _ => "it is no JSON here: a quote, comma or bracket is missing or too many",
             };
-            Err(Broken { file: input.name.clone(), line: Some(error.line()), why: format!("{why} (column {})", error.column()) })
+            // The end of a line counts there as the beginning of the next one.
+            let line = if error.column() == 0 { error.line().saturating_sub(1).max(1) } else { error.line() };
+            Err(Broken { file: input.name.clone(), line: Some(line), why: why.to_owned() })
         }
     }
 }

@@ -68,7 +68,7 @@ pub enum Standing {
 }
 
 /// Names that are taken, of whatever file.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Taken(BTreeSet<Name>);
 
 /// Plans beside what is configured; `links` and `mailboxes` are all names that are defined, with faults or without.
@@ -124,12 +124,15 @@ impl Planner<'_> {
             }
             None => {
                 let words = mailbox_words(&account.address);
-                let name = self.mailboxes.free(&words);
+                let name = self.mailboxes.clone().free(&words);
                 let client = &self.plan.links[link].client;
                 let standing = match &self.plan.links[link].standing {
                     Standing::Refused { reason, step } => Standing::Refused { reason: reason.clone(), step: step.clone() },
                     Standing::New | Standing::There => standing(checked(client, &link_name, Some((&name, &account))).map(drop)),
                 };
+                if standing == Standing::New {
+                    self.mailboxes.0.insert(name.clone());
+                }
                 (name, standing)
             }
         };
@@ -148,7 +151,15 @@ impl Planner<'_> {
         let there = probe.as_ref().ok().and_then(|link| self.settings.links.values().find(|other| is_same(link, other)));
         let (name, standing) = match there {
             Some(link) => (link.name.clone(), Standing::There),
-            None => (self.links.free(&[word]), standing(probe.map(drop))),
+            None => {
+                let standing = standing(probe.map(drop));
+                // What is not written takes no name from others.
+                let name = match &standing {
+                    Standing::Refused { .. } => self.links.clone().free(&[word]),
+                    Standing::New | Standing::There => self.links.free(&[word]),
+                };
+                (name, standing)
+            }
         };
         self.plan.links.push(PlannedLink { name, client, standing, shared });
         self.plan.links.len() - 1

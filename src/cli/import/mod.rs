@@ -18,7 +18,7 @@ use crate::{
 };
 use clap::Args;
 use std::{
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     time::Duration,
 };
@@ -232,17 +232,17 @@ fn resolve(client: &mut import::Client) {
     if let Proof::ServiceAccountFile(file) = &client.proof
         && let Ok(text) = seal::text_of(file)
     {
-        client.proof = Proof::ServiceAccount(Secret::new(text));
+        client.proof = Proof::ServiceAccount(Secret::new(text.trim().to_owned()));
     }
     if let Proof::ServiceAccount(key) = &client.proof {
         client.client_id = oauth::ServiceAccount::from_json(key).ok().and_then(|account| account.client_id);
     }
 }
 
-/// A port of the old program that still answers, and is not one of the running outlink's own.
+/// A port of the old program that is still taken, and not by the running outlink.
 fn old_program(finding: &Finding, settings: &Settings) -> Result<Option<SocketAddr>, Failed> {
     let doors = finding.doors.iter().map(|door| SocketAddr::new(door.address.unwrap_or([127, 0, 0, 1].into()), door.port));
-    let answering: Vec<SocketAddr> = doors.filter(|address| TcpStream::connect_timeout(address, NEAR).is_ok()).collect();
+    let answering: Vec<SocketAddr> = doors.filter(is_taken).collect();
     if answering.is_empty() {
         return Ok(None);
     }
@@ -256,6 +256,14 @@ fn old_program(finding: &Finding, settings: &Settings) -> Result<Option<SocketAd
     };
     let is_own = |address: &SocketAddr| own.iter().any(|it| it.port() == address.port());
     Ok(answering.into_iter().find(|address| !is_own(address)))
+}
+
+/// Whether something listens there. An address that is not loopback may be another machine's, which is not to be called.
+fn is_taken(address: &SocketAddr) -> bool {
+    match address.ip().to_canonical().is_loopback() {
+        true => TcpStream::connect_timeout(address, NEAR).is_ok(),
+        false => TcpListener::bind(address).is_err_and(|why| why.kind() == std::io::ErrorKind::AddrInUse),
+    }
 }
 
 fn program(text: &str) -> Result<Program, String> {
