@@ -234,12 +234,7 @@ fn a_cache_store_of_email_oauth2_proxy_is_read_beside_its_configuration() {
     assert!(status == Some(1) && said.contains("keeps no refresh token"), "{said}");
     let (status, items, told) = house.items(&[&words[..], &["--cache-store", cache]].concat(), "");
     assert_eq!((status, items["grant robot"].as_str()), (Some(0), "taken"), "{told}");
-    let _daemon = house.start();
-    until("the mailbox is ready", LONG / 10, || {
-        let (_, said) = support::story::command(&["mailbox", "list", "--json"], &house.config);
-        eprintln!("{said}");
-        said.contains("\"state\":\"ready\"") || said.contains("\"state\": \"ready\"")
-    });
+    house.start().logged("event=\"token.renewed\" mailbox=robot", LONG);
 }
 
 /// A configuration that email-oauth2-proxy itself encrypts and writes.
