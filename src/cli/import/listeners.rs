@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{
-        Settings,
+        Bind, Settings,
         write::{Kind, Listener},
     },
     import::Door,
@@ -29,7 +29,7 @@ pub(super) fn take_over(arguments: &Arguments, settings: &Settings, doors: &[Doo
         report.notes.push(note);
     }
     let smtp: Vec<&Door> = doors.iter().filter(|door| door.is_smtp).collect();
-    let has = |door: &Door| loopback(door).is_some_and(|bind| settings.listeners.values().any(|it| it.bind == bind));
+    let has = |door: &Door| loopback(door).is_some_and(|bind| settings.listeners.values().any(|it| it.bind == Bind::Tcp(bind)));
     for door in smtp.iter().filter(|door| !has(door)) {
         tell(door, arguments.listeners, report);
     }
@@ -58,7 +58,8 @@ fn tell(door: &Door, taken: bool, report: &mut Report) {
     let name = section.to_lowercase();
     let note = match (tls, address) {
         (true, _) => format!(
-            "[{section}] spoke TLS to its applications, which outlink does not yet: its applications need another port, without TLS"
+            "[{section}] spoke TLS to its applications: write [listener.{name}] with tls, certificate and key by hand, or let them come to \
+             another listener"
         ),
         (false, Some(ip)) if !ip.to_canonical().is_loopback() => format!(
             "[{section}] listened on {ip}, open to other machines. For applications there write [listener.{name}] with bind = \"{}\", \
@@ -85,8 +86,12 @@ fn write(arguments: &Arguments, settings: &Settings, wanted: &[(String, SocketAd
     let subject = Subject::read(&arguments.config, Kind::Listener)?;
     let names = subject.definitions.names(Kind::Listener);
     let local = settings.listeners.values().find(|it| names.is_empty() && it.name.as_str() == LOCAL);
-    let kept = local.map(|listener| (LOCAL.to_owned(), listener.bind));
-    let is_there = |bind: &SocketAddr| settings.listeners.values().find(|it| it.bind == *bind).map(|it| it.name.clone());
+    let kept = local.and_then(|listener| match &listener.bind {
+        Bind::Tcp(bind) => Some((LOCAL.to_owned(), *bind)),
+        Bind::Unix(_) | Bind::Passed(_) => None,
+    });
+    let is_there =
+        |bind: &SocketAddr| settings.listeners.values().find(|it| it.bind == Bind::Tcp(*bind)).map(|it| it.name.clone());
     let mut written = false;
     for (name, bind) in wanted.iter().filter(|(_, bind)| is_there(bind).is_none()).chain(kept.iter()) {
         // With nothing else to write, what is there by itself stays so.
