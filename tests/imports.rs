@@ -626,6 +626,22 @@ fn a_stopped_services_store_stays_its_users_when_root_imports() {
 }
 
 #[test]
+fn the_commands_of_the_guide_are_understood() {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migrating.md")).expect("it is there");
+    let house = House::new("");
+    let commands = guide.lines().filter_map(|line| line.split_once("outlink import ").map(|(before, words)| (before, words)));
+    let commands: Vec<&str> = commands.filter(|(before, _)| !before.contains('`')).map(|(_, words)| words).collect();
+    assert!(commands.len() >= 4, "{commands:?}");
+    for words in commands {
+        let words: Vec<String> = words.split(' ').map(|word| word.replace("/etc", "/nowhere").replace('~', "/nowhere")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // The files are not there: what is asked for is clear.
+        let (status, said) = house.import(&words, "{\"registration\": \"google\", \"email\": \"a@b.c\"}");
+        assert!(status == Some(74) && said.contains("cannot read /nowhere"), "{words:?}: {status:?} {said}");
+    }
+}
+
+#[test]
 fn ini_files_are_read_as_python_reads_them() {
     let line = "(\\[[abA]{0,2}\\]x?|[ \t]{0,3}[abB]{0,2}[ ]?[=:]?[ ]?[a=:;#\\[%]{0,3}|[ ]{0,2}[#;][a= ]{0,3}|[ \t]{0,2})";
     let texts = proptest::collection::vec(proptest::string::string_regex(line).expect("a pattern"), 0..12)
