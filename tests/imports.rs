@@ -311,9 +311,8 @@ fn grants(house: &House) -> Vec<String> {
     granted.map(|it| it["mailbox"].as_str().expect("a name").to_owned()).collect()
 }
 
-#[test]
-fn every_flow_of_email_oauth2_proxy_is_taken_or_told_why_not() {
-    let house = House::new("");
+/// Accounts of each flow, and of each kind that cannot be taken: sections and what is encrypted.
+fn every_flow() -> (Value, Value) {
     let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
     let key = |name: &str| keys.join(name).to_str().expect("a name").to_owned();
     let service_account = fs::read_to_string(keys.join("service-account.json")).expect("it is there");
@@ -357,6 +356,13 @@ fn every_flow_of_email_oauth2_proxy_is_taken_or_told_why_not() {
         account("sealed@contoso.com", "client_secret_encrypted"),
         account("one@fabrikam.com", "access_token"),
     ]);
+    (sections, accounts)
+}
+
+#[test]
+fn every_flow_of_email_oauth2_proxy_is_taken_or_told_why_not() {
+    let house = House::new("");
+    let (sections, accounts) = every_flow();
     let file = encrypted(&house, sections, accounts);
     let (status, items, told) = house.items(&[&file, "--password-stdin", "--app", "one@fabrikam.com", "--listeners"], PASSWORD);
     assert_eq!(status, Some(1), "{told}");
@@ -629,7 +635,7 @@ fn a_stopped_services_store_stays_its_users_when_root_imports() {
 fn the_commands_of_the_guide_are_understood() {
     let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migrating.md")).expect("it is there");
     let house = House::new("");
-    let commands = guide.lines().filter_map(|line| line.split_once("outlink import ").map(|(before, words)| (before, words)));
+    let commands = guide.lines().filter_map(|line| line.split_once("outlink import "));
     let commands: Vec<&str> = commands.filter(|(before, _)| !before.contains('`')).map(|(_, words)| words).collect();
     assert!(commands.len() >= 4, "{commands:?}");
     for words in commands {
@@ -640,6 +646,9 @@ fn the_commands_of_the_guide_are_understood() {
         assert!(status == Some(74) && said.contains("cannot read /nowhere"), "{words:?}: {status:?} {said}");
     }
 }
+
+/// The sections of an INI file, each with its values by key.
+type Sections = Vec<(String, BTreeMap<String, String>)>;
 
 #[test]
 fn ini_files_are_read_as_python_reads_them() {
@@ -652,7 +661,7 @@ fn ini_files_are_read_as_python_reads_them() {
     command.arg(client("inis.py"));
     let output = run(command, serde_json::to_string(&texts).expect("JSON").as_bytes(), LONG);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let theirs: Vec<Option<Vec<(String, BTreeMap<String, String>)>>> = serde_json::from_slice(&output.stdout).expect("JSON");
+    let theirs: Vec<Option<Sections>> = serde_json::from_slice(&output.stdout).expect("JSON");
     let ours = |text: &str| {
         let ini = Ini::parse(text).ok()?;
         let values = |name: &str| ini.keys(name).map(|key| (key.to_owned(), ini.get(name, key).expect("it is there"))).collect();

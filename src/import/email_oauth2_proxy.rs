@@ -6,7 +6,7 @@
 
 use super::{
     Account, Broken, Door, Extra, Finding, Granted, Input, Left, Login, Shared, address,
-    client::{Described, Proof},
+    client::{Described, Fitted, Proof},
     fernet,
     ini::Ini,
 };
@@ -52,12 +52,12 @@ pub fn email_oauth2_proxy(
     extra: &Extra,
     passwords: &mut Passwords<'_>,
 ) -> Result<Finding, Broken> {
-    let files = Files { config: parse(config)?, cache: cache.map(parse).transpose()? };
+    let files = Files { config: parse(config)?, cache: cache.map(parse).transpose()?, extra };
     let mut finding = Finding::default();
     for section in files.accounts() {
         match section.split_once('@') {
-            Some(("", domain)) => files.shared(&section, domain, extra, &mut finding),
-            _ => files.account(&section, extra, passwords, &mut finding),
+            Some(("", domain)) => files.shared(&section, domain, &mut finding),
+            _ => files.account(&section, passwords, &mut finding),
         }
     }
     for section in files.config.sections() {
@@ -74,12 +74,18 @@ fn parse(input: &Input) -> Result<Ini, Broken> {
     Ini::parse(input.text.expose()).map_err(|fault| Broken { file: input.name.clone(), line: Some(fault.line), why: fault.why })
 }
 
-struct Files {
+/// Why an account cannot be taken, and what to do.
+type Why = (String, String);
+/// A server, and how its connection is protected; none where the preset knows both.
+type Server = (Option<String>, Option<&'static str>);
+
+struct Files<'a> {
     config: Ini,
     cache: Option<Ini>,
+    extra: &'a Extra,
 }
 
-impl Files {
+impl Files<'_> {
     fn accounts(&self) -> Vec<String> {
         let named =
             |ini: &Ini| ini.sections().iter().map(|section| section.name.clone()).filter(|name| name.contains('@')).collect();
@@ -112,7 +118,7 @@ impl Files {
         cached.or_else(|| self.config.get(account, key))
     }
 
-    fn account(&self, section: &str, extra: &Extra, passwords: &mut Passwords<'_>, finding: &mut Finding) {
+    fn account(&self, section: &str, passwords: &mut Passwords<'_>, finding: &mut Finding) {
         let is_example = |key: &str| self.get(section, key).is_some_and(|value| value.contains(EXAMPLE));
         if is_example("client_id") {
             return finding.notes.push(format!("[{section}] still has the values of the sample file: passed over"));
@@ -123,7 +129,7 @@ impl Files {
         };
         let mut lock = Lock::new(self, section, &address);
         lock.open(passwords);
-        match self.read(section, &address, extra, &lock) {
+        match self.read(section, &address, &lock) {
             Ok((account, notes)) => {
                 finding.notes.extend(notes.into_iter().map(|note| format!("{address}: {note}")));
                 finding.accounts.push(account);
@@ -132,18 +138,12 @@ impl Files {
         }
     }
 
-    fn read(
-        &self,
-        section: &str,
-        address: &Address,
-        extra: &Extra,
-        lock: &Lock,
-    ) -> Result<(Account, Vec<String>), (String, String)> {
-        let (fitted, mut notes) = self.client(section, address.as_str(), lock, extra)?;
+    fn read(&self, section: &str, address: &Address, lock: &Lock) -> Result<(Account, Vec<String>), Why> {
+        let (fitted, mut notes) = self.client(section, address.as_str(), lock)?;
         let mut client = fitted.client;
-        client.ca_file = extra.ca_file.clone().filter(|_| client.provider == Provider::Custom);
+        client.ca_file = self.extra.ca_file.clone().filter(|_| client.provider == Provider::Custom);
         let (server, tls) = match client.provider {
-            Provider::Custom => self.server_of(section, &client.token_endpoint, extra)?,
+            Provider::Custom => self.server_of(section, &client.token_endpoint)?,
             Provider::Google | Provider::Microsoft => (None, None),
         };
         let grant = match client.grant {
@@ -167,13 +167,7 @@ impl Files {
     }
 
     /// The client of a section.
-    fn client(
-        &self,
-        section: &str,
-        address: &str,
-        lock: &Lock,
-        extra: &Extra,
-    ) -> Result<(super::client::Fitted, Vec<String>), (String, String)> {
+    fn client(&self, section: &str, address: &str, lock: &Lock) -> Result<(Fitted, Vec<String>), Why> {
         let get = |key: &str| self.get(section, key);
         let by_hand = || "add it by hand: outlink link add, outlink mailbox add".to_owned();
         let grant = match (get("oauth2_flow").as_deref(), get("permission_url").is_some()) {
@@ -197,7 +191,7 @@ impl Files {
         let mut notes = Vec::new();
         let proof = match grant {
             Grant::ServiceAccount => self.service_account(section, &client_id, lock)?,
-            _ => self.proof(section, grant, lock, extra, &mut notes)?,
+            _ => self.proof(section, grant, lock, &mut notes)?,
         };
         let (permission_url, redirect_url) = (get("permission_url"), get("redirect_uri"));
         let described = Described {
@@ -216,14 +210,7 @@ impl Files {
     }
 
     /// What the client proves itself with: a secret wins over a certificate, as it does there.
-    fn proof(
-        &self,
-        section: &str,
-        grant: Grant,
-        lock: &Lock,
-        extra: &Extra,
-        notes: &mut Vec<String>,
-    ) -> Result<Proof, (String, String)> {
+    fn proof(&self, section: &str, grant: Grant, lock: &Lock, notes: &mut Vec<String>) -> Result<Proof, Why> {
         let get = |key: &str| self.get(section, key);
         if let Some(secret) = get("client_secret") {
             if secret.contains(EXAMPLE) {
@@ -233,7 +220,7 @@ impl Files {
             }
         }
         if get("client_secret_encrypted").is_some() {
-            let opened = lock.client_secret.clone().or_else(|| extra.client_secret.clone());
+            let opened = lock.client_secret.clone().or_else(|| self.extra.client_secret.clone());
             return opened.map(Proof::Secret).ok_or_else(|| {
                 let step = "run this again with the password (--password-file), or with the secret (--client-secret-file)";
                 (format!("its client secret is encrypted, and {}", lock.why()), step.to_owned())
@@ -242,7 +229,7 @@ impl Files {
         if let (Some(certificate), Some(key)) = (get("jwt_certificate_path"), get("jwt_key_path")) {
             return Ok(Proof::Certificate { certificate: PathBuf::from(certificate), private_key: PathBuf::from(key) });
         }
-        if let Some(secret) = &extra.client_secret {
+        if let Some(secret) = &self.extra.client_secret {
             return Ok(Proof::Secret(secret.clone()));
         }
         if grant == Grant::ClientCredentials && self.own("use_login_password_as_client_credentials_secret") {
@@ -255,7 +242,7 @@ impl Files {
     }
 
     /// There `client_id` says what `client_secret` is.
-    fn service_account(&self, section: &str, kind: &str, lock: &Lock) -> Result<Proof, (String, String)> {
+    fn service_account(&self, section: &str, kind: &str, lock: &Lock) -> Result<Proof, Why> {
         let plain = self.get(section, "client_secret").map(|text| Secret::new(text.trim().to_owned()));
         let key = plain.or_else(|| lock.client_secret.clone()).ok_or_else(|| {
             let step =
@@ -274,13 +261,8 @@ impl Files {
 
     /// The SMTP server of an account at another provider: the only one, or the only one of its domain. Which one the old program used
     /// depended on the port that the application came to.
-    fn server_of(
-        &self,
-        section: &str,
-        token_endpoint: &Option<String>,
-        extra: &Extra,
-    ) -> Result<(Option<String>, Option<&'static str>), (String, String)> {
-        if let Some(server) = &extra.server {
+    fn server_of(&self, section: &str, token_endpoint: &Option<String>) -> Result<Server, Why> {
+        if let Some(server) = &self.extra.server {
             return Ok((Some(server.clone()), None));
         }
         let known = ["smtp.gmail.com", "smtp.office365.com", "smtp-mail.outlook.com", "outlook.office365.com"];
@@ -311,14 +293,14 @@ impl Files {
         Ok((Some(format!("{host}:{port}")), Some(if starttls { "starttls" } else { "implicit" })))
     }
 
-    fn shared(&self, section: &str, domain: &str, extra: &Extra, finding: &mut Finding) {
+    fn shared(&self, section: &str, domain: &str, finding: &mut Finding) {
         if !self.has_catch_all() {
             let note =
                 format!("[{section}] is passed over: allow_catch_all_accounts is not set, so the old program made no use of it");
             return finding.notes.push(note);
         }
         let lock = Lock { why: Some("catch-all sections have no password of their own".to_owned()), ..Lock::default() };
-        match self.client(section, &format!("any@{domain}"), &lock, extra) {
+        match self.client(section, &format!("any@{domain}"), &lock) {
             Ok((fitted, _)) => finding.shared.push(Shared { section: section.to_owned(), client: fitted.client }),
             // What a catch-all does not say, each account of it says.
             Err((reason, _)) => finding.notes.push(format!("[{section}] makes no link of its own: {reason}")),
@@ -372,7 +354,7 @@ struct Lock {
 }
 
 impl Lock {
-    fn new(files: &Files, section: &str, address: &Address) -> Self {
+    fn new(files: &Files<'_>, section: &str, address: &Address) -> Self {
         let own = |key: &str| files.get_own(section, key).filter(|value| !value.is_empty());
         let mut lock = Self {
             sealed_refresh: own("refresh_token"),

@@ -122,7 +122,7 @@ fn read(text: &str, said: Option<Program>) {
             read_map(&file, &mut finding);
             Ok(finding)
         }
-        Ok(Kind::MuttToken) => mutt_oauth2(&[file.clone()], Some(&file), &extra),
+        Ok(Kind::MuttToken) => mutt_oauth2(std::slice::from_ref(&file), Some(&file), &extra),
         Ok(Kind::MuttScript) => mutt_oauth2(&[], Some(&file), &extra),
         Err(broken) => Err(broken),
     };

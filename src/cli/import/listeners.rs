@@ -38,10 +38,7 @@ pub(super) fn take_over(arguments: &Arguments, settings: &Settings, doors: &[Doo
     if !arguments.listeners || wanted.is_empty() {
         return None;
     }
-    match write(arguments, settings, &wanted, report) {
-        Ok(()) => None,
-        Err(failed) => Some(failed),
-    }
+    write(arguments, settings, &wanted, report).err()
 }
 
 /// Where outlink could listen in its place: on loopback without TLS.
