@@ -12,6 +12,7 @@ mod control;
 mod explain;
 mod grant;
 mod health;
+mod import;
 mod key;
 mod link;
 mod listing;
@@ -111,6 +112,8 @@ enum Command {
     /// What the provider granted to a mailbox
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// Take links, mailboxes and grants over from email-oauth2-proxy, sasl-xoauth2 (Postfix) or mutt_oauth2.py
+    Import(Box<import::Arguments>),
     /// The key under which secrets are sealed
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -213,6 +216,7 @@ pub fn main() -> ExitCode {
         Command::Authorize(arguments) => authorize::authorize(&arguments),
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
         Command::Grant(GrantCommand::Revoke { mailbox, yes, config }) => grant::revoke(&mailbox, yes, &config),
+        Command::Import(arguments) => import::import(&arguments),
         Command::Key(command) => key::key(command),
         Command::Notify(command) => notify::notify(command),
         Command::Queue(arguments) => queue::queue(arguments),

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     config::Settings,
     mail::{Advice, Name, State},
+    oauth::forecast,
     queue::{Told, ToldOf},
     store,
     tokens::{self, Ending},
@@ -296,7 +297,7 @@ fn log(change: &Change, lasted: Duration, now: SystemTime) {
     let (mailbox, link) = (subject.mailbox().map(tracing::field::display), subject.link());
     let advice_name = advice.as_ref().and_then(Advice::name);
     let (reason, advice) = (reason.as_deref(), advice.as_ref().map(|advice| advice.text.as_str()));
-    let days = until.map(|until| states::days(until, now));
+    let days = until.map(|until| forecast::days_left(until, now));
     let (since, until) = (rfc3339(*since), until.map(rfc3339));
     let text = text(change);
     match change.is_bad() {

@@ -22,11 +22,12 @@ impl Marks {
                 .find_map(|name| Some(lower[lower.find(name)? + name.len()..].trim_start_matches([':', '=', '"', ' ', '\''])))
         };
         let id = |names: &[&str]| after(names).and_then(guid);
-        Self {
-            correlation_id: id(&["correlation id", "correlation_id", "correlationid"]),
-            trace_id: id(&["trace id", "trace_id", "traceid"]),
-            timestamp: after(&["timestamp"]).and_then(time),
-        }
+        let correlation_id = id(&["correlation id", "correlation_id", "correlationid"]);
+        let trace_id = id(&["trace id", "trace_id", "traceid"]);
+        // Every line of a log has a time; only beside such an id it is the request's.
+        let is_request = correlation_id.is_some() || trace_id.is_some();
+        let timestamp = after(&["timestamp"]).filter(|_| is_request).and_then(time);
+        Self { correlation_id, trace_id, timestamp }
     }
 
     /// Whether none was found.

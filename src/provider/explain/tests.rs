@@ -188,6 +188,7 @@ fn a_number_that_no_table_knows_leads_to_its_owners_page() {
         ["aaaa0000-bb11-2222-33cc-444444dddddd", "0000aaaa-11bb-cccc-dd22-eeeeee333333", "2026-11-24 10:00:00Z"]
             .map(|text| Some(text.to_owned()));
     assert_eq!(explanation.marks, Marks { correlation_id: correlation, trace_id: trace, timestamp: time });
+    assert!(told(r#"{"timestamp":"2026-11-24T10:00:00Z","reason":"535 5.7.139 no"}"#).marks.is_empty(), "a log's own time");
     // Beside an error that is known by name both are told.
     let explanation = told(r#"{"error":"invalid_grant","error_description":"AADSTS999999: Something new."}"#);
     assert_eq!((explanation.meanings[0].advice.name, explanation.unknown.len()), ("grant-ended", 1));

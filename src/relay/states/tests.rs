@@ -4,6 +4,9 @@ use super::{super::health::Probe, *};
 use crate::mail::Name;
 use std::time::Duration;
 
+/// Seconds of a day.
+const DAY: u64 = 24 * 3600;
+
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
 }
@@ -172,7 +175,7 @@ fn an_end_is_warned_of_when_it_has_come_nearer() {
         let found = if until <= now + Duration::from_secs(60 * DAY) { ending() } else { Found::plain(State::Ready) };
         let (next, news) = last.follow(found, now);
         if news != News::None {
-            told.push(days(until, now));
+            told.push(forecast::days_left(until, now));
         }
         last = next;
     }
