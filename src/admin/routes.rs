@@ -24,6 +24,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
 /// How much of a body is read at once.
@@ -93,6 +94,9 @@ async fn body(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Re
     let content = match body.reader().await.map_err(gone)? {
         BodyReader::Memory(octets) => Body::from(octets),
         BodyReader::File(file) => Body::from_stream(ReaderStream::with_capacity(file, CHUNK)),
+        BodyReader::Headed(head, file) => {
+            Body::from_stream(ReaderStream::with_capacity(std::io::Cursor::new(head).chain(file), CHUNK))
+        }
     };
     // With its length a body that breaks off is known as broken.
     let head = [(header::CONTENT_TYPE, "message/rfc822".to_owned()), (header::CONTENT_LENGTH, body.len().to_string())];

@@ -1,6 +1,6 @@
 //! What a configuration may say already, but this version cannot do: `check` notes it, `run` refuses it.
 
-use super::settings::{Settings, WhenFromDiffers};
+use super::settings::Settings;
 
 impl Settings {
     /// One sentence for each thing that `run` has to refuse, with its key; empty when all can be done.
@@ -13,14 +13,6 @@ impl Settings {
         for (name, listener) in &self.listeners {
             if listener.tls.files().is_some() {
                 say(format!("listener.{name}.tls"), "TLS on listeners comes in a later version; write \"off\"");
-            }
-        }
-        for (name, mailbox) in &self.mailboxes {
-            if mailbox.when_from_differs == WhenFromDiffers::Rewrite {
-                say(
-                    format!("mailbox.{name}.when-from-differs"),
-                    "rewriting comes in a later version; write \"keep\" or \"refuse\"",
-                );
             }
         }
         for (name, app) in &self.apps {

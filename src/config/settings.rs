@@ -7,7 +7,7 @@ pub use hook::{Action, Hook, Only, Webhook};
 pub use listener::{Auth, Bind, Listener, ListenerLimits, ListenerTls, TlsFiles};
 
 use crate::{
-    mail::{Address, Name},
+    mail::{Address, Name, Repair},
     provider::{Chunking, Cloud, Grant, Limits, NullSender, Provider, TlsMode},
     secret::{PasswordHash, Sealed, Secret},
 };
@@ -321,6 +321,8 @@ pub struct App {
     pub warn_after: Option<Duration>,
     /// Its recipient of bounces, who wins over the queue's.
     pub bounce_to: Option<Address>,
+    /// How much of a broken header is repaired; `None`: as the listener says.
+    pub repair: Option<Repair>,
 }
 
 /// The durable queue.

@@ -203,10 +203,11 @@ impl<H: Host> Connection<H> {
             }
             Action::Begin => {
                 let around = &self.around;
-                self.incoming = self
-                    .session
-                    .envelope()
-                    .map(|envelope| Incoming::begin(&self.session, envelope, &self.peer, &around.hostname, &around.spool));
+                if let (Some(envelope), Some(app)) = (self.session.envelope(), &self.app) {
+                    let case = around.host.case(&around.listener, app, envelope);
+                    let (hostname, spool) = (&around.hostname, &around.spool);
+                    self.incoming = Some(Incoming::begin(&self.session, (envelope, case), &self.peer, hostname, spool));
+                }
             }
             Action::Body => {
                 if let Some(incoming) = &mut self.incoming {

@@ -230,30 +230,29 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
+/// A mailbox as configuration makes it, and an envelope to two recipients.
+#[cfg(test)]
+pub(super) fn parts(provider: &str) -> (Mailbox, Envelope) {
+    let text = format!(
+        "[link.l]\nprovider = \"{provider}\"\ngrant = \"client-credentials\"\nclient-id = \"id\"\nclient-secret = {{ env = \"S\" }}\n\
+         tenant = \"contoso.com\"\nscopes = [\"https://outlook.office365.com/.default\"]\n\
+         token-endpoint = \"https://login.example.com/token\"\n\
+         [mailbox.alerts]\nlink = \"l\"\naddress = \"alerts@contoso.com\"\nserver = \"smtp.example.com:587\"\n"
+    );
+    let variables = [("S".to_owned(), "x".to_owned())].into();
+    let (settings, _) = crate::config::parse(&text, &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let mailbox = settings.mailboxes.values().next().expect("one mailbox");
+    let mut envelope = Envelope::from(None);
+    envelope.recipients =
+        ["a@example.com", "b@example.com"].map(|a| crate::mail::Recipient::to(crate::mail::Address::parse(a).unwrap())).into();
+    ((**mailbox).clone(), envelope)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        mail::{Address, Recipient},
-        smtp::Enhanced,
-    };
+    use crate::smtp::Enhanced;
     use std::time::SystemTime;
-
-    /// A mailbox as configuration makes it, and an envelope to two recipients.
-    fn parts(provider: &str) -> (Mailbox, Envelope) {
-        let text = format!(
-            "[link.l]\nprovider = \"{provider}\"\ngrant = \"client-credentials\"\nclient-id = \"id\"\nclient-secret = {{ env = \"S\" }}\n\
-             tenant = \"contoso.com\"\nscopes = [\"https://outlook.office365.com/.default\"]\n\
-             token-endpoint = \"https://login.example.com/token\"\n\
-             [mailbox.alerts]\nlink = \"l\"\naddress = \"alerts@contoso.com\"\nserver = \"smtp.example.com:587\"\n"
-        );
-        let variables = [("S".to_owned(), "x".to_owned())].into();
-        let (settings, _) = crate::config::parse(&text, &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
-        let mailbox = settings.mailboxes.values().next().expect("one mailbox");
-        let mut envelope = Envelope::from(None);
-        envelope.recipients = ["a@example.com", "b@example.com"].map(|a| Recipient::to(Address::parse(a).unwrap())).into();
-        ((**mailbox).clone(), envelope)
-    }
 
     fn reply(text: &str) -> Reply {
         let (code, rest) = text.split_once(' ').unwrap();

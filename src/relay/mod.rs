@@ -18,6 +18,7 @@ mod keeper;
 mod log;
 mod notices;
 mod operate;
+mod outgoing;
 mod own;
 mod pace;
 mod queued;
@@ -34,7 +35,7 @@ pub use standing::{Change, Standing, Subject};
 use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},
     listener::{Host, Peer, Submission},
-    mail::{Address, Id, Name, Recipient, author},
+    mail::{Address, Case, Envelope, Id, Name, Recipient, author},
     queue::{Budget, Queue},
     secret::Secret,
     smtp::Reply,
@@ -222,6 +223,15 @@ impl Host for Relay {
             Some(sender) if !may_send_as(&mailbox, sender) => Err(not_allowed(sender)),
             Some(_) | None => Ok(()),
         }
+    }
+
+    fn case(&self, listener: &Listener, app: &App, envelope: &Envelope) -> Case {
+        let repair = app.repair.unwrap_or(listener.repair);
+        let Some((mailbox, _)) = self.route(app) else { return Case { repair, ..Case::default() } };
+        // Who may send as itself is its message's author; of others, such as `root`, the mailbox answers.
+        let passes = |sender: &&Address| sender.domain().is_some() && mailbox.allowed_from.matches(sender);
+        let author = envelope.sender.as_ref().filter(passes).unwrap_or(&mailbox.address).clone();
+        Case { repair, author: Some(author), smtputf8: envelope.smtputf8 }
     }
 
     fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {

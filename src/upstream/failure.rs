@@ -58,6 +58,11 @@ impl Failure {
         Self { step, reason: reason.into(), server, stale: false, unknown: false, challenge: None }
     }
 
+    /// The message itself is what fails, before the provider saw any of it.
+    pub fn local(server: &Server, why: String) -> Self {
+        Self::new(Step::Body, server, Reason::Local(why))
+    }
+
     /// What to do about it, as far as it can be known without the provider's tables; a reply is judged by those.
     pub fn advice(&self) -> Option<&'static AdviceEntry> {
         let by_text = |text: &str, otherwise: NetworkFault| NetworkFault::read(text).unwrap_or(otherwise);
