@@ -6,6 +6,8 @@
 
 mod support;
 
+#[path = "provider_rows/consents.rs"]
+mod consents;
 #[path = "provider_rows/google.rs"]
 mod google;
 #[path = "provider_rows/microsoft.rs"]
@@ -32,4 +34,15 @@ fn every_row_before_a_login_is_told_and_mended() {
             rows.iter().for_each(|row| drop(scope.spawn(move || play(personality, std::slice::from_ref(row)))));
         }
     });
+}
+
+#[test]
+fn every_refusal_of_a_consent_is_told_and_destroys_no_grant() {
+    for (personality, options, refusals) in [
+        ("google", &[][..], consents::GOOGLE),
+        ("microsoft", &["--grant", "authorization-code"], consents::MICROSOFT),
+        ("microsoft", &["--grant", "device-code", "--device-interval", "1s"], consents::DEVICE),
+    ] {
+        consents::play(personality, options, refusals);
+    }
 }

@@ -67,11 +67,11 @@ pub(crate) struct Row(
 );
 
 impl Row {
-    fn name(at: usize) -> String {
+    pub(crate) fn name(at: usize) -> String {
         format!("row-{at}")
     }
 
-    fn address(at: usize) -> String {
+    pub(crate) fn address(at: usize) -> String {
         format!("row-{at}@sandbox.example")
     }
 
@@ -106,8 +106,14 @@ impl Row {
 }
 
 /// The client id of a row's link at Microsoft.
-fn client(at: usize) -> String {
+pub(crate) fn client(at: usize) -> String {
     format!("00000000-0000-4000-8000-{at:012}")
+}
+
+/// Makes those of all rows known.
+pub(crate) fn register(story: &Story, rows: usize) {
+    let ids: Vec<String> = (0..rows).map(client).collect();
+    assert_eq!(http(story.http, "PUT", "/clients/ids", &json!(ids).to_string()).0, 204, "ids");
 }
 
 /// A provider, the rows' configuration, and the daemon.
@@ -136,9 +142,9 @@ impl<'a> Stage<'a> {
     fn set(personality: &'a str, rows: &'a [Row]) -> Self {
         let story = Story::new(personality, queue);
         let text = fs::read_to_string(&story.config).expect("it was written");
-        fs::write(&story.config, configuration(&text, personality, &story, rows)).expect("it can be written");
-        let ids: Vec<String> = (0..rows.len()).map(client).collect();
-        assert_eq!(http(story.http, "PUT", "/clients/ids", &json!(ids).to_string()).0, 204, "ids");
+        fs::write(&story.config, configuration(&text, personality, &story, rows.iter().map(|row| row.1)))
+            .expect("it can be written");
+        register(&story, rows.len());
         let consents = (0..rows.len()).filter(|at| rows[*at].1 == Grant::Consent);
         consents.for_each(|at| import(&story, at));
         for (at, row) in rows.iter().enumerate() {
@@ -292,7 +298,7 @@ fn untold(row: &Row, at: usize, id: &str, log: &[Value]) -> Option<String> {
 }
 
 /// The grant that a person gave, brought in.
-fn import(story: &Story, at: usize) {
+pub(crate) fn import(story: &Story, at: usize) {
     let (status, token) = http(story.http, "POST", &format!("/grant?mailbox={}", Row::address(at)), "");
     assert_eq!(status, 200, "a grant");
     let file = story.directory.path().join("grant");
@@ -301,7 +307,7 @@ fn import(story: &Story, at: usize) {
 }
 
 /// The sandbox's configuration with a link, a mailbox and an app for each row.
-fn configuration(text: &str, personality: &str, story: &Story, rows: &[Row]) -> String {
+pub(crate) fn configuration(text: &str, personality: &str, story: &Story, rows: impl Iterator<Item = Grant>) -> String {
     let table = |name: &str| {
         let begin = text.find(&format!("[{name}]\n")).expect("it was written");
         let end = text[begin + 1..].find("\n[").map_or(text.len(), |end| begin + 1 + end);
@@ -310,9 +316,9 @@ fn configuration(text: &str, personality: &str, story: &Story, rows: &[Row]) -> 
     let (link, mailbox, app) = (table("link.sandbox"), table("mailbox.sandbox"), table("app.sandbox"));
     let key = service_account(story, personality);
     let mut written = text.to_owned();
-    for (at, row) in rows.iter().enumerate() {
+    for (at, grant) in rows.enumerate() {
         let own = |table: &str| table.replace("sandbox]", &format!("{}]", Row::name(at)));
-        let link = match (personality, row.1) {
+        let link = match (personality, grant) {
             ("google", Grant::Application) => {
                 let is_anothers = |line: &&str| {
                     let persons = ["client-", "authorization-", "revocation-"];
