@@ -205,7 +205,16 @@ impl<'a> Stage<'a> {
             let name = Row::name(at);
             let mailbox = &links.get(name.as_str()).unwrap_or_else(|| panic!("no link {name} in {said}"))["mailboxes"][0];
             let stands = standing(mailbox);
-            (stands != row.4).then(|| format!("{name} {:?}: stands {stands}, not {}: {mailbox}", row.0, row.4))
+            let kept = ["waiting", "held", "failed"].map(|tally| mailbox[tally]["messages"].as_u64().unwrap_or(99));
+            let is_kept = match (row.5, kept) {
+                (Then::Waits | Then::WaitsForConsent, [waiting, held, 0]) => waiting + held == 1,
+                // The message itself, so that it can be tried again.
+                (Then::Bounces, kept) => kept == [0, 0, 1],
+                (Then::Goes, kept) => kept == [0, 0, 0],
+                _ => false,
+            };
+            let is_right = stands == row.4 && is_kept;
+            (!is_right).then(|| format!("{name} {:?}: stands {stands}, not {}, with {kept:?}: {mailbox}", row.0, row.4))
         };
         self.rows.iter().enumerate().filter_map(differs).collect()
     }
