@@ -271,7 +271,7 @@ impl<'a> Stage<'a> {
 fn standing(mailbox: &Value) -> &str {
     let (state, hold) = (mailbox["state"].as_str().unwrap_or_default(), mailbox["hold"]["kind"].as_str().unwrap_or_default());
     match (state, hold) {
-        ("needs-consent" | "needs-repair", _) => state,
+        ("needs-consent" | "needs-repair" | "failing" | "over-quota", _) => state,
         ("renewing-fails", _) | (_, "passing" | "logins") => "failing",
         (_, "quota") => "over-quota",
         (_, "account") => "needs-repair",
