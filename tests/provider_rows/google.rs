@@ -372,7 +372,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "google-client",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -393,7 +393,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "clock",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -401,7 +401,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "google-service-account-key",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -409,7 +409,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "google-scope",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -428,7 +428,7 @@ pub(crate) const ROWS: &[Row] = &[
         "needs-repair",
         Waits,
     ),
-    Row(Google("org_internal", "", ""), Application, CHANGED, "google-internal-app", "needs-repair", Waits),
+    Row(Google("org_internal", "", ""), Application, CHANGED, "google-internal-app", "link needs-repair", Waits),
     // Consents.
     Row(
         Google("invalid_grant", "Token has been expired or revoked.", ""),
@@ -447,7 +447,7 @@ pub(crate) const ROWS: &[Row] = &[
         "needs-consent",
         WaitsForConsent,
     ),
-    Row(Google("invalid_client", "Unauthorized", ""), Consent, CHANGED, "google-client", "needs-repair", Waits),
+    Row(Google("invalid_client", "Unauthorized", ""), Consent, CHANGED, "google-client", "link needs-repair", Waits),
     Row(Google("unauthorized_client", "Unauthorized", ""), Consent, CHANGED, "google-delegation", "needs-repair", Waits),
     Row(
         Google("deleted_client", "The OAuth client was deleted.", ""),
@@ -470,7 +470,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "google-secret-missing",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -478,11 +478,11 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "google-scope",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(Google("admin_policy_enforced", "", ""), Consent, CHANGED, "google-admin-policy", "needs-repair", Waits),
-    Row(Google("org_internal", "", ""), Consent, CHANGED, "google-internal-app", "needs-repair", Waits),
+    Row(Google("org_internal", "", ""), Consent, CHANGED, "google-internal-app", "link needs-repair", Waits),
     // The service.
     Row(Http(429, "rate_limit_exceeded"), Consent, CHANGED, "sign-in-service-busy", "failing", Waits),
     Row(Http(503, "<html><title>Error 503</title></html>"), Consent, CHANGED, "sign-in-service-busy", "failing", Waits),

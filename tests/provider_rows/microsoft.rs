@@ -8,6 +8,7 @@ use super::play::{
     Wrong::{Entra, Http, Reply},
 };
 
+const SENDER: &str = "sender.changed";
 const DEFERRED: &str = "message.deferred";
 const REFUSED: &str = "message.refused";
 
@@ -109,7 +110,7 @@ pub(crate) const ROWS: &[Row] = &[
             "554 5.2.252 SendAsDenied; robot@sandbox.example not allowed to send as row@sandbox.example; STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied",
         ),
         Application,
-        CHANGED,
+        SENDER,
         "microsoft-send-as-denied",
         "ready",
         Waits,
@@ -117,7 +118,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row(
         Reply("mail", "550 5.7.60 SMTP; Client does not have permissions to send as this sender"),
         Application,
-        CHANGED,
+        SENDER,
         "microsoft-send-as-denied",
         "ready",
         Waits,
@@ -762,7 +763,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-app-disabled",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -770,7 +771,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-app-disabled",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     // The configuration.
@@ -783,7 +784,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-spa-redirect",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -795,7 +796,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-secret-wrong",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -803,7 +804,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-secret-expired",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -815,7 +816,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-secret-missing",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -827,7 +828,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-public-client",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -839,7 +840,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-certificate",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -847,7 +848,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-certificate",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -855,7 +856,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-certificate",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -863,7 +864,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "clock",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -871,7 +872,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "clock",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -883,7 +884,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-app-not-found",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -895,7 +896,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-tenant-not-found",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -903,7 +904,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-wrong-cloud",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -911,7 +912,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-wrong-cloud",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -919,7 +920,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-wrong-cloud",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -931,7 +932,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-single-tenant",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -943,7 +944,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-tenant-needed",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -955,7 +956,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-tenant-needed",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -967,7 +968,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-tenant-needed",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -975,7 +976,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-kind-of-account",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -983,7 +984,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-kind-of-account",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -995,7 +996,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-foreign-account",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1003,7 +1004,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-foreign-account",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1011,7 +1012,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-foreign-account",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1019,7 +1020,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-foreign-account",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1031,7 +1032,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-redirect",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1039,7 +1040,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-redirect",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1051,7 +1052,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-permission-missing",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1063,7 +1064,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-permission-missing",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1071,7 +1072,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-permission-missing",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1083,7 +1084,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-permission-missing",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1091,7 +1092,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-scope",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1103,7 +1104,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-scope",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1111,7 +1112,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-scope",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1119,7 +1120,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-scope",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1127,7 +1128,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-scope",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1135,7 +1136,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "malformed-request",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1143,7 +1144,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "malformed-request",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1151,7 +1152,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "malformed-request",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1163,7 +1164,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "microsoft-stale-login",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1171,7 +1172,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-federated-credential",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1179,7 +1180,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-federated-credential",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -1187,7 +1188,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "microsoft-federated-credential",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
 ];

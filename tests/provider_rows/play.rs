@@ -55,8 +55,8 @@ pub(crate) enum Then {
     Goes,
 }
 
-/// One row: what goes wrong, by which grant, the log's event that tells it, the advice's name, how the mailbox stands, and what
-/// becomes of the message.
+/// One row: what goes wrong, by which grant, the log's event that tells it, the advice's name, how the mailbox stands (with `link`
+/// before it where its link stands so, too, and is not ready), and what becomes of the message.
 pub(crate) struct Row(
     pub(crate) Wrong,
     pub(crate) Grant,
@@ -203,8 +203,9 @@ impl<'a> Stage<'a> {
             list["links"].as_array().into_iter().flatten().map(|link| (link["link"].as_str().expect("a name"), link)).collect();
         let differs = |(at, row): (usize, &Row)| {
             let name = Row::name(at);
-            let mailbox = &links.get(name.as_str()).unwrap_or_else(|| panic!("no link {name} in {said}"))["mailboxes"][0];
-            let stands = standing(mailbox);
+            let link = links.get(name.as_str()).unwrap_or_else(|| panic!("no link {name} in {said}"));
+            let mailbox = &link["mailboxes"][0];
+            let stands = [&link["state"], &mailbox["state"]];
             let kept = ["waiting", "held", "failed"].map(|tally| mailbox[tally]["messages"].as_u64().unwrap_or(99));
             let is_kept = match (row.5, kept) {
                 (Then::Waits | Then::WaitsForConsent, [waiting, held, 0]) => waiting + held == 1,
@@ -213,8 +214,9 @@ impl<'a> Stage<'a> {
                 (Then::Goes, kept) => kept == [0, 0, 0],
                 _ => false,
             };
-            let is_right = stands == row.4 && is_kept;
-            (!is_right).then(|| format!("{name} {:?}: stands {stands}, not {}, with {kept:?}: {mailbox}", row.0, row.4))
+            let expected = row.4.strip_prefix("link ").map_or(["ready", row.4], |both| [both; 2]);
+            let is_right = stands == expected && is_kept;
+            (!is_right).then(|| format!("{name} {:?}: stands {stands:?}, not {expected:?}, with {kept:?}: {mailbox}", row.0))
         };
         self.rows.iter().enumerate().filter_map(differs).collect()
     }
@@ -267,19 +269,6 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// How the mailbox stands, in one word.
-fn standing(mailbox: &Value) -> &str {
-    let (state, hold) = (mailbox["state"].as_str().unwrap_or_default(), mailbox["hold"]["kind"].as_str().unwrap_or_default());
-    match (state, hold) {
-        ("needs-consent" | "needs-repair" | "failing" | "over-quota", _) => state,
-        ("renewing-fails", _) | (_, "passing" | "logins") => "failing",
-        (_, "quota") => "over-quota",
-        (_, "account") => "needs-repair",
-        ("ready", "" | "sender") => "ready",
-        _ => "unknown",
-    }
-}
-
 /// The row's complaint, unless a line of the log tells it: this event, of this mailbox or message, with this advice.
 fn untold(row: &Row, at: usize, id: &str, log: &[Value]) -> Option<String> {
     let name = Row::name(at);
@@ -291,7 +280,11 @@ fn untold(row: &Row, at: usize, id: &str, log: &[Value]) -> Option<String> {
             && advice == row.3
             && (row.3.is_empty() || line["advice"].as_str().is_some_and(|text| text.len() > 20))
     });
-    let (told, times) = (telling.count(), its.iter().filter(|line| line["event"] == CHANGED).count());
+    let (told, times) = (telling.count(), its.iter().filter(|line| line["event"] == row.2).count());
+    // Renewals of a link's own token name no mailbox.
+    let renewals =
+        log.iter().filter(|line| line["link"] == name.as_str() && line["event"] == "token.failed" && line["level"] == "WARN");
+    let renewals = renewals.count();
     let mut said = String::new();
     for line in its.iter().filter(|line| line["event"] != "message.accepted") {
         let reason = [&line["reason"], &line["reply"], &line["message"]].into_iter().find_map(Value::as_str).unwrap_or_default();
@@ -301,7 +294,8 @@ fn untold(row: &Row, at: usize, id: &str, log: &[Value]) -> Option<String> {
     match told {
         0 => Some(format!("{name} {:?}: not told as {} {}:{said}", row.0, row.2, row.3)),
         // Trouble is told once, however often it is tried.
-        _ if row.2 == CHANGED && times != 1 => Some(format!("{name} {:?}: told {times} times:{said}", row.0)),
+        _ if row.2.ends_with(".changed") && times != 1 => Some(format!("{name} {:?}: told {times} times:{said}", row.0)),
+        _ if renewals > 1 => Some(format!("{name} {:?}: {renewals} renewals told as failed:{said}", row.0)),
         _ => None,
     }
 }
