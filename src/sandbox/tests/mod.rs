@@ -9,6 +9,7 @@ mod faults;
 mod grants;
 mod revocations;
 mod service_accounts;
+mod spoken;
 mod written;
 
 use super::*;
