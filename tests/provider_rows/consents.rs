@@ -11,7 +11,12 @@ use super::{
     },
 };
 use serde_json::{Value, json};
-use std::{fs, sync::Mutex, thread};
+use std::{
+    fs,
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
 use url::Url;
 
 /// Where a login is refused.
@@ -363,10 +368,18 @@ impl Stage<'_> {
         if place == Device {
             return Ok(());
         }
-        let log = self.daemon.output();
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut its = lines.filter(|line| line["event"] == "consent.refused" && line["mailbox"] == Row::name(at).as_str());
-        expect(its.any(|line| is_told(&text(&line))), || format!("the log does not tell {name}"))
+        // The log comes by another pipe than the command's end.
+        let deadline = Instant::now() + SOON;
+        loop {
+            let log = self.daemon.output();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut its = lines.filter(|line| line["event"] == "consent.refused" && line["mailbox"] == Row::name(at).as_str());
+            if its.any(|line| is_told(&text(&line))) {
+                return Ok(());
+            }
+            expect(Instant::now() < deadline, || format!("the log does not tell {name}"))?;
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn sends(&self, at: usize, when: &str) -> Result<(), String> {
