@@ -9,6 +9,7 @@ mod caller;
 mod change;
 mod check;
 mod control;
+mod explain;
 mod grant;
 mod health;
 mod key;
@@ -116,6 +117,8 @@ enum Command {
     Queue(queue::Arguments),
     /// Tell what became of a message, or of all messages from or to an address
     Trace(queue::Trace),
+    /// Say what a reply, an error or an advice's name means, and what to do
+    Explain(explain::Arguments),
     /// The database and the message bodies
     #[command(subcommand)]
     Store(StoreCommand),
@@ -209,6 +212,7 @@ pub fn main() -> ExitCode {
         Command::Key(command) => key::key(command),
         Command::Queue(arguments) => queue::queue(arguments),
         Command::Trace(trace) => queue::trace(trace),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),
         Command::Status { config, json } => control::status(&config, json),
         Command::Health(arguments) => health::health(&arguments),
