@@ -3,8 +3,9 @@
 use crate::support::{
     Program, SOON,
     clock::{Clock, Passing},
-    http,
+    http, outlink,
     queued::{Mail, queue},
+    run,
     story::{App, Story},
 };
 use serde_json::{Value, json};
@@ -131,6 +132,7 @@ pub(crate) fn play(personality: &str, rows: &[Row]) {
     let ids = stage.send();
     let mut wrong = stage.told(&ids);
     wrong.extend(stage.stands());
+    wrong.extend(stage.explained(&ids));
     stage.mend();
     wrong.extend(stage.delivered());
     assert!(wrong.is_empty(), "{} of {} rows are not as they should be:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
@@ -188,6 +190,50 @@ impl<'a> Stage<'a> {
             // The log is a stream of other rows' lines; none of them says that all is told.
             thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Pastes what the log says into `outlink explain`; gives what it does not know, or takes for something else.
+    fn explained(&self, ids: &[String]) -> Vec<String> {
+        let (log, wrong) = (self.log(), Mutex::new(Vec::new()));
+        thread::scope(|scope| {
+            for part in 0..4 {
+                let (log, wrong) = (&log, &wrong);
+                scope.spawn(move || {
+                    for at in (part..self.rows.len()).step_by(4).filter(|at| !self.rows[*at].3.is_empty()) {
+                        wrong.lock().expect("nobody panicked").extend(self.unexplained(at, &ids[at], log));
+                    }
+                });
+            }
+        });
+        wrong.into_inner().expect("nobody panicked")
+    }
+
+    fn unexplained(&self, at: usize, id: &str, log: &[Value]) -> Option<String> {
+        let (row, name) = (&self.rows[at], Row::name(at));
+        let is_it = |line: &&Value| {
+            line["event"] == row.2 && line["advice_name"] == row.3 && (line["mailbox"] == name.as_str() || line["id"] == id)
+        };
+        let line = log.iter().find(is_it)?;
+        let text = [&line["reason"], &line["reply"]].into_iter().find_map(Value::as_str)?;
+        let mut command = outlink();
+        command.args(["explain", "--json", "--provider", self.personality, text]);
+        let output = run(command, b"", SOON);
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let first = &said["meanings"][0];
+        // What is the message's alone changes no state.
+        let (subject, state) = match (row.4.strip_prefix("link "), row.4) {
+            // That all mailboxes of this link share one token does not stand in the text.
+            (Some(state), _) if row.1 == Grant::Application => (first["subject"].clone(), json!(state)),
+            (Some(state), _) => (json!("link"), json!(state)),
+            (None, "ready") => (first["subject"].clone(), Value::Null),
+            (None, state) => (json!("mailbox"), json!(state)),
+        };
+        let is_right = output.status.code() == Some(0)
+            && first["advice_name"] == row.3
+            && first["subject"] == subject
+            && first["state"] == state;
+        let told = [&first["advice_name"], &first["subject"], &first["state"]];
+        (!is_right).then(|| format!("{name} {:?}: explained as {told:?}, not {} {subject} {state}: {text}", row.0, row.3))
     }
 
     fn log(&self) -> Vec<Value> {
