@@ -6,7 +6,7 @@ use super::{
     support::{
         Program, SOON,
         login::{Page, browse},
-        outlink,
+        outlink, run,
         story::{App, Story},
     },
 };
@@ -282,6 +282,7 @@ impl Stage<'_> {
                 expect(page.status >= 400 && plain.contains(error) && plain.contains(description), || {
                     format!("the page is {} {plain}", page.status)
                 })?;
+                self.explains(at, &plain)?;
                 begun.0.signal("INT");
                 let status = begun.0.ended().0;
                 expect(status == Some(1), || format!("given up with {status:?}"))?;
@@ -350,6 +351,19 @@ impl Stage<'_> {
         let last = login.event("done", SOON);
         let status = login.ended().0;
         expect(status == Some(0) && last["login"]["result"] == "accepted", || format!("the login ended with {status:?}: {last}"))
+    }
+
+    /// What a person copies out of the provider's page is known.
+    fn explains(&self, at: usize, page: &str) -> Result<(), String> {
+        let Refusal(.., name) = self.refusals[at];
+        let copied = page.split("<p>").nth(1).and_then(|rest| rest.split("</p>").next()).unwrap_or_default();
+        let mut command = outlink();
+        command.args(["explain", "--json", "--mailbox", &Row::name(at), "--config"]).arg(&self.story.config).arg(copied);
+        let output = run(command, b"", SOON);
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        expect(output.status.code() == Some(0) && said["meanings"][0]["advice_name"] == name, || {
+            format!("{copied:?} is explained by {:?} as {said}", output.status)
+        })
     }
 
     /// The command ends as refused, with the advice, and the log says the same.
