@@ -190,7 +190,7 @@ impl Case<'_> {
     /// Judges that there was no access token.
     pub(super) fn without_token(&self, unavailable: &Unavailable) -> Judgement {
         let (outcome, advice) = match unavailable {
-            Unavailable::Transient { .. } => (Outcome::RetryMailbox, None),
+            Unavailable::Transient { advice, .. } => (Outcome::RetryMailbox, advice.clone()),
             Unavailable::NeedsConsent { advice, .. } => (Outcome::Hold(Hold::Mailbox), Some(advice.clone())),
             Unavailable::NeedsRepair { advice, of_link: true, .. } => (Outcome::Hold(Hold::Link), Some(advice.clone())),
             Unavailable::NeedsRepair { advice, of_link: false, .. } => (Outcome::Hold(Hold::Mailbox), Some(advice.clone())),

@@ -136,7 +136,12 @@ fn by_status(text: &str) -> Option<Meaning> {
         let rest = &lower[..lower.find(" without an oauth error")?];
         rest.get(rest.len().checked_sub(3)?..)?.parse().ok()
     };
-    let status = PHRASES.iter().find(told).map(|(status, _)| *status).or_else(answered)?;
+    // What a service says of itself while it is down needs no error that anybody knows.
+    let down = || {
+        let (_, rest) = lower.split_once("endpoint http")?.1.split_once(" answered ")?;
+        rest.get(..3)?.parse().ok().filter(|status: &u16| *status == 429 || (500..600).contains(status))
+    };
+    let status = PHRASES.iter().find(told).map(|(status, _)| *status).or_else(answered).or_else(down)?;
     Some(meaning(fault::by_status(status)?, format!("HTTP {status}"), false))
 }
 

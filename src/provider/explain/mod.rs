@@ -87,10 +87,13 @@ pub fn explain(text: &str, hints: Hints) -> Explanation {
     let provider = hints.provider.or_else(|| whose(&paste.text));
     found.meanings.extend(paste.names.iter().map(|advice| by_name(advice)));
     errors::read(&paste, provider, &mut found);
+    let before = found.meanings.len();
     replies::read(&paste, Hints { provider, ..hints }, &mut found);
+    // `421 4.4.1 Connection timed out` came over a connection.
+    let is_answered = found.meanings.len() > before && paste.text.to_ascii_lowercase().contains(" answered ");
     found.meanings.extend(challenge(&paste, provider));
     // The words of a page or a socket say nothing beside an answer that came after all.
-    found.meanings.extend(NetworkFault::read(&paste.text).map(|fault| on_the_way(fault, NETWORK)));
+    found.meanings.extend(NetworkFault::read(&paste.text).filter(|_| !is_answered).map(|fault| on_the_way(fault, NETWORK)));
     found.meanings.sort_by_key(|meaning| Reverse(meaning.weight));
     let mut names = Vec::new();
     found.meanings.retain(|meaning| {

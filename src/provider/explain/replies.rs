@@ -145,7 +145,9 @@ fn starts(line: &str) -> Vec<(usize, Option<u16>, Option<Enhanced>)> {
 fn alone(line: &str, end: usize, code: u16) -> Option<(usize, Option<u16>, Option<Enhanced>)> {
     let (before, after) = (&line[..end - 3], line[end..].trim_start_matches([' ', '-', ':', ',']));
     let is_http = HTTP.iter().any(|phrase| after.starts_with(phrase))
-        || before.trim_end_matches(['1', '2', '.', '/', '0', ' ']).ends_with("http");
+        || before.trim_end_matches(['1', '2', '.', '/', '0', ' ']).ends_with("http")
+        // As outlink's own log has it: `token endpoint https://… answered 500 odd_error`.
+        || before.ends_with(" answered ") && before.contains("endpoint http");
     let is_oauth = fault::error_names().any(|name| after.starts_with(name));
     let begins = before.chars().all(|c| !c.is_alphanumeric());
     let is_led = BEFORE.iter().any(|lead| before.ends_with(lead));

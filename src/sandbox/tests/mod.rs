@@ -10,6 +10,7 @@ mod faults;
 mod grants;
 mod revocations;
 mod service_accounts;
+mod spoken;
 mod written;
 
 use super::*;
