@@ -11,6 +11,7 @@ pub mod authorize;
 mod board;
 mod direct;
 mod dispatch;
+mod examine;
 mod gate;
 mod health;
 mod judge;
@@ -24,6 +25,7 @@ mod settle;
 mod standing;
 mod work;
 
+pub use examine::{Freed, Tested};
 pub use log::span;
 pub use operate::MailboxHold;
 pub use standing::{Change, Standing, Subject};

@@ -50,7 +50,7 @@ impl Clients {
 }
 
 /// The way to a link's endpoints. Its password is read when the settings are taken up.
-fn proxy(link: &Link, ring: &Ring) -> Result<tls::Proxy, Hindrance> {
+pub(super) fn proxy(link: &Link, ring: &Ring) -> Result<tls::Proxy, Hindrance> {
     Ok(match &link.proxy {
         config::Proxy::Environment => tls::Proxy::Environment,
         config::Proxy::None => tls::Proxy::None,

@@ -10,6 +10,7 @@ mod background;
 mod clients;
 mod consent;
 mod ending;
+mod examine;
 mod exchange;
 mod proof;
 mod renewal;

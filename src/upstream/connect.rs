@@ -3,7 +3,7 @@
 //! No credential is near this file: [`Secured`] is what a login needs, and only a verified handshake makes one.
 
 use super::{
-    failure::{Failure, Reason},
+    failure::{Failure, Reason, STARTTLS},
     limits,
     trust::Trust,
     wire::Wire,
@@ -51,7 +51,7 @@ pub(super) async fn connect(mailbox: &Mailbox, hostname: &str, trust: &Trust) ->
             let mut client = SmtpClient { stream, timeout: limits::HANDSHAKE };
             let offered = client.ehlo(hostname).await.map_err(|why| fail(Step::Ehlo, plain_reason(why)))?;
             if offered.capabilities & smtp_proto::EXT_START_TLS == 0 {
-                return Err(fail(Step::Tls, Reason::Unsupported("STARTTLS, and no token is sent without TLS")));
+                return Err(fail(Step::Tls, Reason::Unsupported(STARTTLS)));
             }
             client.start_tls(&connector, &server.host).await.map_err(secured)?.stream
         }
@@ -136,7 +136,7 @@ pub(super) async fn race(mut addresses: VecDeque<SocketAddr>) -> io::Result<TcpS
     }
 }
 
-fn capabilities(offered: &EhloResponse<String>) -> Capabilities {
+pub(super) fn capabilities(offered: &EhloResponse<String>) -> Capabilities {
     let has = |extension| offered.capabilities & extension != 0;
     let mechanism = |bit| has(smtp_proto::EXT_AUTH) && offered.auth_mechanisms & bit != 0;
     Capabilities {
@@ -152,7 +152,7 @@ fn capabilities(offered: &EhloResponse<String>) -> Capabilities {
 }
 
 /// What went wrong in an exchange of mail-send.
-fn plain_reason(why: mail_send::Error) -> Reason {
+pub(super) fn plain_reason(why: mail_send::Error) -> Reason {
     match why {
         mail_send::Error::Timeout => Reason::TimedOut,
         mail_send::Error::Io(why) => Reason::Io(why.to_string()),
@@ -163,7 +163,7 @@ fn plain_reason(why: mail_send::Error) -> Reason {
 }
 
 /// The same while TLS is agreed on: there a broken connection mostly means that the port speaks something else.
-fn tls_reason(why: mail_send::Error) -> Reason {
+pub(super) fn tls_reason(why: mail_send::Error) -> Reason {
     match why {
         mail_send::Error::Io(why) => {
             Reason::Tls(format!("{why}; check `tls`: implicit belongs to port 465, starttls to 587 and 25"))

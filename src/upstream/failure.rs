@@ -58,6 +58,9 @@ impl Failure {
     }
 }
 
+/// The extension without which no token is sent.
+pub(super) const STARTTLS: &str = "STARTTLS, and no token is sent without TLS";
+
 impl From<Broken> for Reason {
     fn from(broken: Broken) -> Self {
         match broken {
