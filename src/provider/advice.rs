@@ -1,9 +1,10 @@
 //! What to tell an administrator who is no OAuth expert: the cause, and the next step.
 //!
 //! Texts may hold placeholders: `{mailbox}` and `{link}` are names of the configuration, `{address}` is the mailbox's address,
-//! `{client-id}` and `{tenant}` are the link's.
+//! `{client-id}` and `{tenant}` are the link's, `{entra}` and `{exchange}` its cloud's (the worldwide one's, where nobody says).
+//! `{'address'}` is the address as a word of PowerShell.
 
-use super::{fault, reply};
+use super::{Cloud, fault, microsoft, network, registration::quoted, reply};
 use crate::mail::Advice;
 use std::borrow::Cow;
 
@@ -16,6 +17,15 @@ pub struct AdviceEntry {
     pub cause: &'static str,
     /// What to do about it.
     pub step: &'static str,
+}
+
+/// What holds where a caller says nothing else: Microsoft's worldwide cloud, in which most tenants are.
+const DEFAULTS: [(&str, &str); 2] = cloud_names(Cloud::Global);
+
+/// What advice calls the hosts of Microsoft's `cloud`, to be given to [`AdviceEntry::advise`] with the other names.
+pub const fn cloud_names(cloud: Cloud) -> [(&'static str, &'static str); 2] {
+    let addresses = microsoft::cloud(cloud);
+    [("entra", addresses.login), ("exchange", addresses.application)]
 }
 
 /// Declares advice, and `ALL`, the list of it.
@@ -51,9 +61,11 @@ fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
         && let Some((name, tail)) = after.split_once('}')
     {
         out.push_str(before);
-        match names.iter().find(|(known, _)| *known == name) {
-            Some((_, value)) => out.push_str(value),
-            None => out.extend(["<", name, ">"]),
+        let bare = name.trim_matches('\'');
+        match names.iter().chain(&DEFAULTS).find(|(known, _)| *known == bare) {
+            Some((_, value)) if bare == name => out.push_str(value),
+            Some((_, value)) => out.push_str(&quoted(value)),
+            None => out.extend(["<", bare, ">"]),
         }
         rest = tail;
     }
@@ -62,7 +74,7 @@ fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
 
 /// Every advice there is.
 pub fn all_advice() -> impl Iterator<Item = &'static AdviceEntry> {
-    [reply::ADVICE, fault::ADVICE].into_iter().flatten().copied()
+    [reply::ADVICE, fault::ADVICE, network::ADVICE].into_iter().flatten().copied()
 }
 
 /// The advice of that name.
@@ -85,6 +97,20 @@ mod tests {
     }
 
     #[test]
+    fn a_word_of_powershell_is_quoted_where_it_has_to_be_and_clouds_have_their_own_hosts() {
+        let advice = AdviceEntry { name: "a", cause: "x", step: "`Set {'address'}` at {entra} for {exchange} of {'mailbox'}" };
+        assert_eq!(
+            advice.fill(&[("address", "o'brien@b.example")]),
+            "x; `Set 'o''brien@b.example'` at login.microsoftonline.com for https://outlook.office365.com/.default of <mailbox>"
+        );
+        let names = [&[("address", "a@b.example")], &cloud_names(Cloud::China)[..]].concat();
+        assert_eq!(
+            advice.fill(&names),
+            "x; `Set a@b.example` at login.partner.microsoftonline.cn for https://partner.outlook.cn/.default of <mailbox>"
+        );
+    }
+
+    #[test]
     fn every_advice_has_a_name_of_its_own_and_plain_one_line_texts() {
         let mut names = HashSet::new();
         for advice in all_advice() {
@@ -103,8 +129,12 @@ mod tests {
     fn advice_uses_only_the_placeholders_that_callers_fill() {
         for advice in all_advice() {
             for part in [advice.cause, advice.step].iter().flat_map(|text| text.split('{').skip(1)) {
-                let name = part.split('}').next().unwrap();
-                assert!(["mailbox", "link", "address", "client-id", "tenant"].contains(&name), "{}: {name}", advice.name);
+                let name = part.split('}').next().unwrap().trim_matches('\'');
+                assert!(
+                    ["mailbox", "link", "address", "client-id", "tenant", "entra", "exchange"].contains(&name),
+                    "{}: {name}",
+                    advice.name
+                );
             }
         }
     }

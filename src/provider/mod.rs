@@ -6,14 +6,16 @@
 mod advice;
 mod fault;
 mod microsoft;
+mod network;
 mod preset;
 mod redirect;
 mod registration;
 mod reply;
 mod scopes;
 
-pub use advice::{AdviceEntry, advice_named, all_advice};
+pub use advice::{AdviceEntry, advice_named, all_advice, cloud_names};
 pub use fault::{OAuthFault, OAuthOutcome, OAuthVerdict, classify_oauth};
+pub use network::{NetworkFault, network_advice};
 pub use preset::{Chunking, Limits, NullSender, Preset, TlsMode, preset};
 pub use redirect::{as_written, is_loopback, loopback_redirect};
 pub use registration::Registration;

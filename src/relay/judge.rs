@@ -124,6 +124,7 @@ impl Case<'_> {
         if failure.unknown {
             return Judgement { reply: unknown(self.id), ..self.later(Outcome::RetryMessage, failure.to_string(), None) };
         }
+        let advice = || failure.advice().map(|advice| advice.advise(&self.names()));
         match &failure.reason {
             Reason::Reply(reply) => Judgement { reason: failure.to_string(), ..self.replied(failure.step, reply, None) },
             // No place among the connections: the mailbox is busy, not in trouble.
@@ -131,9 +132,9 @@ impl Case<'_> {
                 Judgement { trouble: None, ..self.later(Outcome::RetryMailbox, failure.to_string(), None) }
             }
             _ if failure.step.is_before_mail() => {
-                Judgement { probe: Probe::Login, ..self.later(Outcome::RetryMailbox, failure.to_string(), None) }
+                Judgement { probe: Probe::Login, ..self.later(Outcome::RetryMailbox, failure.to_string(), advice()) }
             }
-            _ => self.later(Outcome::RetryMessage, failure.to_string(), None),
+            _ => self.later(Outcome::RetryMessage, failure.to_string(), advice()),
         }
     }
 

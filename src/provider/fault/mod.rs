@@ -10,7 +10,7 @@ mod google;
 #[cfg(test)]
 mod tests;
 
-use super::{AdviceEntry, Provider};
+use super::{AdviceEntry, NetworkFault, Provider};
 
 /// AdviceEntry about OAuth errors.
 pub(super) use advice::ALL as ADVICE;
@@ -66,7 +66,17 @@ pub fn classify_oauth(provider: Provider, fault: &OAuthFault<'_>) -> OAuthVerdic
     }
     match find(provider, fault) {
         Some(row) => verdict(row.outcome, Some(row.advice)),
-        None => verdict(OAuthOutcome::Transient, None),
+        None => verdict(OAuthOutcome::Transient, stranger(fault).map(NetworkFault::advice)),
+    }
+}
+
+/// HTTP without an OAuth error is not from a token endpoint: a proxy or a network that wants a login answered in its place.
+fn stranger(fault: &OAuthFault<'_>) -> Option<NetworkFault> {
+    match fault.status {
+        0 => None,
+        _ if fault.error.is_some() || !fault.codes.is_empty() => None,
+        407 => Some(NetworkFault::ProxyPassword),
+        _ => Some(NetworkFault::NotAnEndpoint),
     }
 }
 
