@@ -20,6 +20,7 @@ mod round_trip;
 mod session;
 mod silence;
 mod smtp;
+mod spoken;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -27,7 +28,7 @@ mod transaction;
 mod usage;
 mod written;
 
-pub use faults::{Fault, Setting};
+pub use faults::{Fault, Setting, Step, Via};
 pub use mailroom::Received;
 pub use options::{Error, Options, Proof};
 
@@ -126,6 +127,11 @@ impl Shared {
             provider::Provider::Microsoft => "00000000-0000-4000-8000-000000000001",
             provider::Provider::Custom => "outlink-sandbox",
         }
+    }
+
+    /// Whether this is its id, or another one that was registered for it.
+    fn knows_client(&self, id: &str) -> bool {
+        id == self.client_id() || self.clients.has_id(id)
     }
 
     /// The OAuth server's own URL.

@@ -263,6 +263,11 @@ impl Tokens {
         Some((access.consent?, access.mailbox.clone()?))
     }
 
+    /// Whose a refresh token is, or was.
+    pub(super) fn mailbox(&self, token: &str) -> Option<String> {
+        Some(self.lock().refresh.get(token)?.consent.mailbox.clone())
+    }
+
     /// What a refresh token was agreed for, where that was said.
     pub(super) fn agreed(&self, token: &str) -> Option<String> {
         self.lock().refresh.get(token)?.consent.scope.clone()
@@ -298,7 +303,7 @@ impl Tokens {
         }
         refresh.used = now;
         let one_time = self.provider == Provider::Custom
-            || self.faults.strikes(Fault::OneTimeRefreshTokens, Some(&consent.mailbox), &self.clock);
+            || self.faults.strikes(Fault::OneTimeRefreshTokens, Some(consent.mailbox.as_str()), &self.clock);
         if one_time {
             refresh.standing = Standing::Replaced;
         }

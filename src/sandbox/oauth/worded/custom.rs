@@ -30,7 +30,7 @@ pub(super) fn worded(refusal: &Refusal) -> (StatusCode, Value) {
         }
         Refusal::Code(code) => plain(BAD, "invalid_grant", bad_code(code)),
         Refusal::Device(polled) => device(*polled),
-        Refusal::Said(said) => plain(BAD, &said.error, &said.description),
+        Refusal::Said(said) => super::said(said, &[]),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Microsoft's words: an AADSTS number, a sentence, and ids for its support.
 
 use super::super::{
-    super::{Shared, clock::rfc3339, random_bytes, token::Dead},
+    super::{Shared, clock::rfc3339, faults::Answer, random_bytes, token::Dead},
     refusal::{BadCode, Doubt, Polled, Refusal},
 };
 use super::clip;
@@ -16,7 +16,10 @@ type Words = (StatusCode, &'static str, u32, String);
 
 pub(super) fn worded(shared: &Shared, refusal: &Refusal) -> (StatusCode, Value) {
     let (status, error, code, text) = match refusal {
-        Refusal::Said(said) => (BAD, said.error.as_str(), said.aadsts.unwrap_or(70_000), said.description.clone()),
+        Refusal::Said(said) => {
+            let (status, _) = super::said(said, &[("unauthorized_client", BAD)]);
+            (status, said.error.as_str(), said.aadsts.unwrap_or(70_000), said.description.clone())
+        }
         refusal => words(shared, refusal),
     };
     let id = || uuid::Uuid::from_bytes(random_bytes()).to_string();
@@ -26,8 +29,10 @@ pub(super) fn worded(shared: &Shared, refusal: &Refusal) -> (StatusCode, Value) 
         "error": error, "error_description": description, "error_codes": [code], "timestamp": at, "trace_id": trace,
         "correlation_id": correlation, "error_uri": format!("https://login.microsoftonline.com/error?code={code}"),
     });
-    if error == "invalid_grant" {
-        body["suberror"] = "bad_token".into();
+    match refusal {
+        Refusal::Said(Answer { subtype: Some(subtype), .. }) => body["suberror"] = subtype.as_str().into(),
+        _ if error == "invalid_grant" => body["suberror"] = "bad_token".into(),
+        _ => {}
     }
     (status, body)
 }
