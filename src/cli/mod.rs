@@ -9,6 +9,7 @@ mod caller;
 mod change;
 mod check;
 mod control;
+mod doctor;
 mod grant;
 mod key;
 mod link;
@@ -82,6 +83,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try everything for real, and name the cause and the fix of what fails
+    Doctor(doctor::Arguments),
     /// Run the relay
     Run(Config),
     /// Report every fault of the configuration
@@ -194,6 +197,7 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Run(config) => run::run(&config),
         Command::Check { config, json } => check::check(&config, json),
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),

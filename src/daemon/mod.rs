@@ -8,7 +8,7 @@ mod hostname;
 mod start;
 mod tasks;
 
-pub use start::{StartError, open, start};
+pub use start::{StartError, open, own_name, start};
 
 use crate::{
     admin::{self, KeyRotated, KeysDropped, ListenerStatus, Refused, Request},

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     admin::{self, Control, ListenerStatus, Socket},
     config::{Listener, Settings},
+    doctor::Doctor,
     listener,
     mail::Name,
     queue::Queue,
@@ -101,7 +102,8 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
         Ok(socket) => {
             let listeners = listeners.clone();
             let (relay, tokens, store) = (relay.clone(), tokens.clone(), store.clone());
-            let control = Control { relay, tokens, store, hostname, listeners, requests: ask };
+            let doctor = Arc::new(Doctor::new(relay.clone()));
+            let control = Control { relay, tokens, doctor, store, hostname, listeners, requests: ask };
             serving.spawn("control socket", socket.serve(Arc::new(control), ended.clone()));
         }
         Err(error) => {
@@ -171,7 +173,7 @@ async fn bind(settings: &Settings) -> Result<Vec<(Arc<Listener>, TcpListener)>, 
 }
 
 /// The configured name, the machine's, or a mailbox's domain with a warning.
-fn own_name(settings: &Settings) -> Result<String, StartError> {
+pub fn own_name(settings: &Settings) -> Result<String, StartError> {
     if let Some(hostname) = &settings.hostname {
         return Ok(hostname.clone());
     }

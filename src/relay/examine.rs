@@ -52,6 +52,16 @@ pub enum Freed {
 }
 
 impl Relay {
+    /// Its name in EHLO.
+    pub fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    /// Waits for the renewals in the air, for a process that ends.
+    pub async fn landed(&self) {
+        self.tokens.landed().await;
+    }
+
     /// A new access token for `mailbox`, asked for now.
     pub async fn renew(&self, mailbox: &Name) -> Result<AccessToken, Unavailable> {
         self.tokens.renew(mailbox).await
@@ -120,6 +130,7 @@ impl Relay {
         };
         let mut envelope = Envelope::from(Some(from.clone()));
         envelope.recipients = vec![Recipient::to(to.clone())];
+        envelope.smtputf8 = !(from.as_str().is_ascii() && to.as_str().is_ascii());
         let body = Body::Memory(text(id, &self.hostname, (&mailbox.name, from, to)).into());
         let progress = Progress::new();
         let errand = Errand { envelope: &envelope, body: &body, policy: Policy::AllOrNone, progress: &progress, until };
@@ -151,7 +162,7 @@ impl Relay {
             None => self.note_works(mailbox, now),
         }
         if judgement.outcome == Outcome::Delivered {
-            self.free_sender(&mailbox.name, from.as_str(), now).await;
+            self.free_sender(&mailbox.name, &from.as_str().to_ascii_lowercase(), now).await;
         }
     }
 }

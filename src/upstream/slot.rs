@@ -57,6 +57,11 @@ impl Upstream {
         Arc::new(Self { hostname: hostname.into(), trust: Arc::default(), pools: Mutex::default() })
     }
 
+    /// The name that EHLO says.
+    pub fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
     /// A place below the mailbox's `limits.connections`, in the order of asking; with a warm connection when there
     /// is one. A changed
     /// configuration of the mailbox closes its former connections.
