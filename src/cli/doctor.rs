@@ -159,7 +159,7 @@ async fn alone(mut settings: Settings, wish: &Wish) -> Result<(Report, Exit), Fa
     if instead.is_some() {
         for finding in report.findings.iter_mut().filter(|finding| finding.check == state::CHECK) {
             let what = format!("{} does not exist yet; `outlink run` makes it", directory.display());
-            *finding = Finding::general(state::CHECK, Status::NotChecked, what);
+            *finding = Finding::general(state::CHECK, Status::Ok, what);
         }
     }
     report.findings.splice(0..0, first);

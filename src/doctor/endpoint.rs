@@ -2,7 +2,7 @@
 
 use super::{
     finding::{Finding, Of},
-    network::{look_up, reach},
+    network::{found, look_up, reach},
     words::Names,
 };
 use crate::{
@@ -85,9 +85,8 @@ impl Look<'_> {
                 return false;
             }
         };
-        let counted = if addresses.len() == 1 { "one address".to_owned() } else { format!("{} addresses", addresses.len()) };
         if !is_proxy {
-            self.findings.push(of.good(name_check, format!("{host} has {counted}")).took(begun.elapsed()));
+            self.findings.push(of.good(name_check, found(host, &addresses)).took(begun.elapsed()));
         }
         let ways = reach(&addresses).await;
         let finding = match (ways.open.first(), ways.dead.is_empty()) {

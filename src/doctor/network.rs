@@ -1,6 +1,6 @@
 //! From a name to a connection: every address of every family, with waits shorter than mail's, since a person waits.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::{IpAddr, SocketAddr}, time::Duration};
 use tokio::{
     net::{TcpStream, lookup_host},
     task::JoinSet,
@@ -32,6 +32,16 @@ pub(super) async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, St
         }
     }
     if addresses.is_empty() { Err("it has no address".to_owned()) } else { Ok(addresses) }
+}
+
+/// What was found, in words.
+pub(super) fn found(host: &str, addresses: &[SocketAddr]) -> String {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match addresses.len() {
+        _ if bare.parse::<IpAddr>().is_ok() => format!("{bare} is an address"),
+        1 => format!("{host} has one address"),
+        many => format!("{host} has {many} addresses"),
+    }
 }
 
 /// How the ways to a host's addresses ended.

@@ -5,7 +5,7 @@ use super::{
     Doctor,
     endpoint::{in_words, partly, trusted},
     finding::{Finding, Of},
-    network::{look_up, reach},
+    network::{found, look_up, reach},
     words::Names,
 };
 use crate::{
@@ -67,8 +67,7 @@ impl Look<'_> {
                 return None;
             }
         };
-        let counted = if addresses.len() == 1 { "one address".to_owned() } else { format!("{} addresses", addresses.len()) };
-        self.findings.push(of.good("server-name", format!("{} has {counted}", server.host)).took(begun.elapsed()));
+        self.findings.push(of.good("server-name", found(&server.host, &addresses)).took(begun.elapsed()));
         let slot = match doctor.place(self.mailbox, PLACE).await {
             Ok(slot) => slot,
             Err(Failure { reason: Reason::Busy(limit), .. }) => {

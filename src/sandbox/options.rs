@@ -57,6 +57,8 @@ pub struct Options {
     pub granted: bool,
     /// How often a device may ask for its token.
     pub device_interval: Duration,
+    /// What Microsoft's access tokens say instead of what they would say; null takes a claim out.
+    pub claims: serde_json::Map<String, serde_json::Value>,
     /// Certificates or public keys in PEM, registered for the client's assertions.
     pub certificates: Vec<String>,
     /// Most messages kept.
@@ -81,6 +83,7 @@ impl Default for Options {
             proof: None,
             granted: true,
             device_interval: Duration::from_secs(5),
+            claims: serde_json::Map::new(),
             certificates: Vec::new(),
             keep_messages: 1000,
             keep_bytes: 256 << 20,

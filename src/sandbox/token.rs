@@ -129,12 +129,19 @@ pub(super) struct Tokens {
     provider: Provider,
     clock: Arc<Clock>,
     faults: Arc<Faults>,
+    /// What Microsoft's access tokens say instead; null takes a claim out.
+    claims: serde_json::Map<String, serde_json::Value>,
     state: Mutex<State>,
 }
 
 impl Tokens {
     pub(super) fn new(provider: Provider, clock: Arc<Clock>, faults: Arc<Faults>) -> Self {
-        Self { provider, clock, faults, state: Mutex::default() }
+        Self { provider, clock, faults, claims: serde_json::Map::new(), state: Mutex::default() }
+    }
+
+    /// The same with these claims in Microsoft's access tokens.
+    pub(super) fn saying(self, claims: serde_json::Map<String, serde_json::Value>) -> Self {
+        Self { claims, ..self }
     }
 
     /// A new access token for `mailbox`, or for any where there is none.
@@ -161,7 +168,8 @@ impl Tokens {
             number: state.given,
             issued,
             mailbox: mailbox.map(String::from),
-            for_smtp: self.is_for_smtp(scope),
+            // Exchange refuses what is for somebody else, and a person's token without its permission.
+            for_smtp: self.is_for_smtp(scope) && !["aud", "scp"].iter().any(|claim| self.claims.contains_key(*claim)),
             consent,
             revoked: false,
         };
@@ -185,7 +193,16 @@ impl Tokens {
                 claims["unique_name"] = mailbox.into();
                 claims["scp"] = "SMTP.Send".into();
             }
-            None => claims["roles"] = serde_json::json!(["SMTP.SendAsApp"]),
+            None => {
+                claims["roles"] = serde_json::json!(["SMTP.SendAsApp"]);
+                claims["oid"] = super::OBJECT_ID.into();
+            }
+        }
+        for (claim, value) in &self.claims {
+            claims[claim] = value.clone();
+        }
+        if let Some(claims) = claims.as_object_mut() {
+            claims.retain(|_, value| !value.is_null());
         }
         let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let header = serde_json::json!({ "typ": "JWT", "alg": "RS256", "kid": "sandbox" });

@@ -59,6 +59,9 @@ pub(super) struct Arguments {
     /// How often a device may ask for its token, such as 1s
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "5s")]
     device_interval: Duration,
+    /// Claims of Microsoft's access tokens as a JSON object, in place of the usual ones; null takes one out
+    #[arg(long, value_name = "JSON", value_parser = claims, default_value = "{}")]
+    claims: Claims,
     /// The contract with the app: what a 250 promises
     #[arg(long, value_enum, default_value_t = Delivery::Queue)]
     delivery: Delivery,
@@ -74,6 +77,13 @@ pub(super) struct Arguments {
     /// Log level of the relay
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: String,
+}
+
+/// A JSON object.
+type Claims = serde_json::Map<String, serde_json::Value>;
+
+fn claims(text: &str) -> Result<Claims, String> {
+    serde_json::from_str(text).map_err(|why| format!("this is no JSON object: {why}"))
 }
 
 /// Runs the sandbox until Ctrl-C, or switches a fault of a running one.
@@ -103,6 +113,7 @@ async fn simulate(arguments: &Arguments) -> Outcome {
         proof: arguments.proof.map(sandbox::Proof::from),
         granted: !arguments.no_grant,
         device_interval: arguments.device_interval,
+        claims: arguments.claims.clone(),
         ..Options::default()
     };
     let mut provider = Provider::start(options).await.map_err(|error| {
