@@ -14,7 +14,11 @@ use crate::{
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// The check of the files.
 const CONFIGURATION: &str = "configuration";
@@ -61,22 +65,24 @@ pub(super) fn doctor(arguments: &Arguments) -> Outcome {
         send: send.clone(),
         from: from.clone(),
     };
-    let (report, exit) = examine(&arguments.config, &wish)?;
-    let failed = report.count(Status::Failed) > 0;
-    match arguments.json {
+    examine(&arguments.config, &wish, arguments.json)
+}
+
+/// Tells what was found; the exit status is `exit`, unless a check failed.
+fn tell(files: Vec<Finding>, report: Report, (json, exit): (bool, Exit)) -> Outcome {
+    let report = Report { findings: files.into_iter().chain(report.findings).collect() };
+    match json {
         true => print_json(&report)?,
         false => print(&report),
     }
-    Ok(if exit == Exit::Good && failed { Exit::Findings } else { exit })
+    Ok(if exit == Exit::Good && report.count(Status::Failed) > 0 { Exit::Findings } else { exit })
 }
 
-/// The findings, and the exit status that they do not decide.
-fn examine(config: &Config, wish: &Wish) -> Result<(Report, Exit), Failed> {
+fn examine(config: &Config, wish: &Wish, json: bool) -> Outcome {
     let loaded = config::load(config.file());
     let files = of_files(config, &loaded);
-    let state_directory = match config::state_directory(config.file()) {
-        Ok(directory) => directory,
-        Err(_) => return Ok((only(files, "the configuration cannot be read"), Exit::Configuration)),
+    let Ok(state_directory) = config::state_directory(config.file()) else {
+        return tell(files, nothing_else("the configuration cannot be read"), (json, Exit::Configuration));
     };
     // Before anything is told: by root it starts again as the owner of the directory.
     let client = reach::running(&state_directory)?;
@@ -84,18 +90,20 @@ fn examine(config: &Config, wish: &Wish) -> Result<(Report, Exit), Failed> {
     let outcome = match (client, loaded) {
         (Some(client), loaded) => {
             let exit = if loaded.is_ok() { Exit::Good } else { Exit::Configuration };
-            runtime.block_on(client.examine(wish)).map_err(reach::failed).map(|report| (report, exit))
+            let report = runtime.block_on(client.examine(wish)).map_err(reach::failed);
+            report.and_then(|report| tell(files, report, (json, exit)))
         }
-        (None, Ok((settings, _))) => runtime.block_on(alone(settings, wish)),
+        (None, Ok((settings, _))) => runtime.block_on(alone(settings, wish, (files, json))),
         (None, Err(_)) => {
             let minimum_free = config::Queue::default().minimum_free;
-            let directory = runtime.block_on(state::directory(&state_directory, minimum_free));
-            Ok((only(vec![directory], "the configuration has faults"), Exit::Configuration))
+            let mut report = nothing_else("the configuration has faults");
+            report.findings.insert(0, runtime.block_on(state::directory(&state_directory, minimum_free)));
+            tell(files, report, (json, Exit::Configuration))
         }
     };
     // A name server that does not answer must not keep the command.
     runtime.shutdown_background();
-    outcome.map(|(report, exit)| (Report { findings: files.into_iter().chain(report.findings).collect() }, exit))
+    outcome
 }
 
 /// What `outlink check` says.
@@ -105,7 +113,8 @@ fn of_files(config: &Config, loaded: &Result<(Settings, Vec<Fault>), Vec<Fault>>
         let place: Vec<String> = [fault.line, fault.column].into_iter().flatten().map(|number| format!(":{number}")).collect();
         let key = if fault.key.is_empty() { String::new() } else { format!(" {}:", fault.key) };
         let finding = Finding::general(CONFIGURATION, status, format!("{}{}:{key} {}", fault.file.display(), place.concat(), fault.message));
-        if fault.hint.is_empty() { finding } else { finding.fix(fault.hint.as_str()) }
+        // Some messages say it all.
+        finding.fix(if fault.hint.is_empty() { "correct that line as the message says" } else { &fault.hint })
     };
     match loaded {
         Err(faults) => faults.iter().map(of).collect(),
@@ -116,14 +125,14 @@ fn of_files(config: &Config, loaded: &Result<(Settings, Vec<Fault>), Vec<Fault>>
     }
 }
 
-/// These findings, and that there are no more.
-fn only(mut findings: Vec<Finding>, why: &str) -> Report {
-    findings.push(Finding::general("everything-else", Status::NotChecked, why).fix("mend that, and run `outlink doctor` again"));
-    Report { findings }
+/// That nothing else could be found out.
+fn nothing_else(why: &str) -> Report {
+    let left = Finding::general("everything-else", Status::NotChecked, why).fix("mend that, and run `outlink doctor` again");
+    Report { findings: vec![left] }
 }
 
 /// Examines in this process.
-async fn alone(mut settings: Settings, wish: &Wish) -> Result<(Report, Exit), Failed> {
+async fn alone(mut settings: Settings, wish: &Wish, (files, json): (Vec<Finding>, bool)) -> Outcome {
     let hostname = daemon::own_name(&settings).map_err(not_started)?;
     let directory = settings.state_directory.clone();
     // Nothing is made for an examination: with what owner and mode is not its business.
@@ -152,18 +161,26 @@ async fn alone(mut settings: Settings, wish: &Wish) -> Result<(Report, Exit), Fa
         }
         _ = tokio::signal::ctrl_c() => Err("interrupted"),
     };
-    // An answer that nobody keeps can cost a grant.
-    doctor.leave().await;
-    let report = examined.map_err(|why| Failed(Exit::Temporary, why.to_owned()))?;
-    let mut report = report.map_err(|refused| reach::refused(refused.into()))?;
-    if instead.is_some() {
-        for finding in report.findings.iter_mut().filter(|finding| finding.check == state::CHECK) {
-            let what = format!("{} does not exist yet; `outlink run` makes it", directory.display());
-            *finding = Finding::general(state::CHECK, Status::Ok, what);
-        }
+    let told = examined.map_err(|why| Failed(Exit::Temporary, why.to_owned())).and_then(|report| {
+        let report = report.map_err(|refused| reach::refused(refused.into()))?;
+        let report = if instead.is_some() { with_missing(report, &directory) } else { report };
+        let findings = first.into_iter().chain(report.findings).collect();
+        tell(files, Report { findings }, (json, exit))
+    });
+    if doctor.has_to_stay() {
+        eprintln!("outlink: waiting for the token endpoint, whose late answer may hold a refresh token that has to be kept");
+        doctor.leave().await;
     }
-    report.findings.splice(0..0, first);
-    Ok((report, exit))
+    told
+}
+
+/// The same report about a state directory that is not there.
+fn with_missing(mut report: Report, directory: &Path) -> Report {
+    for finding in report.findings.iter_mut().filter(|finding| finding.check == state::CHECK) {
+        let what = format!("{} does not exist yet; `outlink run` makes it", directory.display());
+        *finding = Finding::general(state::CHECK, Status::Ok, what);
+    }
+    report
 }
 
 /// Why the store does not open: what the directory itself says, or else the store.

@@ -93,7 +93,7 @@ impl Look<'_> {
             (Some((address, _, took)), true) => of.good(route_check, format!("{to} answers at {address}")).took(*took),
             (Some((address, _, took)), false) => partly(of, route_check, &ways.dead_in_words(), (&address.to_string(), ways.is_only_v6_dead())).took(*took),
             (None, _) => {
-                let finding = of.failed(route_check, format!("{to} does not answer"));
+                let finding = of.failed(route_check, format!("{}{to} does not answer", if is_proxy { "the proxy " } else { "" }));
                 self.names.network(finding, &said(&ways.dead_in_words()), step)
             }
         };

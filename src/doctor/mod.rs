@@ -144,7 +144,12 @@ impl Doctor {
         Ok(Report { findings })
     }
 
-    /// Waits for renewals that nobody waits for any more, for a process that ends.
+    /// Whether [`Doctor::leave`] has something to wait for.
+    pub fn has_to_stay(&self) -> bool {
+        self.relay().is_some_and(|relay| relay.has_to_land())
+    }
+
+    /// Waits for renewals that nobody waits for any more, for a process that ends: an answer that is lost can cost a grant.
     pub async fn leave(&self) {
         if let Some(relay) = self.relay() {
             relay.landed().await;

@@ -57,7 +57,12 @@ impl Relay {
         &self.hostname
     }
 
-    /// Waits for the renewals in the air, for a process that ends.
+    /// Whether a renewal is in the air whose answer can cost a grant when nobody keeps it.
+    pub fn has_to_land(&self) -> bool {
+        self.tokens.has_to_land()
+    }
+
+    /// Waits until there is none, for a process that ends.
     pub async fn landed(&self) {
         self.tokens.landed().await;
     }

@@ -5,6 +5,7 @@ use crate::{
     config::{Evidence, Link},
     mail::{Advice, Name},
     oauth::{Flight, Life, Trouble},
+    provider::Grant,
     tls,
 };
 use std::{sync::Arc, time::SystemTime};
@@ -75,9 +76,15 @@ impl Tokens {
         clients::proxy(link, &self.world.store.ring()).map_err(|hindrance| (hindrance.reason, hindrance.advice))
     }
 
-    /// Waits for the renewals in the air, for a process that ends: an answer that nobody keeps can cost a grant.
+    /// Whether a renewal is in the air whose answer can cost a grant when nobody keeps it.
+    pub fn has_to_land(&self) -> bool {
+        let is_refresh = |link: &Link| matches!(link.grant, Grant::AuthorizationCode | Grant::DeviceCode);
+        self.board().sources.values().any(|source| source.is_in_flight() && is_refresh(&source.context().link))
+    }
+
+    /// Waits until there is none, for a process that ends.
     pub async fn landed(&self) {
         let mut flights = std::mem::take(&mut *self.flights());
-        while flights.join_next().await.is_some() {}
+        while self.has_to_land() && flights.join_next().await.is_some() {}
     }
 }
