@@ -108,7 +108,13 @@ fn token_endpoints_that_cannot_be_reached_or_are_none() {
     let page = Wanted { check: "token", advice: "not-a-token-endpoint", fix: "token-endpoint", ..Wanted::default() };
     at_endpoint("a network that wants a login", &format!("http://{}/token", portal()), &[page, ehlo, NO_LOGIN]);
     let server = Scripted::start(&Script::default());
-    let tls = Wanted { check: "endpoint-tls", advice: "tls-untrusted-issuer", what: "scripted CA", fix: "`ca-file` of link sandbox", ..Wanted::default() };
+    let tls = Wanted {
+        check: "endpoint-tls",
+        advice: "tls-untrusted-issuer",
+        what: "scripted CA",
+        fix: "`ca-file` of link sandbox",
+        ..Wanted::default()
+    };
     at_endpoint("an endpoint with a private CA", &format!("https://localhost:{}/token", server.address.port()), &[tls, skipped]);
 }
 
@@ -124,7 +130,8 @@ fn proxies_in_the_way() {
     ];
     for (title, proxy, advice, fix) in rows {
         // The name needs no address here: it is the proxy that looks it up.
-        let named = format!("proxy = \"http://{proxy}\"\ntoken-endpoint = \"https://login.provider.example/token\"\n\n[mailbox.sandbox]");
+        let named =
+            format!("proxy = \"http://{proxy}\"\ntoken-endpoint = \"https://login.provider.example/token\"\n\n[mailbox.sandbox]");
         let edits = [("[mailbox.sandbox]", named.as_str())];
         let wanted = [
             Wanted { check: "proxy", advice, fix, what: "proxy", ..Wanted::default() },
@@ -202,7 +209,13 @@ fn names_without_a_server_for_them_and_a_dead_ipv6() {
         fs::remove_file(&file).expect("it can be removed");
     };
     replace("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n");
-    let name = Wanted { check: "server-name", advice: "dns-no-answer", what: "smtp.example.com", fix: "resolv.conf", ..Wanted::default() };
+    let name = Wanted {
+        check: "server-name",
+        advice: "dns-no-answer",
+        what: "smtp.example.com",
+        fix: "resolv.conf",
+        ..Wanted::default()
+    };
     at_server("no name server", "smtp.example.com:465", None, &[name, NO_LOGIN]);
 
     replace("/etc/hosts", "::1 localhost\n127.0.0.1 localhost\n");

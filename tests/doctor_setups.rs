@@ -26,7 +26,8 @@ fn refused(error: &str, description: &str, aadsts: u32) -> Value {
 }
 
 /// What follows a token that there is not.
-const NO_LOGIN: Wanted<'_> = Wanted { check: "login", status: "not-checked", advice: "", what: "no access token", why: "", fix: "" };
+const NO_LOGIN: Wanted<'_> =
+    Wanted { check: "login", status: "not-checked", advice: "", what: "no access token", why: "", fix: "" };
 
 #[test]
 fn apps_that_entra_refuses() {
@@ -89,7 +90,13 @@ fn grants_and_accounts_that_google_refuses() {
             "google-scope",
             "https://mail.google.com/",
         ),
-        ("a disabled client", &[], refused("disabled_client", "The OAuth client was disabled.", 0), "google-client-disabled", "enable"),
+        (
+            "a disabled client",
+            &[],
+            refused("disabled_client", "The OAuth client was disabled.", 0),
+            "google-client-disabled",
+            "enable",
+        ),
     ];
     for (title, options, setting, advice, fix) in rows {
         let fault = if setting == json!({}) { "invalid-grant" } else { "token-refused" };
@@ -172,7 +179,13 @@ fn tokens_that_are_for_something_else() {
             options: &["--claims", r#"{"aud": "https://graph.microsoft.com"}"#],
             wanted: &[
                 Wanted { check: "token", status: "ok", ..Wanted::default() },
-                Wanted { check: "claims", advice: "microsoft-scope", why: "Microsoft Graph", fix: "https://outlook.office365.com/.default", ..Wanted::default() },
+                Wanted {
+                    check: "claims",
+                    advice: "microsoft-scope",
+                    why: "Microsoft Graph",
+                    fix: "https://outlook.office365.com/.default",
+                    ..Wanted::default()
+                },
                 Wanted { check: "login", advice: "microsoft-token-refused", ..Wanted::default() },
                 Wanted { check: "sender", status: "not-checked", ..Wanted::default() },
             ],
@@ -202,7 +215,12 @@ fn tokens_that_are_for_something_else() {
             title: "another person's token",
             options: &["--grant", "authorization-code", "--claims", r#"{"upn": "boss@sandbox.example"}"#],
             faults: &[("auth-535", json!({}))],
-            wanted: &[Wanted { check: "claims", why: "boss@sandbox.example", fix: "outlink authorize sandbox", ..Wanted::default() }],
+            wanted: &[Wanted {
+                check: "claims",
+                why: "boss@sandbox.example",
+                fix: "outlink authorize sandbox",
+                ..Wanted::default()
+            }],
             ..Broken::default()
         },
     ]);
@@ -211,7 +229,8 @@ fn tokens_that_are_for_something_else() {
 #[test]
 fn mailboxes_that_exchange_does_not_let_send() {
     let reply = |step: &str, reply: &str| [("smtp-reply", json!({"step": step, "reply": reply}))];
-    let disabled = |of: &str| format!("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the {of}.");
+    let disabled =
+        |of: &str| format!("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the {of}.");
     let (tenant, mailbox) = (reply("auth", &disabled("Tenant")), reply("auth", &disabled("Mailbox")));
     let logon = reply("mail", "430 4.2.0 STOREDRV; mailbox logon failure; MapiExceptionLogonFailed");
     play(&[
@@ -309,7 +328,13 @@ fn servers_that_are_not_what_the_configuration_says() {
             title: "a name in EHLO that is refused",
             faults: &refused,
             wanted: &[
-                Wanted { check: "ehlo", advice: "ehlo-name", what: "EHLO relay.sandbox.example", fix: "`hostname`", ..Wanted::default() },
+                Wanted {
+                    check: "ehlo",
+                    advice: "ehlo-name",
+                    what: "EHLO relay.sandbox.example",
+                    fix: "`hostname`",
+                    ..Wanted::default()
+                },
                 Wanted { check: "login", status: "not-checked", ..Wanted::default() },
             ],
             ..Broken::default()
@@ -332,14 +357,26 @@ fn servers_that_are_not_what_the_configuration_says() {
             without: &["ca-file"],
             wanted: &[
                 Wanted { check: "token", status: "ok", ..Wanted::default() },
-                Wanted { check: "server-tls", advice: "tls-untrusted-issuer", what: "outlink sandbox CA", fix: "`ca-file` of link sandbox", ..Wanted::default() },
+                Wanted {
+                    check: "server-tls",
+                    advice: "tls-untrusted-issuer",
+                    what: "outlink sandbox CA",
+                    fix: "`ca-file` of link sandbox",
+                    ..Wanted::default()
+                },
             ],
             ..Broken::default()
         },
         Broken {
             title: "Google's server for a link of Microsoft",
             edits: &[("server = \"127.0.0.1:", "server = \"smtp.gmail.com.invalid:")],
-            wanted: &[Wanted { check: "server-name", advice: "", what: "smtp.gmail.com.invalid", fix: "server", ..Wanted::default() }],
+            wanted: &[Wanted {
+                check: "server-name",
+                advice: "",
+                what: "smtp.gmail.com.invalid",
+                fix: "server",
+                ..Wanted::default()
+            }],
             ..Broken::default()
         },
     ]);

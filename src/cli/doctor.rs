@@ -58,13 +58,8 @@ fn address(text: &str) -> Result<String, String> {
 /// Examines what is asked for.
 pub(super) fn doctor(arguments: &Arguments) -> Outcome {
     let Arguments { names, links, mailboxes, send, from, .. } = arguments;
-    let wish = Wish {
-        names: names.clone(),
-        links: links.clone(),
-        mailboxes: mailboxes.clone(),
-        send: send.clone(),
-        from: from.clone(),
-    };
+    let wish =
+        Wish { names: names.clone(), links: links.clone(), mailboxes: mailboxes.clone(), send: send.clone(), from: from.clone() };
     examine(&arguments.config, &wish, arguments.json)
 }
 
@@ -112,7 +107,11 @@ fn of_files(config: &Config, loaded: &Result<(Settings, Vec<Fault>), Vec<Fault>>
         let status = if fault.is_fatal() { Status::Failed } else { Status::Warning };
         let place: Vec<String> = [fault.line, fault.column].into_iter().flatten().map(|number| format!(":{number}")).collect();
         let key = if fault.key.is_empty() { String::new() } else { format!(" {}:", fault.key) };
-        let finding = Finding::general(CONFIGURATION, status, format!("{}{}:{key} {}", fault.file.display(), place.concat(), fault.message));
+        let finding = Finding::general(
+            CONFIGURATION,
+            status,
+            format!("{}{}:{key} {}", fault.file.display(), place.concat(), fault.message),
+        );
         // Some messages say it all.
         finding.fix(if fault.hint.is_empty() { "correct that line as the message says" } else { &fault.hint })
     };

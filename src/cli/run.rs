@@ -1,7 +1,10 @@
 //! `outlink run`: the daemon in the foreground, as systemd wants it.
 
 use super::{Config, Exit, Failed, Outcome, check, logging, runtime};
-use crate::daemon::{self, StartError};
+use crate::{
+    daemon::{self, StartError},
+    listener::Passed,
+};
 
 /// Runs until it is told to stop.
 pub(super) fn run(config: &Config) -> Outcome {
@@ -10,9 +13,11 @@ pub(super) fn run(config: &Config) -> Outcome {
     for note in notes {
         tracing::warn!(file = %note.file.display(), line = note.line, key = note.key, "{}", note.message);
     }
+    // Before there are threads.
+    let passed = Passed::from_environment();
     let runtime = runtime()?;
     let result = runtime.block_on(async {
-        let daemon = daemon::start(config.file().to_owned(), settings).await.map_err(not_started)?;
+        let daemon = daemon::start(config.file().to_owned(), settings, passed).await.map_err(not_started)?;
         daemon
             .run(std::future::pending())
             .await
@@ -28,9 +33,8 @@ pub(super) fn not_started(error: StartError) -> Failed {
     let exit = match &error {
         StartError::NotYet(_) | StartError::Tls(_) | StartError::Unopened(_) => Exit::Configuration,
         StartError::Store(why) if why.is_of_the_key() && !why.is_of_permission() => Exit::Configuration,
-        StartError::Taken { .. } => Exit::Unavailable,
-        StartError::Listen { why, .. } if why.kind() == std::io::ErrorKind::PermissionDenied => Exit::Permission,
-        StartError::Listen { .. } => Exit::Unavailable,
+        StartError::Listen(error) if error.why.kind() == std::io::ErrorKind::PermissionDenied => Exit::Permission,
+        StartError::Listen(_) => Exit::Unavailable,
         StartError::Store(_) | StartError::System(_) => Exit::InputOutput,
     };
     Failed(exit, error.to_string())

@@ -3,7 +3,7 @@
 use super::{
     listener::reaches_out,
     queue::late_warning,
-    settings::{App, Auth, Listener, Queue},
+    settings::{App, Auth, Bind, Listener, Queue},
     table::{Reader, Wrong},
     words,
 };
@@ -50,11 +50,15 @@ pub(super) fn listeners(reader: &Reader<'_>, listeners: &BTreeMap<Name, Arc<List
     let all: Vec<_> = listeners.values().collect();
     for (index, listener) in all.iter().enumerate() {
         if let Some(first) = all[..index].iter().find(|first| collide(first, listener)) {
-            let hint = "give one of them another port";
+            let hint = match listener.bind {
+                Bind::Tcp(_) => "give one of them another port",
+                Bind::Unix(_) | Bind::Passed(_) => "give one of them another socket",
+            };
             let message = format!("listener `{}` is bound to {}, too", first.name, first.bind);
             reader.fault(&["listener", listener.name.as_str(), "bind"], Wrong::new(message, hint));
         }
-        if listener.auth == Auth::None {
+        // Who may use a Unix socket is said by its mode.
+        if listener.auth == Auth::None && !matches!(listener.bind, Bind::Unix(_)) {
             without_passwords(reader, listener, apps);
         }
     }
@@ -62,7 +66,10 @@ pub(super) fn listeners(reader: &Reader<'_>, listeners: &BTreeMap<Name, Arc<List
 
 /// Whether the second `bind` would fail. An unspecified address takes the port on all addresses of its kind.
 fn collide(left: &Listener, right: &Listener) -> bool {
-    let (left, right) = (left.bind, right.bind);
+    let (left, right) = match (&left.bind, &right.bind) {
+        (Bind::Tcp(left), Bind::Tcp(right)) => (left, right),
+        (left, right) => return left == right,
+    };
     let takes_all = |ip: IpAddr| ip.is_unspecified();
     let same_kind = left.is_ipv4() == right.is_ipv4();
     left.port() != 0

@@ -1,6 +1,6 @@
 //! What a configuration may say already, but this version cannot do: `check` notes it, `run` refuses it.
 
-use super::settings::{ListenerTls, Settings, WhenFromDiffers};
+use super::settings::{Settings, WhenFromDiffers};
 
 impl Settings {
     /// One sentence for each thing that `run` has to refuse, with its key; empty when all can be done.
@@ -11,7 +11,7 @@ impl Settings {
             say(key.clone(), "this comes in a later version, and running without it would do what was not meant; take it out");
         }
         for (name, listener) in &self.listeners {
-            if listener.tls != ListenerTls::Off {
+            if listener.tls.files().is_some() {
                 say(format!("listener.{name}.tls"), "TLS on listeners comes in a later version; write \"off\"");
             }
         }

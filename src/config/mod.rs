@@ -26,6 +26,7 @@ mod secrets;
 mod settings;
 mod sources;
 mod table;
+mod tls_files;
 mod units;
 mod words;
 pub mod write;
@@ -35,9 +36,10 @@ pub use fault::{Fault, Severity};
 pub use reseal::{Resealed, reseal};
 pub use secrets::SecretError;
 pub use settings::{
-    Allowed, App, Auth, Certificate, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Proof,
-    Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, WhenFromDiffers,
+    Allowed, App, Auth, Bind, Certificate, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox,
+    Proof, Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, TlsFiles, WhenFromDiffers,
 };
+pub use tls_files::{TlsFileError, TlsMaterial};
 
 pub use units::duration;
 

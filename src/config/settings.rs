@@ -1,5 +1,9 @@
 //! The settings: what the rest of the program is given. Parsed once, at the border; nothing in here can be wrong.
 
+mod listener;
+
+pub use listener::{Auth, Bind, Listener, ListenerLimits, ListenerTls, TlsFiles};
+
 use crate::{
     mail::{Address, Name},
     provider::{Chunking, Cloud, Grant, Limits, NullSender, Provider, TlsMode},
@@ -37,51 +41,6 @@ pub struct Settings {
     pub unheeded: Vec<String>,
 }
 
-/// One socket on which apps connect.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
-    /// Its name.
-    pub name: Name,
-    /// Where it listens; port 0 takes a free one.
-    pub bind: SocketAddr,
-    /// How its connections are protected; only `Off` runs today.
-    pub tls: ListenerTls,
-    /// Whether AUTH is asked for.
-    pub auth: Auth,
-    /// Who may connect at all.
-    pub networks: Vec<IpNet>,
-    /// The contract with its apps.
-    pub delivery: Delivery,
-    /// How long `direct` lets an app wait.
-    pub direct_wait: Duration,
-    /// Its limits.
-    pub limits: ListenerLimits,
-}
-
-/// How a listener's connections are protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ListenerTls {
-    /// Plain.
-    Off,
-    /// STARTTLS.
-    Starttls,
-    /// TLS from the first byte.
-    Implicit,
-}
-
-/// How apps of a listener prove themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Auth {
-    /// A password, always.
-    Required,
-    /// A password or an app's networks.
-    Optional,
-    /// AUTH is not offered; networks only.
-    None,
-}
-
 /// What a `250` promises (design §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -102,23 +61,6 @@ impl fmt::Display for Delivery {
             Self::DirectThenQueue => "direct-then-queue",
         })
     }
-}
-
-/// Limits of one listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListenerLimits {
-    /// Octets of a message.
-    pub message_size: u64,
-    /// Recipients of a message.
-    pub recipients: usize,
-    /// Connections in all.
-    pub connections: usize,
-    /// Connections from one address.
-    pub connections_per_address: usize,
-    /// Commands in error before the connection is closed.
-    pub errors: u32,
-    /// Wait for the next command, and for the next bytes of a message.
-    pub idle: Duration,
 }
 
 /// One outgoing link: an OAuth 2.0 client at a provider.

@@ -300,16 +300,6 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Takes a key without which a later version would do something else, and says that `run` refuses it.
-    pub(super) fn refused(&mut self, keys: &[&'static str]) {
-        for key in keys {
-            self.known.insert(key);
-            if self.entries.remove(*key).is_some() {
-                self.note(key, "this comes in a later version; `outlink run` refuses this");
-            }
-        }
-    }
-
     /// Takes a table.
     pub(super) fn table(&mut self, key: &'static str) -> Option<Table<'a>> {
         self.known.insert(key);

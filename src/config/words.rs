@@ -48,9 +48,7 @@ pub(super) fn is_loopback(network: &IpNet) -> bool {
 /// Reads `127.0.0.1:2525` or `[::1]:2525`.
 pub(super) fn bind(text: &str) -> Result<SocketAddr, Wrong> {
     let hint = match text {
-        _ if text.starts_with('/') || text.starts_with("unix:") || text.starts_with("systemd:") => {
-            "Unix sockets and sockets passed by systemd come in a later version; write an address such as \"127.0.0.1:2525\""
-        }
+        _ if text.starts_with('/') => "a listener's Unix socket is written \"unix:/path\"",
         _ => "write an IP address and a port, such as \"127.0.0.1:2525\", \"[::1]:2525\" or \"0.0.0.0:2525\"",
     };
     text.parse().map_err(|_| Wrong::new(format!("`{text}` is no address to listen on"), hint))

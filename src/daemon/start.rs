@@ -6,11 +6,10 @@ use super::{
     tasks::Tasks,
 };
 use crate::{
-    admin::{self, Control, ListenerStatus, Socket},
+    admin::{self, Control, ListenerStatus},
     config::{Listener, Settings},
     doctor::Doctor,
-    listener,
-    mail::Name,
+    listener::{self, Passed, Service, Socket},
     queue::Queue,
     relay::{Parts, Relay},
     store::{self, Starting, Store},
@@ -18,11 +17,8 @@ use crate::{
     tokens::Tokens,
     upstream::Upstream,
 };
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
-};
+use std::{io, path::PathBuf, sync::Arc};
+use tokio::sync::{mpsc, watch};
 
 /// Requests over the control socket that wait for the daemon's attention.
 const MOST_REQUESTS: usize = 16;
@@ -42,31 +38,16 @@ pub enum StartError {
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] tls::Error),
-    /// A listener's address is taken.
-    #[error("cannot listen on {address} for listener.{listener}: another program has this port; change listener.{listener}.bind")]
-    Taken {
-        /// Which listener.
-        listener: Name,
-        /// Its address.
-        address: SocketAddr,
-    },
-    /// A listener's address cannot be used.
-    #[error("cannot listen on {address} for listener.{listener}: {why}; change listener.{listener}.bind")]
-    Listen {
-        /// Which listener.
-        listener: Name,
-        /// Its address.
-        address: SocketAddr,
-        /// What the system said.
-        why: io::Error,
-    },
+    /// A listener has no socket.
+    #[error(transparent)]
+    Listen(#[from] listener::BindError),
     /// No randomness, no host name.
     #[error("cannot start: {0}")]
     System(String),
 }
 
-/// Starts a daemon with the settings that `file` gave.
-pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartError> {
+/// Starts a daemon with the settings that `file` gave, and the sockets that systemd passed.
+pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<Daemon, StartError> {
     let not_yet = settings.not_yet();
     if !not_yet.is_empty() {
         return Err(StartError::NotYet(not_yet));
@@ -80,7 +61,7 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
         return Err(StartError::Unopened(unopened));
     }
     let hostname: Arc<str> = own_name(&settings)?.into();
-    let sockets = bind(&settings).await?;
+    let sockets = bind(&settings, passed).await?;
     let spool = store.spool();
     let Assembled { relay, queue, tokens, upstream } = assemble(&settings, store.clone(), hostname.clone()).await?;
 
@@ -88,17 +69,18 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
     let (end, ended) = watch::channel(false);
     let (mut accepting, mut serving) = (Tasks::default(), Tasks::default());
     let mut listeners = Vec::new();
-    for (listener, socket) in sockets {
-        let address = socket.local_addr().map_err(|error| StartError::System(error.to_string()))?;
+    for (listener, sockets) in sockets {
+        let addresses: io::Result<Vec<String>> = sockets.iter().map(Socket::address).collect();
+        let address = addresses.map_err(|error| StartError::System(error.to_string()))?.join(", ");
         tracing::info!(listener = %listener.name, %address, "listening");
-        listeners.push(ListenerStatus { name: listener.name.to_string(), address: address.to_string() });
-        let sessions = listener::serve(socket, listener, relay.clone(), spool.clone(), hostname.clone(), stopped.clone());
-        accepting.spawn("listener", sessions);
+        listeners.push(ListenerStatus { name: listener.name.to_string(), address });
+        let service = Service { listener, host: relay.clone(), spool: spool.clone(), hostname: hostname.clone() };
+        accepting.spawn("listener", listener::serve(sockets, service, stopped.clone()));
     }
     let (ask, requests) = mpsc::channel(MOST_REQUESTS);
     let path = admin::socket_path(&settings.state_directory, std::env::var("RUNTIME_DIRECTORY").ok().as_deref());
     // Bound before anybody hears that we are ready: commands may come at once.
-    match Socket::bind(&path, settings.control_group.as_deref()) {
+    match admin::Socket::bind(&path, settings.control_group.as_deref()) {
         Ok(socket) => {
             let listeners = listeners.clone();
             let (relay, tokens, store) = (relay.clone(), tokens.clone(), store.clone());
@@ -115,6 +97,7 @@ pub async fn start(file: PathBuf, settings: Settings) -> Result<Daemon, StartErr
     serving.spawn("renewals", tokens.clone().run(stopped.clone(), ended.clone()));
     serving.spawn("connections", upstream.run(ended.clone()));
     serving.spawn("queue", queue.run(ended.clone()));
+    serving.spawn("states", relay.clone().watch(ended.clone()));
     serving.spawn("holds and counters", relay.clone().keep(ended));
     serving.spawn("dispatcher", relay.clone().dispatch(stopped));
     Ok(Daemon { file, settings, store, tokens, relay, listeners, requests, configured, stop, end, accepting, serving })
@@ -159,17 +142,13 @@ async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     Ok(opened.map_err(|error| StartError::System(error.to_string()))??)
 }
 
-async fn bind(settings: &Settings) -> Result<Vec<(Arc<Listener>, TcpListener)>, StartError> {
-    let mut sockets = Vec::new();
+/// Opens the sockets of all listeners.
+async fn bind(settings: &Settings, mut passed: Passed) -> Result<Vec<(Arc<Listener>, Vec<Socket>)>, StartError> {
+    let mut bound = Vec::new();
     for listener in settings.listeners.values() {
-        let (name, address) = (listener.name.clone(), listener.bind);
-        let socket = TcpListener::bind(address).await.map_err(|why| match why.kind() {
-            io::ErrorKind::AddrInUse => StartError::Taken { listener: name, address },
-            _ => StartError::Listen { listener: name, address, why },
-        })?;
-        sockets.push((listener.clone(), socket));
+        bound.push((listener.clone(), listener::bind(listener, &mut passed).await?));
     }
-    Ok(sockets)
+    Ok(bound)
 }
 
 /// The configured name, the machine's, or a mailbox's domain with a warning.

@@ -16,8 +16,7 @@ pub(super) const CHECK: &str = "claims";
 
 /// Exchange Online and Microsoft Graph by their application ids, which some tokens name in place of the address.
 const EXCHANGE: &str = "00000002-0000-0ff1-ce00-000000000000";
-const GRAPH: [&str; 3] =
-    ["00000003-0000-0000-c000-000000000000", "graph.microsoft.com", "00000002-0000-0000-c000-000000000000"];
+const GRAPH: [&str; 3] = ["00000003-0000-0000-c000-000000000000", "graph.microsoft.com", "00000002-0000-0000-c000-000000000000"];
 
 /// The permission of an app for itself, and the one that a person gives.
 const SEND_AS_APP: &str = "SMTP.SendAsApp";
@@ -121,7 +120,9 @@ impl Claims {
         let host = audience.strip_prefix("https://").unwrap_or(audience).trim_end_matches('/');
         let app_only = link.grant == Grant::ClientCredentials;
         let wanted = |grant| preset(link.provider, link.cloud, link.tenant.as_deref(), grant, "").scopes;
-        let hosts = |grant| wanted(grant).into_iter().filter_map(|scope| Some(scope.strip_prefix("https://")?.split('/').next()?.to_owned()));
+        let hosts = |grant| {
+            wanted(grant).into_iter().filter_map(|scope| Some(scope.strip_prefix("https://")?.split('/').next()?.to_owned()))
+        };
         // An app's own token must be for the one host, a person's may be for either.
         let mut fits = hosts(Grant::ClientCredentials).chain(hosts(Grant::AuthorizationCode).filter(|_| !app_only));
         if host == EXCHANGE || fits.any(|known| known == host) {
@@ -204,7 +205,9 @@ impl Reading {
             }
             (true, _) => return of.good(CHECK, told),
             (false, Login::Worked) => of.warning(CHECK, told),
-            (false, _) if problems.iter().all(|problem| problem.name == ROLE) && login == Login::NotTried => of.warning(CHECK, told),
+            (false, _) if problems.iter().all(|problem| problem.name == ROLE) && login == Login::NotTried => {
+                of.warning(CHECK, told)
+            }
             (false, _) => of.failed(CHECK, told),
         };
         let first = problems.first().map_or("", |problem| problem.name);

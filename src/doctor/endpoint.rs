@@ -40,7 +40,8 @@ pub(super) async fn examine(of: &Of, link: &Link, way: Result<Proxy, (String, Ad
     let proxy = match way {
         Ok(proxy) => proxy,
         Err((reason, advice)) => {
-            let finding = names.advise(of.failed("proxy", "the proxy cannot be used as it is configured"), &advice, Some(&reason));
+            let finding =
+                names.advise(of.failed("proxy", "the proxy cannot be used as it is configured"), &advice, Some(&reason));
             return Endpoint { findings: vec![finding], answers: false };
         }
     };
@@ -62,7 +63,8 @@ impl Look<'_> {
         let answers = match &through {
             Some(through) => self.ways_to(through, ("proxy", "proxy"), "check `proxy` of the link, or HTTPS_PROXY").await,
             None => {
-                let (host, port) = (self.endpoint.host_str().unwrap_or_default(), self.endpoint.port_or_known_default().unwrap_or(443));
+                let (host, port) =
+                    (self.endpoint.host_str().unwrap_or_default(), self.endpoint.port_or_known_default().unwrap_or(443));
                 let checks = ("endpoint-name", "endpoint-route");
                 self.ways_to(&format!("{host}:{port}"), checks, "let this machine out to that host and port").await
             }
@@ -74,7 +76,9 @@ impl Look<'_> {
     /// The name and every way to it.
     async fn ways_to(&mut self, to: &str, (name_check, route_check): (&str, &str), step: &str) -> bool {
         let (of, begun) = (self.of, Instant::now());
-        let Some((host, port)) = to.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) else { return true };
+        let Some((host, port)) = to.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) else {
+            return true;
+        };
         let is_proxy = name_check == route_check;
         let said = |why: &str| if is_proxy { format!("through the proxy {to}: {why}") } else { why.to_owned() };
         let addresses = match look_up(host, port).await {
@@ -91,7 +95,9 @@ impl Look<'_> {
         let ways = reach(&addresses).await;
         let finding = match (ways.open.first(), ways.dead.is_empty()) {
             (Some((address, _, took)), true) => of.good(route_check, format!("{to} answers at {address}")).took(*took),
-            (Some((address, _, took)), false) => partly(of, route_check, &ways.dead_in_words(), (&address.to_string(), ways.is_only_v6_dead())).took(*took),
+            (Some((address, _, took)), false) => {
+                partly(of, route_check, &ways.dead_in_words(), (&address.to_string(), ways.is_only_v6_dead())).took(*took)
+            }
             (None, _) => {
                 let finding = of.failed(route_check, format!("{}{to} does not answer", if is_proxy { "the proxy " } else { "" }));
                 self.names.network(finding, &said(&ways.dead_in_words()), step)
@@ -122,7 +128,8 @@ impl Look<'_> {
         let certificate = seen.certificate();
         match answer {
             Err(error) => {
-                let is_tls = certificate.is_some() || through.is_none() && self.endpoint.scheme() == "https" && error.is_connect();
+                let is_tls =
+                    certificate.is_some() || through.is_none() && self.endpoint.scheme() == "https" && error.is_connect();
                 let said = chain(&error.without_url());
                 self.findings.push(match (is_tls, through) {
                     (true, _) => self.untrusted(&said, certificate.as_ref()),
@@ -141,7 +148,8 @@ impl Look<'_> {
             }
             Ok(answer) => {
                 if let Some(through) = through {
-                    self.findings.push(of.good("proxy", format!("the proxy {through} leads to {}", host_of(self.endpoint))).took(took));
+                    self.findings
+                        .push(of.good("proxy", format!("the proxy {through} leads to {}", host_of(self.endpoint))).took(took));
                 }
                 if let Some(certificate) = &certificate {
                     self.findings.push(of.good("endpoint-tls", trusted(certificate)).took(took));
@@ -175,7 +183,8 @@ impl Look<'_> {
         if apart <= SKEW {
             return Some(self.of.good("clock", format!("within {} s of {}'s", apart.as_secs() + 1, host_of(self.endpoint))));
         }
-        let what = format!("this machine's clock is {} {word} the clock of {}", crate::relay::span(apart), host_of(self.endpoint));
+        let what =
+            format!("this machine's clock is {} {word} the clock of {}", crate::relay::span(apart), host_of(self.endpoint));
         let finding = if apart > TOO_MUCH { self.of.failed("clock", what) } else { self.of.warning("clock", what) };
         let times = |time| DateTime::<Utc>::from(time).format("%Y-%m-%d %H:%M:%S UTC");
         let said = format!("here it is {}, there {}", times(now), times(theirs));
@@ -194,7 +203,10 @@ pub(super) fn partly(of: &Of, check: &str, dead: &str, (open, only_v6): (&str, b
             "nothing to do: every address of a name is tried; to be rid of it, take this machine's IPv6 addresses away or mend its route \
              (`ip -6 route`)",
         ),
-        false => (format!("some addresses are dead, {open} answers"), "nothing to do unless it lasts: every address of a name is tried"),
+        false => (
+            format!("some addresses are dead, {open} answers"),
+            "nothing to do unless it lasts: every address of a name is tried",
+        ),
     };
     of.warning(check, what).why(dead).fix(fix)
 }

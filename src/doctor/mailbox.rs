@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     config::{Link, Mailbox},
-    mail::Address,
+    mail::{Address, State},
     provider::{Grant, advice_named},
-    relay::{Freed, MailboxHold, Relay, span},
+    relay::{Freed, Held, Relay, span},
     tokens::{AccessToken, Unavailable},
     upstream::{Failure, Met, Slot},
 };
@@ -95,7 +95,7 @@ impl Visit<'_> {
         let at = self.findings.len();
         let Server { findings, ready } = server;
         self.findings.extend(findings);
-        let hold = relay.as_ref().and_then(|relay| relay.hold(&self.mailbox.name));
+        let hold = relay.as_ref().and_then(|relay| relay.held(&self.mailbox.name));
         let login = match (token, ready, relay) {
             (Some(token), Some(ready), Some(relay)) => self.enter(&relay, hold.as_ref(), ready, &token).await,
             (None, ..) => self.skip("there is no access token"),
@@ -169,11 +169,11 @@ impl Visit<'_> {
     async fn enter(
         &mut self,
         relay: &Arc<Relay>,
-        hold: Option<&MailboxHold>,
+        hold: Option<&Held>,
         (mut slot, met): (Slot, Met),
         token: &AccessToken,
     ) -> Login {
-        if let Some(hold) = hold.filter(|hold| hold.kind == "logins") {
+        if let Some(hold) = hold.filter(|hold| hold.counts_logins) {
             self.findings.push(self.held("the provider counts logins, so none is made now", hold));
             return self.skip("the provider counts logins of this mailbox");
         }
@@ -210,7 +210,7 @@ impl Visit<'_> {
     }
 
     /// What becomes of mail that waits, and the message that shows the rest.
-    async fn last(&mut self, login: Login, hold: Option<MailboxHold>, test: Option<&Test>) {
+    async fn last(&mut self, login: Login, hold: Option<Held>, test: Option<&Test>) {
         let others = "sending-as-others";
         let (Login::Worked, Some(relay)) = (login, self.doctor.relay().cloned()) else {
             self.findings.push(self.of.skipped(others, "the mailbox does not log in"));
@@ -231,32 +231,34 @@ impl Visit<'_> {
         }
     }
 
-    fn freed(&self, hold: &MailboxHold, freed: Freed) -> Finding {
-        let since = span(SystemTime::now().duration_since(hold.since).unwrap_or_default());
+    fn freed(&self, hold: &Held, freed: Freed) -> Finding {
+        let since = span(SystemTime::now().duration_since(hold.standing.since).unwrap_or_default());
+        let reason = hold.standing.reason.as_deref().unwrap_or("without a reason");
         match freed {
-            _ if hold.kind == "paused" => {
+            _ if hold.standing.state == State::Paused => {
                 let finding = self.of.warning("hold", format!("an operator holds the mailbox for {since}: its mail waits"));
-                finding.fix(hold.advice.as_ref().map_or("", |advice| &advice.text))
+                finding.fix(hold.standing.advice.as_ref().map_or("", |advice| &advice.text))
             }
             Freed::Waits => self.held("its login works, but its mail waits until the quota resets", hold),
             Freed::One => {
-                let what = format!("it was held for {since} ({}); one message finds out now whether that is over", hold.reason);
+                let what = format!("it was held for {since} ({reason}); one message finds out now whether that is over");
                 self.of.good("hold", what)
             }
             Freed::All | Freed::Nothing => {
-                let what = format!("it was held for {since} ({}); it works again, and its mail is let go", hold.reason);
+                let what = format!("it was held for {since} ({reason}); it works again, and its mail is let go");
                 self.of.good("hold", what)
             }
         }
     }
 
-    fn held(&self, what: &str, hold: &MailboxHold) -> Finding {
-        let next = hold.next.and_then(|next| next.duration_since(SystemTime::now()).ok());
+    fn held(&self, what: &str, hold: &Held) -> Finding {
+        let next = hold.standing.next.and_then(|next| next.duration_since(SystemTime::now()).ok());
         let next = next.map(|left| format!("; tried again in {}", span(left))).unwrap_or_default();
         let finding = self.of.failed("hold", format!("{what}{next}"));
-        match &hold.advice {
-            Some(advice) => self.names.advise(finding, advice, Some(&hold.reason)),
-            None => finding.why(hold.reason.clone()).fix("nothing to do: it is tried again by itself"),
+        let reason = hold.standing.reason.clone().unwrap_or_default();
+        match &hold.standing.advice {
+            Some(advice) => self.names.advise(finding, advice, Some(&reason)),
+            None => finding.why(reason).fix("nothing to do: it is tried again by itself"),
         }
     }
 

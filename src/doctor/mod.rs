@@ -261,17 +261,23 @@ fn chosen(settings: &Settings, wish: &Wish) -> Result<Chosen, Refused> {
         mailboxes.insert(mailbox(name).ok_or_else(|| unknown("mailbox", name))?);
     }
     let all = wish.names.is_empty() && wish.links.is_empty() && wish.mailboxes.is_empty();
-    let mailboxes: Vec<Arc<Mailbox>> =
-        settings.mailboxes.values().filter(|of| all || links.contains(&of.link) || mailboxes.contains(&of.name)).cloned().collect();
+    let mailboxes: Vec<Arc<Mailbox>> = settings
+        .mailboxes
+        .values()
+        .filter(|of| all || links.contains(&of.link) || mailboxes.contains(&of.name))
+        .cloned()
+        .collect();
     let needed = |link: &Link| all || links.contains(&link.name) || mailboxes.iter().any(|of| of.link == link.name);
     Ok((settings.links.values().filter(|link| needed(link)).cloned().collect(), mailboxes))
 }
 
 fn test(wish: &Wish) -> Result<Option<Test>, Refused> {
     let address = |text: &String| {
-        Address::parse(text).map_err(|why| Refused::Address(text.clone(), why.to_string())).and_then(|address| match address.domain() {
-            Some(_) => Ok(address),
-            None => Err(Refused::Address(text.clone(), "it has no domain".to_owned())),
+        Address::parse(text).map_err(|why| Refused::Address(text.clone(), why.to_string())).and_then(|address| {
+            match address.domain() {
+                Some(_) => Ok(address),
+                None => Err(Refused::Address(text.clone(), "it has no domain".to_owned())),
+            }
         })
     };
     let from = wish.from.as_ref().map(address).transpose()?;

@@ -1,6 +1,9 @@
 //! From a name to a connection: every address of every family, with waits shorter than mail's, since a person waits.
 
-use std::{net::{IpAddr, SocketAddr}, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 use tokio::{
     net::{TcpStream, lookup_host},
     task::JoinSet,

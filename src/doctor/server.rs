@@ -108,7 +108,8 @@ impl Look<'_> {
         let (of, server) = (self.of, &self.mailbox.server);
         if let Some(version) = shown.tls {
             let certificate = shown.certificate.as_ref().map(|certificate| format!(", {}", trusted(certificate)));
-            self.findings.push(of.good("server-tls", format!("{version}{}", certificate.unwrap_or_default())).took(shown.tls_took));
+            self.findings
+                .push(of.good("server-tls", format!("{version}{}", certificate.unwrap_or_default())).took(shown.tls_took));
         }
         let failure = match met {
             Ok(met) => return self.offers(&shown, slot.hostname()).then_some(met),

@@ -11,7 +11,10 @@ use crate::{
     provider::{Grant, Provider, TlsMode, advice_named},
 };
 use chrono::{DateTime, NaiveDate, Utc};
-use std::{net::IpAddr, time::{Duration, SystemTime}};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 /// The check of what proves the client.
 pub(super) const CLIENT: &str = "client";
@@ -51,7 +54,10 @@ pub(super) fn client(of: &Of, link: &Link, evidence: &Evidence, now: SystemTime)
 fn secret_end(of: &Of, link: &Link, today: NaiveDate) -> Finding {
     let Some(end) = link.client_secret_expires else { return of.good(CLIENT, "the client secret can be read") };
     let left = (end - today).num_days();
-    let renew = format!("make a new secret for {} at the provider, give it to link {}, and set client-secret-expires", link.client_id, link.name);
+    let renew = format!(
+        "make a new secret for {} at the provider, give it to link {}, and set client-secret-expires",
+        link.client_id, link.name
+    );
     match left {
         ..0 => of.warning(CLIENT, format!("client-secret-expires says that the secret ended on {end}")).fix(renew),
         0..=60 => of.warning(CLIENT, format!("the client secret ends on {end}, in {left} days")).fix(renew),
@@ -61,7 +67,8 @@ fn secret_end(of: &Of, link: &Link, today: NaiveDate) -> Finding {
 
 fn certificate_end(of: &Of, link: &Link, (first, last): (SystemTime, SystemTime), now: SystemTime) -> Finding {
     let day = |time| DateTime::<Utc>::from(time).format("%Y-%m-%d");
-    let renew = format!("make a new certificate, upload it for {} at the provider, and give it to link {}", link.client_id, link.name);
+    let renew =
+        format!("make a new certificate, upload it for {} at the provider, and give it to link {}", link.client_id, link.name);
     if now < first {
         let fix = "compare this machine's clock with the true time; else make a certificate that counts now";
         of.warning(CLIENT, format!("the client's certificate counts only from {}", day(first))).fix(fix)

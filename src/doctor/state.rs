@@ -1,7 +1,11 @@
 //! The state directory: whether something can be written there, and how much room is left.
 
 use super::finding::{Finding, Of};
-use std::{io::Write, path::Path, time::{Duration, Instant}};
+use std::{
+    io::Write,
+    path::Path,
+    time::{Duration, Instant},
+};
 use tokio::time::timeout;
 
 /// The check's name.
@@ -38,7 +42,9 @@ fn look(directory: &Path, minimum_free: u64) -> Finding {
         let full = why.kind() == std::io::ErrorKind::StorageFull || why.kind() == std::io::ErrorKind::QuotaExceeded;
         let fix = match full {
             true => "free space on that disk: until then nothing is accepted, and grants that are renewed cannot be kept",
-            false => "let the service's user write there (`chown -R outlink: DIR`), and look whether the disk is mounted read-only",
+            false => {
+                "let the service's user write there (`chown -R outlink: DIR`), and look whether the disk is mounted read-only"
+            }
         };
         return of.failed(CHECK, format!("nothing can be written to {place}")).why(why.to_string()).fix(fix);
     }

@@ -27,7 +27,8 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(link: &Link, mailbox: Option<&Mailbox>) -> Self {
-        let (name, address) = mailbox.map_or(("NAME", "the mailbox"), |mailbox| (mailbox.name.as_str(), mailbox.address.as_str()));
+        let (name, address) =
+            mailbox.map_or(("NAME", "the mailbox"), |mailbox| (mailbox.name.as_str(), mailbox.address.as_str()));
         Self {
             mailbox: name.to_owned(),
             address: address.to_owned(),

@@ -3,7 +3,9 @@
 use super::{
     host::{Host, Submission},
     incoming::Incoming,
+    peer::Peer,
     serve::until_true,
+    stream::Wire,
 };
 use crate::{
     config::{App, Auth, Listener},
@@ -15,10 +17,9 @@ use crate::{
     },
     store::Spool,
 };
-use std::{fmt, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     sync::watch,
     time::{Instant, timeout, timeout_at},
 };
@@ -49,8 +50,8 @@ pub(super) struct Surroundings<H> {
 /// A connection and its session.
 pub(super) struct Connection<H> {
     around: Arc<Surroundings<H>>,
-    stream: TcpStream,
-    client: SocketAddr,
+    stream: Wire,
+    peer: Arc<Peer>,
     stop: watch::Receiver<bool>,
     session: Session,
     app: Option<Arc<App>>,
@@ -75,11 +76,11 @@ enum Ending {
 }
 
 impl<H: Host> Connection<H> {
-    pub(super) fn new(around: Arc<Surroundings<H>>, stream: TcpStream, client: SocketAddr, stop: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(around: Arc<Surroundings<H>>, stream: Wire, peer: Peer, stop: watch::Receiver<bool>) -> Self {
         let listener = &around.listener;
         let app = match listener.auth {
             Auth::Required => None,
-            Auth::Optional | Auth::None => around.host.known_by_address(listener, client.ip()),
+            Auth::Optional | Auth::None => around.host.known(listener, &peer),
         };
         let rules = Rules {
             hostname: Arc::clone(&around.hostname),
@@ -93,7 +94,7 @@ impl<H: Host> Connection<H> {
             session: Session::new(rules, app.is_some()),
             around,
             stream,
-            client,
+            peer: Arc::new(peer),
             stop,
             app,
             deadline,
@@ -109,16 +110,15 @@ impl<H: Host> Connection<H> {
     /// Serves the app to the end.
     pub(super) async fn run(mut self) {
         let listener = Arc::clone(&self.around.listener);
-        tracing::info!(event = "session.opened", listener = %listener.name, client = %self.client, "connection opened");
-        // Replies are small and waited for: none may wait for the ACK of another.
-        _ = self.stream.set_nodelay(true);
+        tracing::info!(event = "session.opened", listener = %listener.name, client = %self.peer, "connection opened");
+        self.stream.send_at_once();
         let ending = match self.converse().await {
             Ok(never) => match never {},
             Err(ending) => ending,
         };
         self.incoming = None;
         self.part(&ending).await;
-        let (name, client, app) = (&listener.name, self.client, self.app.as_ref().map(|app| app.name.as_str()));
+        let (name, client, app) = (&listener.name, &self.peer, self.app.as_ref().map(|app| app.name.as_str()));
         match ending {
             Ending::Closed(Closing::Http | Closing::Tls) => {
                 tracing::warn!(event = "session.refused", listener = %name, %client, reason = ending.to_string(), "connection refused");
@@ -206,7 +206,7 @@ impl<H: Host> Connection<H> {
                 self.incoming = self
                     .session
                     .envelope()
-                    .map(|envelope| Incoming::begin(&self.session, envelope, self.client, &around.hostname, &around.spool));
+                    .map(|envelope| Incoming::begin(&self.session, envelope, &self.peer, &around.hostname, &around.spool));
             }
             Action::Body => {
                 if let Some(incoming) = &mut self.incoming {
@@ -228,8 +228,8 @@ impl<H: Host> Connection<H> {
 
     async fn authenticate(&mut self, user: String, password: Secret) -> Result<(), Ending> {
         let around = Arc::clone(&self.around);
-        let peer = self.client.ip();
-        let app = self.patiently(around.host.authenticate(&around.listener, peer, &user, password)).await?;
+        let peer = self.peer.clone();
+        let app = self.patiently(around.host.authenticate(&around.listener, &peer, &user, password)).await?;
         self.session.authenticated(app.map(|app| self.app = Some(app)));
         Ok(())
     }
@@ -243,8 +243,8 @@ impl<H: Host> Connection<H> {
         let id = incoming.id;
         let reply = match incoming.finish(&mut self.scratch).await {
             Ok((body, findings)) => {
-                let (listener, client) = (Arc::clone(&around.listener), self.client);
-                let submission = Submission { id, app, listener, client, envelope, body, findings };
+                let (listener, peer) = (Arc::clone(&around.listener), self.peer.clone());
+                let submission = Submission { id, app, listener, peer, envelope, body, findings };
                 self.patiently(Arc::clone(&around.host).message(submission)).await?
             }
             Err(error) => {
@@ -252,7 +252,7 @@ impl<H: Host> Connection<H> {
                     %id,
                     app = %app.name,
                     listener = %around.listener.name,
-                    client = %self.client,
+                    client = %self.peer,
                     %error,
                     "cannot keep a message in the state directory; see to its space and permissions"
                 );

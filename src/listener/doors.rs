@@ -1,10 +1,11 @@
 //! Who may come in: the listener's networks, and how many connections there are, in all and from one address.
 
 use crate::{config::Listener, smtp::Reply};
+use ipnet::IpNet;
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// The connections of one listener, counted.
@@ -22,7 +23,8 @@ struct Counts {
 #[derive(Debug)]
 pub(super) struct Place {
     doors: Arc<Doors>,
-    peer: IpAddr,
+    /// Whose it is, once that is known.
+    address: Option<IpAddr>,
 }
 
 /// Why a connection is turned away.
@@ -34,32 +36,49 @@ pub(super) enum Refusal {
 }
 
 impl Doors {
-    /// A place for `peer`, whose IPv4 address is not wrapped in an IPv6 one.
-    pub(super) fn enter(self: &Arc<Self>, listener: &Listener, peer: IpAddr) -> Result<Place, Refusal> {
-        if !listener.networks.iter().any(|network| network.contains(&peer)) {
-            return Err(Refusal::Network);
-        }
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A place for a connection of whomever.
+    pub(super) fn enter(self: &Arc<Self>, listener: &Listener) -> Result<Place, Refusal> {
+        let mut counts = self.counts();
         if counts.all >= listener.limits.connections {
             return Err(Refusal::Full);
         }
-        let from_peer = counts.by_address.get(&peer).copied().unwrap_or(0);
-        if from_peer >= listener.limits.connections_per_address {
+        counts.all += 1;
+        Ok(Place { doors: Arc::clone(self), address: None })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Lets the client in; its IPv4 address is not wrapped in an IPv6 one. To be asked once.
+    pub(super) fn admit(&mut self, listener: &Listener, address: IpAddr) -> Result<(), Refusal> {
+        is_of(&listener.networks, address)?;
+        let mut counts = self.doors.counts();
+        let here = counts.by_address.entry(address).or_default();
+        if *here >= listener.limits.connections_per_address {
             return Err(Refusal::FullForAddress);
         }
-        counts.by_address.insert(peer, from_peer + 1);
-        counts.all += 1;
-        Ok(Place { doors: Arc::clone(self), peer })
+        *here += 1;
+        self.address = Some(address);
+        Ok(())
     }
+}
+
+/// Whether one of `networks` holds `address`.
+pub(super) fn is_of(networks: &[IpNet], address: IpAddr) -> Result<(), Refusal> {
+    networks.iter().any(|network| network.contains(&address)).then_some(()).ok_or(Refusal::Network)
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.doors.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.doors.counts();
         counts.all = counts.all.saturating_sub(1);
-        match counts.by_address.get_mut(&self.peer) {
+        let Some(address) = self.address else { return };
+        match counts.by_address.get_mut(&address) {
             Some(count) if *count > 1 => *count -= 1,
-            _ => _ = counts.by_address.remove(&self.peer),
+            _ => _ = counts.by_address.remove(&address),
         }
     }
 }
@@ -94,7 +113,10 @@ mod tests {
         let mut listener = listener();
         (listener.limits.connections, listener.limits.connections_per_address) = (3, 2);
         let (doors, here, there) = (Arc::new(Doors::default()), [127, 0, 0, 1].into(), [127, 0, 0, 2].into());
-        let enter = |peer| doors.enter(&listener, peer);
+        let enter = |address: IpAddr| {
+            let mut place = doors.enter(&listener)?;
+            place.admit(&listener, address).map(|()| place)
+        };
         assert_eq!(enter([192, 0, 2, 1].into()).unwrap_err(), Refusal::Network);
         let (first, _second) = (enter(here).unwrap(), enter(here).unwrap());
         assert_eq!(enter(here).unwrap_err(), Refusal::FullForAddress);
@@ -103,6 +125,9 @@ mod tests {
         drop(first);
         let _fourth = enter(here).unwrap();
         drop(third);
-        assert_eq!(doors.0.lock().unwrap().by_address.len(), 1);
+        assert_eq!(doors.counts().by_address.len(), 1);
+        // One whose address is not known has a place all the same.
+        let _fifth = doors.enter(&listener).unwrap();
+        assert_eq!(doors.enter(&listener).unwrap_err(), Refusal::Full);
     }
 }

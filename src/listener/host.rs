@@ -1,5 +1,6 @@
 //! What a listener asks, and what it hands over.
 
+use super::Peer;
 use crate::{
     config::{App, Listener},
     mail::{Address, Envelope, Findings, Id, Recipient},
@@ -7,23 +8,20 @@ use crate::{
     smtp::Reply,
     store::Body,
 };
-use std::{
-    future::Future,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{future::Future, sync::Arc};
 
 /// Who decides about apps and messages.
 pub trait Host: Send + Sync + 'static {
-    /// The app that `peer` proves by its address alone. Never asked where the listener requires a password.
-    fn known_by_address(&self, listener: &Listener, peer: IpAddr) -> Option<Arc<App>>;
+    /// The app that `peer` proves by what it is: certificate, Unix user, address. Never asked where the listener requires a
+    /// password; asked again once the connection is encrypted.
+    fn known(&self, listener: &Listener, peer: &Peer) -> Option<Arc<App>>;
 
     /// The app whose password this is, or what to answer: `535 5.7.8`, after whatever delay and log line the host finds right, or
     /// `454 4.7.0` when it cannot tell now. Must end in bounded time.
     fn authenticate(
         &self,
         listener: &Listener,
-        peer: IpAddr,
+        peer: &Peer,
         user: &str,
         password: Secret,
     ) -> impl Future<Output = Result<Arc<App>, Reply>> + Send;
@@ -48,8 +46,8 @@ pub struct Submission {
     pub app: Arc<App>,
     /// Where it came in.
     pub listener: Arc<Listener>,
-    /// From where.
-    pub client: SocketAddr,
+    /// From whom.
+    pub peer: Arc<Peer>,
     /// From whom, to whom.
     pub envelope: Envelope,
     /// Its octets.

@@ -1,12 +1,15 @@
 //! A message on its way from the session into the spool, prepared as it passes.
 
-use super::received::{Arrival, date};
+use super::{
+    Peer,
+    received::{Arrival, date},
+};
 use crate::{
     mail::{Envelope, Findings, Id, Preparation},
     smtp::server::Session,
     store::{Body, Receiving, Spool},
 };
-use std::{io, net::SocketAddr, time::SystemTime};
+use std::{io, time::SystemTime};
 
 /// A message that is arriving.
 pub(super) struct Incoming {
@@ -24,7 +27,7 @@ struct Kept {
 
 impl Incoming {
     /// Begins a message of `session` now.
-    pub(super) fn begin(session: &Session, envelope: &Envelope, client: SocketAddr, hostname: &str, spool: &Spool) -> Self {
+    pub(super) fn begin(session: &Session, envelope: &Envelope, peer: &Peer, hostname: &str, spool: &Spool) -> Self {
         let mut random = [0; 10];
         if aws_lc_rs::rand::fill(&mut random).is_err() {
             // The id stays valid, and unique to the millisecond.
@@ -32,7 +35,7 @@ impl Incoming {
         }
         let id = Id::new(SystemTime::now(), random);
         let (hello, is_authenticated) = (session.hello(), session.is_authenticated());
-        let arrival = Arrival { id, client, hello, is_authenticated, envelope, hostname };
+        let arrival = Arrival { id, peer, hello, is_authenticated, envelope, hostname };
         let date = date(chrono::Local::now());
         let preparation = Preparation::new(arrival.field(&date), date, format!("<{id}@{hostname}>"));
         Self { id, preparation, kept: Kept { receiving: spool.receive(), failure: None } }

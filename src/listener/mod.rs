@@ -7,10 +7,15 @@ mod connection;
 mod doors;
 mod host;
 mod incoming;
+mod peer;
 mod received;
 mod serve;
+mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use host::{Host, Submission};
-pub use serve::serve;
+pub use peer::{Peer, PeerCertificate, UnixPeer};
+pub use serve::{Service, serve};
+pub use socket::{BindError, Passed, Socket, bind};

@@ -1,14 +1,12 @@
 //! The Received field that says how a message came to us (RFC 5321 §4.4), with the transmission types of RFC 3848 and 6531.
 
+use super::Peer;
 use crate::{
     mail::{Envelope, Id},
     smtp::server::Hello,
 };
 use chrono::{DateTime, Local};
-use std::{
-    fmt::Write,
-    net::{IpAddr, SocketAddr},
-};
+use std::{fmt::Write, net::IpAddr};
 
 /// Longest EHLO argument repeated: that of a domain (RFC 5321 §4.5.3.1.2).
 const LONGEST_NAME: usize = 255;
@@ -16,7 +14,7 @@ const LONGEST_NAME: usize = 255;
 /// What is known of a message before its first octet.
 pub(super) struct Arrival<'a> {
     pub(super) id: Id,
-    pub(super) client: SocketAddr,
+    pub(super) peer: &'a Peer,
     pub(super) hello: Option<&'a Hello>,
     pub(super) is_authenticated: bool,
     pub(super) envelope: &'a Envelope,
@@ -31,9 +29,9 @@ pub(super) fn date(now: DateTime<Local>) -> String {
 impl Arrival<'_> {
     /// The whole field, folded, with its CRLF.
     pub(super) fn field(&self, date: &str) -> String {
-        let peer = literal(self.client.ip());
+        let peer = shown(self.peer);
         let name = self.hello.map(|hello| sanitised(&hello.name)).filter(|name| !name.is_empty());
-        let name = name.unwrap_or_else(|| peer.clone());
+        let name = name.unwrap_or_else(|| self.peer.address.map_or_else(|| "unknown".to_owned(), literal));
         let mut field =
             format!("Received: from {name} ({peer})\r\n\tby {} with {} id {}", self.hostname, self.transmission(), self.id);
         // With more than one, it would tell each recipient of the others (RFC 5321 §7.2).
@@ -46,14 +44,24 @@ impl Arrival<'_> {
         field
     }
 
-    fn transmission(&self) -> &'static str {
-        match (self.envelope.smtputf8, self.is_authenticated) {
-            (true, true) => "UTF8SMTPA",
-            (true, false) => "UTF8SMTP",
-            (false, true) => "ESMTPA",
-            (false, false) if self.hello.is_some_and(|hello| hello.is_extended) => "ESMTP",
-            (false, false) => "SMTP",
-        }
+    fn transmission(&self) -> String {
+        let (encrypted, authenticated) = (self.peer.encrypted, self.is_authenticated);
+        let protocol = match self.envelope.smtputf8 {
+            true => "UTF8SMTP",
+            // Neither S nor A is defined for SMTP alone (RFC 3848).
+            false if encrypted || authenticated || self.hello.is_some_and(|hello| hello.is_extended) => "ESMTP",
+            false => "SMTP",
+        };
+        format!("{protocol}{}{}", if encrypted { "S" } else { "" }, if authenticated { "A" } else { "" })
+    }
+}
+
+/// How the client came, in the words of a comment.
+fn shown(peer: &Peer) -> String {
+    match (peer.address, peer.local) {
+        (Some(address), _) => literal(address),
+        (None, Some(process)) => format!("local user {}", process.uid),
+        (None, None) => "unknown".to_owned(),
     }
 }
 
@@ -73,7 +81,10 @@ fn sanitised(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{Address, Recipient};
+    use crate::{
+        listener::UnixPeer,
+        mail::{Address, Recipient},
+    };
     use std::time::SystemTime;
 
     #[test]
@@ -81,9 +92,14 @@ mod tests {
         let id = Id::new(SystemTime::UNIX_EPOCH, [0; 10]);
         let to = |text: &str| Recipient::to(Address::parse(text).unwrap());
         let hello = |name: &str, is_extended| Some(Hello { name: name.into(), is_extended });
-        for (client, hello, is_authenticated, smtputf8, recipients, expected) in [
+        let peer = |address: Option<&str>, encrypted| {
+            let local = address.is_none().then_some(UnixPeer { uid: 33, gid: 33, pid: None });
+            Peer { address: address.map(|it| it.parse().unwrap()), shown: String::new(), local, certificate: None, encrypted }
+        };
+        let near = || peer(Some("127.0.0.1"), false);
+        for (peer, hello, is_authenticated, smtputf8, recipients, expected) in [
             (
-                "127.0.0.1:1",
+                near(),
                 hello("MY_PC", true),
                 true,
                 false,
@@ -91,21 +107,29 @@ mod tests {
                 "from MY_PC ([127.0.0.1]) with ESMTPA for <a@example.com>;",
             ),
             (
-                "[::1]:1",
+                peer(Some("::1"), false),
                 hello("a) by evil (\r\nX", true),
                 false,
                 false,
                 vec![to("a"), to("b")],
                 "from abyevilX ([IPv6:::1]) with ESMTP;",
             ),
-            ("127.0.0.1:1", hello("", false), false, false, vec![], "from [127.0.0.1] ([127.0.0.1]) with SMTP;"),
-            ("127.0.0.1:1", None, true, true, vec![], "from [127.0.0.1] ([127.0.0.1]) with UTF8SMTPA;"),
+            (near(), hello("", false), false, false, vec![], "from [127.0.0.1] ([127.0.0.1]) with SMTP;"),
+            (near(), None, true, true, vec![], "from [127.0.0.1] ([127.0.0.1]) with UTF8SMTPA;"),
+            (peer(Some("10.1.2.3"), true), hello("x", true), true, false, vec![], "from x ([10.1.2.3]) with ESMTPSA;"),
+            (peer(Some("10.1.2.3"), true), hello("x", false), false, false, vec![], "from x ([10.1.2.3]) with ESMTPS;"),
+            (peer(None, false), hello("", true), false, true, vec![], "from unknown (local user 33) with UTF8SMTP;"),
         ] {
             let mut envelope = Envelope::from(None);
             (envelope.recipients, envelope.smtputf8) = (recipients, smtputf8);
-            let client = client.parse().unwrap();
-            let arrival =
-                Arrival { id, client, hello: hello.as_ref(), is_authenticated, envelope: &envelope, hostname: "relay.example" };
+            let arrival = Arrival {
+                id,
+                peer: &peer,
+                hello: hello.as_ref(),
+                is_authenticated,
+                envelope: &envelope,
+                hostname: "relay.example",
+            };
             let field = arrival.field("Mon, 23 Nov 2026 10:00:00 +0000");
             assert!(field.ends_with(";\r\n\tMon, 23 Nov 2026 10:00:00 +0000\r\n"));
             let short = field.replace("\r\n\t", " ").replace(" by relay.example", "").replace(&format!(" id {id}"), "");

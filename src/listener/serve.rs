@@ -2,13 +2,15 @@
 
 use super::{
     connection::{Connection, Surroundings},
-    doors::{Doors, Refusal},
+    doors::{self, Doors, Place, Refusal},
     host::Host,
+    peer::Peer,
+    socket::{Origin, Socket},
+    stream::Wire,
 };
 use crate::{config::Listener, store::Spool};
-use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
-    net::{TcpListener, TcpStream},
     sync::watch,
     task::{JoinError, JoinSet},
 };
@@ -16,69 +18,111 @@ use tokio::{
 /// The pause after a failed accept. What fails here (too many open files) is not mended by trying at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves apps on `socket` until `stop` is true (or its sender is gone), then returns when every session has ended: those
+/// What a listener serves with.
+#[derive(Debug)]
+pub struct Service<H> {
+    /// As configured.
+    pub listener: Arc<Listener>,
+    /// Who decides.
+    pub host: Arc<H>,
+    /// Where bodies are kept while they arrive.
+    pub spool: Spool,
+    /// Our name.
+    pub hostname: Arc<str>,
+}
+
+/// Serves apps on `sockets` until `stop` is true (or its sender is gone), then returns when every session has ended: those
 /// within a message finish it, the others get `421`.
-#[expect(clippy::too_many_arguments, reason = "each is another thing, given once, by one caller")]
-pub async fn serve<H: Host>(
-    socket: TcpListener,
-    listener: Arc<Listener>,
-    host: Arc<H>,
-    spool: Spool,
-    hostname: Arc<str>,
-    stop: watch::Receiver<bool>,
-) {
-    let doors = Arc::new(Doors::default());
-    let around = Arc::new(Surroundings { listener, host, spool, hostname });
-    let mut sessions = JoinSet::new();
-    let mut stopped = stop.clone();
-    loop {
-        tokio::select! {
-            biased;
-            () = until_true(&mut stopped) => break,
-            Some(ended) = sessions.join_next() => report(ended),
-            accepted = socket.accept() => match accepted {
-                Ok((stream, client)) => {
-                    if let Some(session) = admit(&around, &doors, stream, client, &stop) {
-                        sessions.spawn(session);
-                    }
-                }
-                Err(error) => {
-                    let listener = &around.listener.name;
-                    tracing::warn!(%listener, %error, "cannot accept a connection; if this repeats, raise the limit of open files");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            },
-        }
+pub async fn serve<H: Host>(sockets: Vec<Socket>, service: Service<H>, stop: watch::Receiver<bool>) {
+    let Service { listener, host, spool, hostname } = service;
+    let door = Door { around: Arc::new(Surroundings { listener, host, spool, hostname }), doors: Arc::default(), stop };
+    let mut accepting = JoinSet::new();
+    for socket in sockets {
+        accepting.spawn(door.clone().accept(socket));
     }
-    drop(socket);
-    while let Some(ended) = sessions.join_next().await {
+    while let Some(ended) = accepting.join_next().await {
         report(ended);
     }
 }
 
-/// The session of a new connection, if it may come in.
-fn admit<H: Host>(
-    around: &Arc<Surroundings<H>>,
-    doors: &Arc<Doors>,
-    stream: TcpStream,
-    client: SocketAddr,
-    stop: &watch::Receiver<bool>,
-) -> Option<impl Future<Output = ()> + Send + use<H>> {
-    // On a socket for both families an IPv4 address comes wrapped in an IPv6 one.
-    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-    match doors.enter(&around.listener, client.ip()) {
-        Ok(place) => {
-            let connection = Connection::new(Arc::clone(around), stream, client, stop.clone());
-            Some(async move {
-                connection.run().await;
-                drop(place);
-            })
+/// One socket's way in; all of a listener share their limits.
+struct Door<H> {
+    around: Arc<Surroundings<H>>,
+    doors: Arc<Doors>,
+    stop: watch::Receiver<bool>,
+}
+
+impl<H> Clone for Door<H> {
+    fn clone(&self) -> Self {
+        Self { around: self.around.clone(), doors: self.doors.clone(), stop: self.stop.clone() }
+    }
+}
+
+impl<H: Host> Door<H> {
+    async fn accept(self, socket: Socket) {
+        let mut sessions = JoinSet::new();
+        let mut stopped = self.stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = until_true(&mut stopped) => break,
+                Some(ended) = sessions.join_next() => report(ended),
+                accepted = socket.accept() => match accepted {
+                    Ok((wire, origin)) => {
+                        if let Some(session) = self.open(wire, origin) {
+                            sessions.spawn(session);
+                        }
+                    }
+                    Err(error) => {
+                        let listener = &self.around.listener.name;
+                        tracing::warn!(%listener, %error, "cannot accept a connection; if this repeats, raise the limit of open files");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+            }
         }
-        Err(refusal) => {
-            refuse(&around.listener, stream, client, refusal);
-            None
+        drop(socket);
+        while let Some(ended) = sessions.join_next().await {
+            report(ended);
         }
     }
+
+    /// The session of a new connection, if there is a place for it.
+    fn open(&self, wire: Wire, origin: Origin) -> Option<impl Future<Output = ()> + Send + use<H>> {
+        let peer = peer(origin);
+        match self.enter(&peer) {
+            Ok(place) => {
+                let connection = Connection::new(self.around.clone(), wire, peer, self.stop.clone());
+                Some(async move {
+                    connection.run().await;
+                    drop(place);
+                })
+            }
+            Err(refusal) => {
+                refuse(&self.around.listener, wire, &peer, refusal);
+                None
+            }
+        }
+    }
+
+    fn enter(&self, peer: &Peer) -> Result<Place, Refusal> {
+        let listener = &self.around.listener;
+        if let Some(address) = peer.address {
+            doors::is_of(&listener.networks, address)?;
+        }
+        let mut place = self.doors.enter(listener)?;
+        peer.address.map_or(Ok(()), |address| place.admit(listener, address))?;
+        Ok(place)
+    }
+}
+
+/// What the connection itself tells.
+fn peer(origin: Origin) -> Peer {
+    let (shown, local) = match origin {
+        Origin::Tcp(client) => (client.to_string(), None),
+        Origin::Unix(process) => (process.to_string(), Some(process)),
+    };
+    Peer { address: origin.address(), shown, local, certificate: None, encrypted: false }
 }
 
 /// Waits until `stop` is true or can no longer become so.
@@ -87,18 +131,17 @@ pub(super) async fn until_true(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Says why and closes, without waiting for the peer.
-fn refuse(listener: &Listener, stream: TcpStream, client: SocketAddr, refusal: Refusal) {
+fn refuse(listener: &Listener, wire: Wire, peer: &Peer, refusal: Refusal) {
     tracing::warn!(
         event = "session.refused",
         listener = %listener.name,
-        %client,
+        client = %peer,
         reason = refusal.reason(),
         "connection refused"
     );
     let mut reply = Vec::new();
     refusal.reply().write_to(&mut reply);
-    // A new socket's buffer is empty, so the one write takes all of it or the peer is gone already.
-    _ = stream.into_std().and_then(|mut stream| stream.write_all(&reply));
+    wire.part_with(&reply);
 }
 
 fn report(ended: Result<(), JoinError>) {

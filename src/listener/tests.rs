@@ -2,20 +2,20 @@
 
 use super::*;
 use crate::{
-    config::{App, Auth, Delivery, Listener, ListenerLimits, ListenerTls},
+    config::{App, Auth, Bind, Delivery, Listener, ListenerLimits, ListenerTls},
     mail::{Address, Name, Recipient},
     secret::Secret,
     smtp::Reply,
     store::{Body, Spool},
 };
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{Notify, Semaphore, watch},
     task::JoinHandle,
     time::timeout,
@@ -27,10 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) fn listener() -> Listener {
     Listener {
         name: Name::parse("local").unwrap(),
-        bind: "127.0.0.1:0".parse().unwrap(),
+        bind: Bind::Tcp("127.0.0.1:0".parse().unwrap()),
+        socket_mode: 0o660,
+        socket_group: None,
         tls: ListenerTls::Off,
         auth: Auth::Required,
+        allow_plaintext_auth: false,
         networks: vec!["127.0.0.0/8".parse().unwrap()],
+        proxy_protocol_from: vec![],
         delivery: Delivery::Direct,
         direct_wait: Duration::from_secs(60),
         limits: ListenerLimits {
@@ -69,11 +73,11 @@ struct FakeHost {
 }
 
 impl Host for FakeHost {
-    fn known_by_address(&self, _: &Listener, _: IpAddr) -> Option<Arc<App>> {
+    fn known(&self, _: &Listener, _: &Peer) -> Option<Arc<App>> {
         self.is_known.then(app)
     }
 
-    async fn authenticate(&self, _: &Listener, _: IpAddr, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
+    async fn authenticate(&self, _: &Listener, _: &Peer, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
         let is_right = user == "crowd" && password.expose() == "secret";
         if is_right { Ok(app()) } else { Err(crate::smtp::server::authentication_failed()) }
     }
@@ -110,11 +114,12 @@ impl Served {
     async fn start(listener: Listener, host: FakeHost) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::open(directory.path().join("spool")).unwrap();
-        let socket = TcpListener::bind(listener.bind).await.unwrap();
-        let address = socket.local_addr().unwrap();
+        let mut sockets = bind(&listener, &mut Passed::default()).await.unwrap();
+        let address = sockets[0].address().unwrap().parse().unwrap();
         let (stop, stopped) = watch::channel(false);
         let host = Arc::new(host);
-        let serving = serve(socket, Arc::new(listener), Arc::clone(&host), spool, "relay.example".into(), stopped);
+        let service = Service { listener: Arc::new(listener), host: Arc::clone(&host), spool, hostname: "relay.example".into() };
+        let serving = serve(std::mem::take(&mut sockets), service, stopped);
         Self { address, host, stop, task: tokio::spawn(serving), directory }
     }
 

@@ -5,6 +5,7 @@
 
 use crate::{
     config::{App, Auth, Listener, Settings},
+    listener::Peer,
     secret::{Memory, PasswordHash, Recent, Secret},
     smtp::{Reply, server::authentication_failed},
 };
@@ -39,7 +40,8 @@ const MOST_ADDRESSES: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Access {
     recent: Recent,
-    failures: Mutex<HashMap<IpAddr, (u32, Instant)>>,
+    /// By address; all that have none count together.
+    failures: Mutex<HashMap<Option<IpAddr>, (u32, Instant)>>,
     verifier: mpsc::Sender<Login>,
 }
 
@@ -62,7 +64,7 @@ impl Access {
         &self,
         settings: &Settings,
         listener: &Listener,
-        (peer, user): (IpAddr, &str),
+        (peer, user): (&Peer, &str),
         password: Secret,
     ) -> Result<Arc<App>, Reply> {
         let wanted = user.to_lowercase();
@@ -73,16 +75,16 @@ impl Access {
             return Ok(app.clone());
         }
         let Some((found, password)) = self.verify(settings, app, password).await else {
-            tracing::warn!(client = %peer, listener = %listener.name, "too many logins at once: an app was told to try again");
+            tracing::warn!(client = peer.source(), listener = %listener.name, "too many logins at once: an app was told to try again");
             return Err(Reply::new(454, Some((7, 0)), "too many logins at once, try again later"));
         };
         if let (Some(app), Some(hash)) = (app, found) {
             self.recent.remember(app.name.as_str(), &hash, &password, Instant::now());
             return Ok(app.clone());
         }
-        let delay = self.delay(peer, Instant::now());
+        let delay = self.delay(peer.address, Instant::now());
         let shown: String = user.chars().filter(|c| !c.is_control()).take(64).collect();
-        tracing::warn!(event = "auth.failed", client = %peer, user = ?shown, listener = %listener.name,
+        tracing::warn!(event = "auth.failed", client = peer.source(), user = ?shown, listener = %listener.name,
             "authentication failed: unknown user or wrong password; `outlink app hash` makes a new hash for the app's password key");
         tokio::time::sleep(delay).await;
         Err(authentication_failed())
@@ -111,7 +113,7 @@ impl Access {
     }
 
     /// How long a failure from `peer` is to be answered late.
-    fn delay(&self, peer: IpAddr, now: Instant) -> Duration {
+    fn delay(&self, peer: Option<IpAddr>, now: Instant) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= MOST_ADDRESSES {
             failures.retain(|_, (_, last)| now.duration_since(*last) < MEMORY);
@@ -145,12 +147,13 @@ fn verifier() -> mpsc::Sender<Login> {
     sender
 }
 
-/// The app known by its address: the one whose network is the most specific.
-pub(super) fn by_address(settings: &Settings, listener: &Listener, peer: IpAddr) -> Option<Arc<App>> {
+/// The app that `peer` proves by what it is: the one whose network is the most specific.
+pub(super) fn known(settings: &Settings, listener: &Listener, peer: &Peer) -> Option<Arc<App>> {
     if listener.auth == Auth::Required {
         return None;
     }
-    let prefix = |app: &App| app.networks.iter().filter(|network| network.contains(&peer)).map(IpNet::prefix_len).max();
+    let address = peer.address?;
+    let prefix = |app: &App| app.networks.iter().filter(|network| network.contains(&address)).map(IpNet::prefix_len).max();
     let known = settings.apps.values().filter_map(|app| Some((prefix(app)?, app)));
     known.max_by_key(|(prefix, _)| *prefix).map(|(_, app)| app.clone())
 }

@@ -34,14 +34,14 @@ pub(super) async fn deliver(relay: &Arc<Relay>, submission: Submission, mailbox:
     let id = submission.id;
     let wait = submission.app.direct_wait.unwrap_or(submission.listener.direct_wait);
     tracing::info!(event = "message.accepted", %id, app = %submission.app.name, mailbox = %mailbox.name, link = %mailbox.link,
-        client = %submission.client, from = log::sender(&submission.envelope), to = log::recipients(&submission.envelope),
+        client = %submission.peer, from = log::sender(&submission.envelope), to = log::recipients(&submission.envelope),
         bytes = submission.body.len(), message_id = submission.findings.message_id, "message received");
     let until = tokio::time::Instant::now() + wait;
     let pass = match enter(relay, &submission, &mailbox, (wait, until)).await {
         Ok(pass) => pass,
         Err(reason) => {
             tracing::info!(event = "message.deferred", %id, app = %submission.app.name, mailbox = %mailbox.name, link = %mailbox.link,
-                client = %submission.client, from = log::sender(&submission.envelope), to = log::recipients(&submission.envelope),
+                client = %submission.peer, from = log::sender(&submission.envelope), to = log::recipients(&submission.envelope),
                 bytes = submission.body.len(), code = 451, reply = reason, "not tried; the app was told to try again");
             return bland(Some(id));
         }
@@ -98,8 +98,8 @@ async fn enter(
             // A moment, and the probe says whether this one may go.
             May::Probing(_) if tokio::time::timeout_at(until, changed).await.is_ok() => {}
             May::Probing(_) | May::Wait(_) => {
-                let held = relay.board().held(&mailbox.name);
-                return Err(held.map_or_else(|| "the mailbox is in trouble".to_owned(), |held| held.reason));
+                let board = relay.board();
+                return Err(board.held(&mailbox.name).map_or("the mailbox is in trouble", |(_, why)| why).to_owned());
             }
         }
     }
@@ -128,6 +128,7 @@ impl Relay {
         }
         drop(board);
         self.health_changed.notify_waiters();
+        self.noted();
     }
 }
 
@@ -184,15 +185,15 @@ impl Story {
         let mailbox = &mailbox.name;
         match judgement.outcome {
             Outcome::Delivered => tracing::info!(event = "message.delivered", %id, %app, %mailbox, link = %self.mailbox.link,
-                client = %submission.client, from = log::sender(&submission.envelope), to, bytes, code, enhanced,
+                client = %submission.peer, from = log::sender(&submission.envelope), to, bytes, code, enhanced,
                 reply = reason, ms, late = is_late, attempt = 1, "delivered"),
             Outcome::RefuseRecipient | Outcome::RefuseMessage | Outcome::Hold(Hold::Sender) => {
-                tracing::warn!(event = "message.refused", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
+                tracing::warn!(event = "message.refused", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.peer,
                     from = log::sender(&submission.envelope), to, bytes, code, enhanced, reply = reason, advice = judgement.advice_text(), advice_name = judgement.advice_name(), ms,
                     late = is_late, attempt = 1, "refused by the provider");
             }
             _ => {
-                tracing::warn!(event = "message.deferred", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.client,
+                tracing::warn!(event = "message.deferred", %id, %app, %mailbox, link = %self.mailbox.link, client = %submission.peer,
                 from = log::sender(&submission.envelope), to, bytes, code, enhanced, reply = reason, advice = judgement.advice_text(), advice_name = judgement.advice_name(), ms,
                 late = is_late, attempt = 1, "{}", not_delivered(*reply == unknown(id)))
             }

@@ -2,7 +2,7 @@
 //! the mail that waits.
 
 use super::{
-    Relay,
+    Relay, Standing,
     attempt::{Errand, Unsent, attempt},
     gate::Closed,
     judge::{Case, Judgement, shortened},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{Evidence, Link, Mailbox},
-    mail::{Address, Advice, Envelope, Id, Name, Outcome, Recipient},
+    mail::{Address, Advice, Envelope, Id, Name, Outcome, Recipient, State},
     provider::{Verdict, classify},
     store::Body,
     tls,
@@ -36,6 +36,15 @@ pub struct Tested {
     pub advice: Option<Advice>,
     /// How long it took.
     pub took: Duration,
+}
+
+/// Why a mailbox's mail waits.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// How it stands.
+    pub standing: Standing,
+    /// Whether the provider counts its logins, so that none is to be made now.
+    pub counts_logins: bool,
 }
 
 /// What follows for a mailbox's mail when a login worked.
@@ -87,13 +96,20 @@ impl Relay {
         self.upstream.slot(mailbox, tokio::time::Instant::now() + within).await
     }
 
+    /// Why the mail of `mailbox` waits; `None` when it does not.
+    pub fn held(&self, mailbox: &Name) -> Option<Held> {
+        let standing = self.holds().remove(mailbox)?;
+        let counts_logins = self.board().counts_logins(mailbox);
+        Some(Held { standing, counts_logins })
+    }
+
     /// Notes that `mailbox` could log in and begin a message: what waited for that goes at once.
     pub fn found_working(&self, mailbox: &Mailbox) -> Freed {
-        let held = self.hold(&mailbox.name).filter(|held| held.kind != "paused");
+        let held = self.held(&mailbox.name).map(|held| held.standing.state);
         let needs_delivery = self.board().needs_delivery(&mailbox.name);
         match held {
-            None => Freed::Nothing,
-            Some(held) if held.kind == "quota" => Freed::Waits,
+            None | Some(State::Paused) => Freed::Nothing,
+            Some(State::OverQuota) => Freed::Waits,
             Some(_) if needs_delivery => {
                 self.forgive(Some(&mailbox.name));
                 Freed::One

@@ -23,16 +23,17 @@ mod pace;
 mod queued;
 mod settle;
 mod standing;
+mod states;
+mod watch;
 mod work;
 
-pub use examine::{Freed, Tested};
+pub use examine::{Freed, Held, Tested};
 pub use log::span;
-pub use operate::MailboxHold;
 pub use standing::{Change, Standing, Subject};
 
 use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},
-    listener::{Host, Submission},
+    listener::{Host, Peer, Submission},
     mail::{Address, Id, Name, Recipient, author},
     queue::{Budget, Queue},
     secret::Secret,
@@ -46,12 +47,12 @@ use board::Board;
 use dispatch::Lanes;
 use gate::Gates;
 use std::{
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::SystemTime,
 };
 use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
+use watch::Standings;
 
 /// Octets of bodies that wait at hand in memory; what goes beyond is read from the store.
 const BODIES_AT_HAND: u64 = 16 << 20;
@@ -83,6 +84,10 @@ pub struct Relay {
     attempts: TaskTracker,
     /// Logins of people under way.
     authorizations: Authorizations,
+    /// How links and mailboxes were told to stand.
+    told: Mutex<Standings>,
+    /// Wakes who watches that: something happened.
+    noted: Notify,
     /// Tells how something stands otherwise than before.
     changes: broadcast::Sender<Change>,
 }
@@ -124,7 +129,9 @@ impl Relay {
             configured: Notify::new(),
             attempts: TaskTracker::new(),
             authorizations: Authorizations::default(),
-            changes: broadcast::Sender::new(standing::MOST_CHANGES),
+            told: Mutex::default(),
+            noted: Notify::new(),
+            changes: broadcast::Sender::new(watch::MOST_CHANGES),
         })
     }
 
@@ -145,20 +152,13 @@ impl Relay {
     /// Lets `mailbox`, or all, try again at once: a grant or a setting was mended.
     pub fn forgive(&self, mailbox: Option<&Name>) {
         self.board().forgive(mailbox, SystemTime::now());
+        self.noted();
         self.wake_all();
     }
 
     /// Closes the connections of `mailbox`, those in use after their message: the grant that logged them in is no more.
     pub fn disconnect(&self, mailbox: &Name) {
         self.upstream.forget(mailbox);
-    }
-
-    /// Why `mailbox` sends nothing now, for the status; `None` when it does.
-    pub fn trouble(&self, mailbox: &Name) -> Option<String> {
-        self.board().held(mailbox).map(|held| match held.advice {
-            Some(advice) => format!("{}; {advice}", held.reason),
-            None => held.reason,
-        })
     }
 
     /// How many messages are on their way to a provider.
@@ -201,11 +201,11 @@ impl Relay {
 }
 
 impl Host for Relay {
-    fn known_by_address(&self, listener: &Listener, peer: IpAddr) -> Option<Arc<App>> {
-        access::by_address(&self.settings(), listener, peer)
+    fn known(&self, listener: &Listener, peer: &Peer) -> Option<Arc<App>> {
+        access::known(&self.settings(), listener, peer)
     }
 
-    async fn authenticate(&self, listener: &Listener, peer: IpAddr, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
+    async fn authenticate(&self, listener: &Listener, peer: &Peer, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
         self.access.by_password(&self.settings(), listener, (peer, user), password).await
     }
 
@@ -247,7 +247,7 @@ impl Host for Relay {
         let Some((mailbox, link)) = self.route(&submission.app) else { return gone() };
         if let Err(reply) = may_write_from(&mailbox, submission.findings.from.as_deref()) {
             tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,
-                link = %mailbox.link, client = %submission.client, bytes = submission.body.len(), code = reply.code, reply = %reply.text(),
+                link = %mailbox.link, client = %submission.peer, bytes = submission.body.len(), code = reply.code, reply = %reply.text(),
                 advice = "name this sender in the mailbox's allowed-from, or let the application send from the mailbox's address",
                 "refused: the From field is not one that the mailbox's when-from-differs lets pass");
             return Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply };

@@ -96,7 +96,7 @@ fn promise(_: &Stored, submission: &Submission) -> Reply {
 
 fn accepted(submission: &Submission, mailbox: &Mailbox, text: &'static str) {
     tracing::info!(event = "message.accepted", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,
-        link = %mailbox.link, client = %submission.client, from = log::sender(&submission.envelope),
+        link = %mailbox.link, client = %submission.peer, from = log::sender(&submission.envelope),
         to = log::recipients(&submission.envelope), bytes = submission.body.len(),
         message_id = submission.findings.message_id, "{text}");
 }
@@ -104,7 +104,7 @@ fn accepted(submission: &Submission, mailbox: &Mailbox, text: &'static str) {
 /// What the app hears when the message could not be kept.
 fn refused(relay: &Relay, submission: &Submission, mailbox: &Mailbox, why: &Refused) -> Reply {
     let event = if why.is_for_room() { "queue.full" } else { "message.refused" };
-    tracing::error!(event, id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name, client = %submission.client,
+    tracing::error!(event, id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name, client = %submission.peer,
         bytes = submission.body.len(), error = %why, "a message was not accepted: the app was told to try again");
     relay.no_room(why, submission.id)
 }
@@ -148,7 +148,7 @@ impl Relay {
             id: submission.id,
             app: app.name.clone(),
             mailbox: mailbox.name.clone(),
-            client: submission.client.to_string(),
+            client: submission.peer.to_string(),
             envelope: submission.envelope.clone(),
             author,
             bounce_of: None,
@@ -334,7 +334,7 @@ impl Submitted {
 fn accepted_directly(submission: &Submission, mailbox: &Mailbox, judgements: &[Judgement], took: Duration) {
     let Some(judgement) = log::loudest(judgements) else { return };
     accepted(submission, mailbox, "message received");
-    let (id, app, client) = (submission.id, &submission.app.name, submission.client);
+    let (id, app, client) = (submission.id, &submission.app.name, &submission.peer);
     let (from, to, bytes) = (log::sender(&submission.envelope), log::recipients(&submission.envelope), submission.body.len());
     let (code, enhanced) = (judgement.reply.code, judgement.reply.enhanced.map(tracing::field::display));
     let (reply, ms) = (judgement.reason.as_str(), took.as_millis() as u64);

@@ -165,9 +165,7 @@ impl Meeting<'_> {
         let greeting = wire.reply(self.within).await.map_err(|why| fail(why.into()))?;
         self.shown.greeting = greeting.lines.first().cloned();
         match greeting.is_positive() {
-            true => wire
-                .into_stream()
-                .ok_or_else(|| fail(Reason::Malformed("the server spoke on after its greeting".into()))),
+            true => wire.into_stream().ok_or_else(|| fail(Reason::Malformed("the server spoke on after its greeting".into()))),
             false => Err(fail(Reason::Reply(greeting))),
         }
     }

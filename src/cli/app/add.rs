@@ -9,7 +9,7 @@ use super::super::{
 };
 use crate::{
     config::{
-        Auth, Listener, ListenerTls, Settings,
+        Auth, Bind, Listener, ListenerTls, Settings,
         write::{self, Kind},
     },
     mail::Name,
@@ -156,8 +156,9 @@ struct Typed<'a> {
 #[derive(Debug, PartialEq, Eq, serde::Serialize)]
 struct Door {
     listener: String,
+    /// A name or address; where there is no port, what the listener is bound to.
     host: String,
-    port: u16,
+    port: Option<u16>,
     encryption: &'static str,
 }
 
@@ -177,8 +178,13 @@ impl<'a> Typed<'a> {
     fn print(&self) {
         say(format_args!("\nto type into {}:", self.name));
         for door in &self.doors {
-            say(format_args!("  host        {}", door.host));
-            say(format_args!("  port        {}", door.port));
+            match door.port {
+                Some(port) => {
+                    say(format_args!("  host        {}", door.host));
+                    say(format_args!("  port        {port}"));
+                }
+                None => say(format_args!("  socket      {}", door.host)),
+            }
             say(format_args!("  encryption  {}", door.encryption));
         }
         if self.doors.is_empty() {
@@ -206,21 +212,25 @@ fn lets_in(listener: &Listener, has_password: bool, networks: &[IpNet]) -> bool 
     let meets = |network: &IpNet| listener.networks.iter().any(|allowed| allowed.contains(network) || network.contains(allowed));
     let is_near = |network: &IpNet| network.addr().is_loopback();
     // What is bound to loopback is reached from this machine alone.
-    let reaches = |network: &IpNet| meets(network) && (!listener.bind.ip().is_loopback() || is_near(network));
+    let reaches = |network: &IpNet| meets(network) && (!listener.bind.is_local() || is_near(network));
     has_password && listener.auth != Auth::None || listener.auth != Auth::Required && networks.iter().any(reaches)
 }
 
 fn door(listener: &Listener, settings: &Settings) -> Door {
-    let ip = listener.bind.ip();
     let machine = || settings.hostname.clone().or_else(|| Some(hostname::get().ok()?.to_string_lossy().into_owned()));
+    let (host, port) = match &listener.bind {
+        Bind::Tcp(address) if address.ip().is_unspecified() => (machine(), Some(address.port())),
+        Bind::Tcp(address) => (Some(address.ip().to_string()), Some(address.port())),
+        Bind::Unix(_) | Bind::Passed(_) => (None, None),
+    };
     Door {
         listener: listener.name.to_string(),
-        host: if ip.is_unspecified() { machine().unwrap_or_else(|| ip.to_string()) } else { ip.to_string() },
-        port: listener.bind.port(),
+        host: host.unwrap_or_else(|| listener.bind.to_string()),
+        port,
         encryption: match listener.tls {
             ListenerTls::Off => "none",
-            ListenerTls::Starttls => "STARTTLS",
-            ListenerTls::Implicit => "SSL/TLS",
+            ListenerTls::Starttls(_) => "STARTTLS",
+            ListenerTls::Implicit(_) => "SSL/TLS",
         },
     }
 }
@@ -252,7 +262,7 @@ mod tests {
         let told = |password: bool, networks: &[&str]| {
             let networks: Vec<IpNet> = networks.iter().map(|network| network.parse().unwrap()).collect();
             let doors = settings.listeners.values().filter(|it| lets_in(it, password, &networks)).map(|it| door(it, &settings));
-            doors.map(|door| format!("{}:{}", door.host, door.port)).collect::<Vec<_>>()
+            doors.map(|door| format!("{}:{}", door.host, door.port.unwrap_or_default())).collect::<Vec<_>>()
         };
         assert_eq!(told(true, &[]), ["127.0.0.1:2525"]);
         assert_eq!(told(false, &["10.1.2.3/32"]), ["relay.example.com:25"]);

@@ -7,6 +7,7 @@ use super::{Exit, Failed, Outcome, logging, out::say, run::not_started, runtime}
 use crate::{
     config::{self, Log, LogFormat},
     daemon::{self, Daemon, StartError},
+    listener::Passed,
     mail::Name,
     provider,
     sandbox::{self, Options, Provider, Received},
@@ -17,6 +18,7 @@ use clap::Args;
 use fault::SandboxCommand;
 use serde_json::json;
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -179,10 +181,10 @@ async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
         let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failed(Exit::Configuration, format!("the sandbox's own configuration is faulty, please report it:\n{}", said.join("\n")))
     })?;
-    let daemon = daemon::start(file.clone(), settings).await.map_err(|error| match error {
-        StartError::Taken { address, .. } => Failed(
+    let daemon = daemon::start(file.clone(), settings, Passed::default()).await.map_err(|error| match error {
+        StartError::Listen(error) if error.why.kind() == io::ErrorKind::AddrInUse => Failed(
             Exit::Unavailable,
-            format!("port {} is taken by another program: choose one with --port-relay PORT", address.port()),
+            format!("port {} is taken by another program: choose one with --port-relay PORT", arguments.port_relay),
         ),
         error => not_started(error),
     })?;

@@ -1,0 +1,59 @@
+//! Who is at the other end of a connection, as far as the connection itself tells.
+
+use std::{fmt, net::IpAddr};
+
+/// The client of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address: of the connection, or as a load balancer's PROXY header says. `None` for a Unix socket, and where the header
+    /// names nobody; then no address proves anything. IPv4 is never wrapped in IPv6.
+    pub address: Option<IpAddr>,
+    /// As logs and traces show it: `192.0.2.7:50123`, `unix:uid=33,pid=4711`.
+    pub shown: String,
+    /// The process at the other end of a Unix socket, as the kernel says.
+    pub local: Option<UnixPeer>,
+    /// The certificate that it showed, issued by one of the listener's `client-ca`.
+    pub certificate: Option<PeerCertificate>,
+    /// Whether the connection is encrypted now.
+    pub encrypted: bool,
+}
+
+/// A process of this machine, as it was when it connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnixPeer {
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its number, where the system tells.
+    pub pid: Option<i32>,
+}
+
+/// A client's certificate, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// The SHA-256 of the whole certificate: 64 hexadecimal digits in lower case.
+    pub sha256: String,
+    /// The names in it: host names and mail addresses of the subject's alternative names, then its common name.
+    pub names: Vec<String>,
+}
+
+impl Peer {
+    /// What all connections of this client have in common: its address, where it has one.
+    pub fn source(&self) -> String {
+        self.address.map_or_else(|| self.shown.clone(), |address| address.to_string())
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Display for UnixPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix:uid={}", self.uid)?;
+        self.pid.map_or(Ok(()), |pid| write!(f, ",pid={pid}"))
+    }
+}
