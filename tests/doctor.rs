@@ -48,7 +48,7 @@ fn healthy_set_ups_are_told_as_healthy() {
             for check in ["configuration", "state-directory", "clock", "token", "server-tls", "ehlo", "login", "sender"] {
                 assert_eq!(examined.finding(check)["status"], "ok", "{title}: {}", examined.said);
             }
-            secrets(&story.directory.path().to_path_buf()).text(&title, &examined.said);
+            secrets(story.directory.path()).text(&title, &examined.said);
         }
         assert_eq!(alone.findings.len(), asked.findings.len(), "{title}: {}\n{}", alone.said, asked.said);
         assert!(story.app().send().starts_with("250 "), "{title}");

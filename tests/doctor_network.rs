@@ -246,7 +246,7 @@ fn state_directories_that_cannot_be_used() {
             assert_eq!(examined.finding(check)["status"], "ok", "{title}: {}", examined.said);
         }
         assert_eq!(examined.finding("token")["status"], "not-checked", "{title}: {}", examined.said);
-        secrets(&story.directory.path().to_path_buf()).text(title, &examined.said);
+        secrets(story.directory.path()).text(title, &examined.said);
         examined
     };
     let full = |state: &str| {

@@ -282,8 +282,14 @@ fn mailboxes_that_exchange_does_not_let_send() {
             ],
             ..Broken::default()
         },
+    ]);
+}
+
+#[test]
+fn what_only_a_message_shows() {
+    play(&[
         Broken {
-            title: "the same, told only after a message",
+            title: "a mailbox permission that is missing, told only after a message",
             faults: &[("mailbox-logon-failure", json!({}))],
             words: &["--send", "team@example.org"],
             wanted: &[Wanted { check: "delivery", advice: "microsoft-mailbox-logon", ..Wanted::default() }],

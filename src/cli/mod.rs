@@ -97,7 +97,7 @@ enum Command {
         json: bool,
     },
     /// Try everything on this machine: a relay, and a simulated provider behind it
-    Sandbox(sandbox::Arguments),
+    Sandbox(Box<sandbox::Arguments>),
     /// Outgoing links: OAuth 2.0 clients at a provider
     #[command(subcommand)]
     Link(link::LinkCommand),

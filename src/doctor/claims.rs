@@ -269,3 +269,107 @@ pub(super) fn is_guid(text: &str) -> bool {
 fn unix(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::finding::Status, *};
+    use serde_json::json;
+    use std::sync::Arc;
+
+    const TENANT: &str = "11111111-2222-4333-8444-555555555555";
+
+    fn parts(grant: &str, more: &str) -> (Arc<Link>, Arc<Mailbox>) {
+        let secret = "client-secret = { env = \"S\" }";
+        let text = format!(
+            "[link.l]\nprovider = \"microsoft\"\ngrant = \"{grant}\"\nclient-id = \"id\"\n{secret}\ntenant = \"{TENANT}\"\n\
+             [mailbox.m]\nlink = \"l\"\naddress = \"m@b.example\"\n{more}"
+        );
+        let variables = [("S".to_owned(), "x".to_owned())].into();
+        let (settings, _) = crate::config::parse(&text, &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
+        (settings.links.values().next().unwrap().clone(), settings.mailboxes.values().next().unwrap().clone())
+    }
+
+    fn claims(value: Value) -> Claims {
+        Claims(value.as_object().unwrap().clone())
+    }
+
+    fn judged((grant, more): (&str, &str), value: Value, login: Login) -> Finding {
+        let (link, mailbox) = parts(grant, more);
+        claims(value).read(&link, &mailbox).unwrap().finding(&Of::default(), &link, &mailbox, login)
+    }
+
+    #[test]
+    fn a_token_is_compared_with_what_exchange_wants() {
+        use Login::{NotTried, Refused, Worked};
+        let (app, person) = (("client-credentials", ""), ("authorization-code", ""));
+        let shared = ("authorization-code", "account = \"u@b.example\"\n");
+        let (own, exchange) = ("https://outlook.office365.com", "00000002-0000-0ff1-ce00-000000000000");
+        let role = json!(["SMTP.SendAsApp"]);
+        let rows = [
+            (app, json!({"aud": own, "roles": role, "appid": "id", "tid": TENANT}), Worked, Status::Ok, ""),
+            (app, json!({"aud": format!("{own}/"), "roles": role}), NotTried, Status::Ok, ""),
+            (app, json!({"aud": exchange, "roles": role}), NotTried, Status::Ok, ""),
+            (app, json!({"aud": "https://outlook.office.com", "roles": role}), Refused, Status::Failed, "wrong scope"),
+            (app, json!({"aud": "https://outlook.office.com", "roles": role}), Worked, Status::Warning, "wrong scope"),
+            (app, json!({"aud": "00000003-0000-0000-c000-000000000000", "roles": role}), Refused, Status::Failed, "Graph"),
+            (app, json!({"roles": role}), NotTried, Status::Failed, "wrong scope"),
+            (app, json!({"aud": own}), Worked, Status::Ok, ""),
+            (app, json!({"aud": own, "roles": ["Mail.Send"]}), Refused, Status::Failed, "no role SMTP.SendAsApp"),
+            (app, json!({"aud": own}), NotTried, Status::Warning, "right if the app has"),
+            (app, json!({"aud": own, "roles": role, "appid": "other"}), Refused, Status::Failed, "app other"),
+            (app, json!({"aud": own, "roles": role, "tid": exchange}), Refused, Status::Failed, "tenant"),
+            (
+                person,
+                json!({"aud": "https://outlook.office.com", "scp": "SMTP.Send", "upn": "M@B.example"}),
+                NotTried,
+                Status::Ok,
+                "",
+            ),
+            (
+                person,
+                json!({"aud": own, "scp": "IMAP.AccessAsUser.All", "upn": "m@b.example"}),
+                Refused,
+                Status::Failed,
+                "scopes are",
+            ),
+            (
+                person,
+                json!({"aud": own, "scp": "SMTP.Send", "upn": "u@b.example"}),
+                Refused,
+                Status::Failed,
+                "that of u@b.example",
+            ),
+            (shared, json!({"aud": own, "scp": "SMTP.Send", "preferred_username": "u@b.example"}), Refused, Status::Ok, ""),
+        ];
+        for (setup, value, login, status, why) in rows {
+            let finding = judged(setup, value.clone(), login);
+            assert_eq!(finding.status, status, "{value}: {finding:?}");
+            let told = finding.why.unwrap_or_default();
+            assert!(if why.is_empty() { told.is_empty() } else { told.contains(why) }, "{value}: {told}");
+            assert_eq!(finding.fix.is_some(), status != Status::Ok, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_a_token_cannot_steer_a_terminal_or_fill_it() {
+        let long = "x".repeat(5000);
+        let finding = judged(
+            ("authorization-code", ""),
+            json!({"aud": format!("\u{1b}[31m{long}"), "scp": long, "upn": long, "appid": [1], "tid": 7}),
+            Login::Refused,
+        );
+        let text = format!("{finding:?}");
+        assert!(!text.contains('\u{1b}') && text.len() < 4000, "{text}");
+    }
+
+    #[test]
+    fn a_token_of_the_future_and_an_apps_object_id_are_seen() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        assert_eq!(claims(json!({"iat": 1_003_600, "nbf": 1_000_000})).ahead(now), Some(Duration::from_secs(3600)));
+        assert_eq!(claims(json!({"iat": 1_000_060})).ahead(now), None);
+        assert_eq!(claims(json!({})).ahead(now), None);
+        assert_eq!(claims(json!({"oid": TENANT})).object_id().as_deref(), Some(TENANT));
+        assert_eq!(claims(json!({"oid": TENANT, "scp": "SMTP.Send"})).object_id(), None, "a person's");
+        assert_eq!(claims(json!({"oid": "`rm -rf`"})).object_id(), None);
+    }
+}

@@ -22,8 +22,18 @@ const WAIT: Duration = Duration::from_secs(20);
 type Last = Arc<tokio::sync::Mutex<Option<Instant>>>;
 
 /// By mailbox.
-#[derive(Debug, Default)]
-pub(super) struct Paces(Mutex<BTreeMap<Name, Last>>);
+#[derive(Debug)]
+pub(super) struct Paces {
+    last: Mutex<BTreeMap<Name, Last>>,
+    pause: Duration,
+    wait: Duration,
+}
+
+impl Default for Paces {
+    fn default() -> Self {
+        Self { last: Mutex::default(), pause: PAUSE, wait: WAIT }
+    }
+}
 
 /// The right to log in.
 #[derive(Debug)]
@@ -32,17 +42,17 @@ pub(super) struct Turn(OwnedMutexGuard<Option<Instant>>);
 impl Paces {
     /// Waits for it; `None` while another one takes long.
     pub(super) async fn turn(&self, mailbox: &Name) -> Option<Turn> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(mailbox.clone()).or_default().clone();
-        let mut turn = timeout(WAIT, last.lock_owned()).await.ok()?;
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).entry(mailbox.clone()).or_default().clone();
+        let mut turn = timeout(self.wait, last.lock_owned()).await.ok()?;
         if let Some(refused) = turn.take() {
-            sleep_until(refused + PAUSE).await;
+            sleep_until(refused + self.pause).await;
         }
         Some(Turn(turn))
     }
 
     /// Forgets mailboxes that are no more.
     pub(super) fn keep(&self, is_configured: impl Fn(&Name) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| is_configured(name));
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| is_configured(name));
     }
 }
 
@@ -57,16 +67,20 @@ impl Turn {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn only_after_a_refused_login_the_next_one_waits() {
-        let (paces, name, begun) = (Paces::default(), Name::parse("a").unwrap(), Instant::now());
+        let (pause, wait) = (Duration::from_millis(200), Duration::from_millis(20));
+        let paces = Paces { last: Mutex::default(), pause, wait };
+        let (name, begun) = (Name::parse("a").unwrap(), Instant::now());
         drop(paces.turn(&name).await.unwrap());
         paces.turn(&name).await.unwrap().refused();
-        assert_eq!(begun.elapsed(), Duration::ZERO);
         let turn = paces.turn(&name).await.unwrap();
-        assert_eq!(begun.elapsed(), PAUSE);
+        assert!(begun.elapsed() >= pause);
         assert!(paces.turn(&name).await.is_none(), "one at a time");
+        assert!(paces.turn(&Name::parse("b").unwrap()).await.is_some(), "another mailbox goes on");
         drop(turn);
         assert!(paces.turn(&name).await.is_some());
+        paces.keep(|_| false);
+        assert!(paces.last.lock().unwrap().is_empty());
     }
 }

@@ -124,3 +124,74 @@ pub(super) fn hostname(hostname: &str) -> Finding {
             .named("ehlo-name"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::finding::Status, *};
+    use crate::{config::SecretMethod, secret::Secret};
+    use std::sync::Arc;
+
+    fn parts(provider: &str, link: &str, mailbox: &str) -> (Arc<Link>, Arc<Mailbox>) {
+        let text = format!(
+            "[link.l]\nprovider = \"{provider}\"\ngrant = \"authorization-code\"\nclient-id = \"id\"\n\
+             client-secret = {{ env = \"S\" }}\n{link}\n[mailbox.m]\nlink = \"l\"\naddress = \"m@b.example\"\n{mailbox}"
+        );
+        let variables = [("S".to_owned(), "x".to_owned())].into();
+        let (settings, _) = crate::config::parse(&text, &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
+        (settings.links.values().next().unwrap().clone(), settings.mailboxes.values().next().unwrap().clone())
+    }
+
+    #[test]
+    fn a_secret_that_is_an_id_and_ends_that_are_near_are_told() {
+        let now = SystemTime::from(DateTime::parse_from_rfc3339("2026-11-24T12:00:00Z").unwrap());
+        let id = "5c2fbd39-7a3c-4f0e-9d9a-2f2f0f6b8a11";
+        let rows = [
+            ("microsoft", "", id, Status::Warning, "form of an id"),
+            ("google", "", id, Status::Ok, "can be read"),
+            ("microsoft", "", "aB8~secret", Status::Ok, "can be read"),
+            ("microsoft", "client-secret-expires = 2026-11-23", "aB8~secret", Status::Warning, "ended on 2026-11-23"),
+            ("microsoft", "client-secret-expires = 2026-12-24", "aB8~secret", Status::Warning, "in 30 days"),
+            ("microsoft", "client-secret-expires = 2027-12-24", "aB8~secret", Status::Ok, "2027-12-24"),
+        ];
+        for (provider, lines, secret, status, what) in rows {
+            let tenant = if provider == "microsoft" { "tenant = \"b.example\"\n" } else { "" };
+            let (link, _) = parts(provider, &format!("{tenant}{lines}"), "");
+            let evidence = Evidence::Secret { secret: Secret::new(secret.into()), method: SecretMethod::Post };
+            let finding = client(&Of::default(), &link, &evidence, now);
+            assert!(finding.status == status && finding.what.contains(what), "{lines} {finding:?}");
+            assert!(!format!("{finding:?}").contains(secret));
+        }
+    }
+
+    #[test]
+    fn servers_and_names_that_do_not_fit_are_told() {
+        let rows = [
+            ("google", "", None),
+            ("google", "server = \"smtp.gmail.com:587\"\ntls = \"starttls\"", None),
+            ("google", "server = \"smtp.gmail.com:465\"\ntls = \"starttls\"", Some("implicit")),
+            ("google", "server = \"smtp.gmail.com:587\"\ntls = \"implicit\"", Some("starttls")),
+            ("google", "server = \"smtp.office365.com:587\"\ntls = \"starttls\"", Some("leave `server`")),
+            ("google", "server = \"127.0.0.1:4711\"\ntls = \"implicit\"", None),
+        ];
+        for (provider, lines, fix) in rows {
+            let found = mailbox(&Of::default(), &parts(provider, "", lines).1);
+            let told = found.as_ref().and_then(|finding| finding.fix.as_deref());
+            assert!(
+                told.is_some() == fix.is_some() && told.unwrap_or_default().contains(fix.unwrap_or_default()),
+                "{lines}: {found:?}"
+            );
+        }
+        for (name, status) in [
+            ("relay.example.com", Status::Ok),
+            ("[192.0.2.1]", Status::Ok),
+            ("[IPv6:2001:db8::1]", Status::Ok),
+            ("localhost", Status::Warning),
+            ("printer", Status::Warning),
+            ("my_host.example.com", Status::Warning),
+            ("[127.0.0.1]", Status::Warning),
+            ("host.localdomain", Status::Warning),
+        ] {
+            assert_eq!(hostname(name).status, status, "{name}");
+        }
+    }
+}

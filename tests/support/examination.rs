@@ -4,7 +4,7 @@ use super::{SOON, hunt::Hunt, outlink, run, story::Story};
 use serde_json::Value;
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -154,12 +154,12 @@ impl Broken<'_> {
         assert_eq!(examined.status, Some(self.exit), "{}:\n{}", self.title, examined.said);
         assert!(!self.wanted.is_empty(), "{}: nothing is wanted", self.title);
         self.wanted.iter().for_each(|wanted| examined.expect(self.title, wanted));
-        secrets(&story.directory.path().to_path_buf()).text(self.title, &examined.said);
+        secrets(story.directory.path()).text(self.title, &examined.said);
     }
 }
 
 /// What must not be told of a story.
-pub(crate) fn secrets(directory: &PathBuf) -> Hunt {
+pub(crate) fn secrets(directory: &Path) -> Hunt {
     let files = ["client-secret", "grant", "service-account.json", "client-key.pem"];
     let found = files.iter().filter_map(|name| fs::read_to_string(directory.join(name)).ok());
     // Of a key file the long lines are the secret.
