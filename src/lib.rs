@@ -39,8 +39,9 @@ pub mod upstream;
 // Layer 5: the only place where those meet.
 pub mod relay;
 
-// Layer 6: what tries everything for real; the simulated provider.
+// Layer 6: what tries everything for real; who is told of changes; the simulated provider.
 pub mod doctor;
+pub mod notify;
 pub mod sandbox;
 
 // Layer 7: the control socket, and the listener for browsers after a login.

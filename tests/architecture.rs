@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "store", "tls"],
     &["listener", "queue", "tokens", "upstream"],
     &["relay"],
-    &["doctor", "sandbox"],
+    &["doctor", "notify", "sandbox"],
     &["admin", "web"],
     &["daemon"],
     &["cli"],

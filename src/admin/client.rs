@@ -8,6 +8,7 @@ use super::{
 use crate::{
     doctor::{self, Report},
     mail::Name,
+    notify::Trial,
     relay::authorize::{Begun, Progress, Wish},
     secret::Secret,
     tokens::Ended,
@@ -26,6 +27,9 @@ const WAIT: Duration = Duration::from_secs(60);
 
 /// The same where the provider is asked meanwhile.
 const REVOCATION: Duration = Duration::from_secs(90);
+
+/// Longest wait for a hook that is tried: its own timeout is shorter.
+const HOOK: Duration = Duration::from_secs(330);
 
 /// Longest wait for a step of an order: thousands of messages on a disk that may be slow.
 const ORDER: Duration = Duration::from_secs(15 * 60);
@@ -182,6 +186,12 @@ impl Client {
     pub async fn pause(&self, mailbox: &str, paused: bool) -> Result<Paused, ClientError> {
         let method = if paused { Method::PUT } else { Method::DELETE };
         let response = self.ask(method, &format!("mailboxes/{mailbox}/pause"), String::new(), WAIT).await?;
+        self.read(response).await
+    }
+
+    /// Runs a hook once with an example.
+    pub async fn test_hook(&self, hook: &str) -> Result<Trial, ClientError> {
+        let response = self.ask(Method::POST, &format!("notify/{hook}/test"), String::new(), HOOK).await?;
         self.read(response).await
     }
 

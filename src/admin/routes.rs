@@ -1,16 +1,17 @@
-//! The paths of the control socket below `/links`, `/health`, `/queue`, `/messages`, `/mailboxes`, `/backup`, `/authorizations` and
-//! `/doctor`.
+//! The paths of the control socket below `/links`, `/health`, `/queue`, `/messages`, `/mailboxes`, `/notify`, `/backup`,
+//! `/authorizations` and `/doctor`.
 //!
 //! Every answer is JSON, but for a message's octets; what is refused is told in sentences.
 
 use super::{
-    Control, Problem, Refused, authorize, doctor, health, links,
+    Control, Problem, Refused, authorize, doctor, health, hooks, links,
     orders::{self, Verb},
     queue,
     selection::Selection,
 };
 use crate::{
     doctor::Report,
+    notify::Trial,
     relay::authorize::{Begun, Progress},
     store::BodyReader,
 };
@@ -39,6 +40,7 @@ pub(super) fn routes() -> Router<Arc<Control>> {
         .route("/messages/{id}", get(show))
         .route("/messages/{id}/body", get(body))
         .route("/mailboxes/{name}/pause", put(pause).delete(release))
+        .route("/notify/{name}/test", post(test_hook))
         .route("/backup", post(backup))
         .route("/authorizations", post(begin))
         .route("/authorizations/{id}", get(progress).delete(cancel))
@@ -105,6 +107,10 @@ async fn pause(State(control): State<Arc<Control>>, Path(name): Path<String>) ->
 
 async fn release(State(control): State<Arc<Control>>, Path(name): Path<String>) -> Answer<orders::Paused> {
     orders::pause(&control.relay, &name, false).await.map(Json)
+}
+
+async fn test_hook(State(control): State<Arc<Control>>, Path(name): Path<String>) -> Answer<Trial> {
+    hooks::test_hook(&control.relay, &name).await.map(Json)
 }
 
 async fn backup(State(control): State<Arc<Control>>, body: Bytes) -> Answer<orders::BackedUp> {

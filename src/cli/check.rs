@@ -45,5 +45,6 @@ pub(super) fn summary(settings: &Settings) -> String {
         counted(settings.mailboxes.len(), "mailbox", "mailboxes"),
         counted(settings.apps.len(), "app", "apps"),
     ];
-    format!("good: {}", parts.join(", "))
+    let hooks = Some(settings.hooks.len()).filter(|hooks| *hooks > 0).map(|hooks| counted(hooks, "hook", "hooks"));
+    format!("good: {}", parts.into_iter().chain(hooks).collect::<Vec<_>>().join(", "))
 }

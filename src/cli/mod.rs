@@ -10,6 +10,7 @@ mod change;
 mod check;
 mod control;
 mod doctor;
+mod explain;
 mod grant;
 mod health;
 mod key;
@@ -17,6 +18,7 @@ mod link;
 mod listing;
 mod logging;
 mod mailbox;
+mod notify;
 mod out;
 mod question;
 mod queue;
@@ -115,10 +117,15 @@ enum Command {
     /// The key under which secrets are sealed
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Hooks: who is told when a link or mailbox changes its state
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Kept messages: list, look at, retry, hold, release, discard, move, export
     Queue(queue::Arguments),
     /// Tell what became of a message, or of all messages from or to an address
     Trace(queue::Trace),
+    /// Say what a reply, an error or an advice's name means, and what to do
+    Explain(explain::Arguments),
     /// The database and the message bodies
     #[command(subcommand)]
     Store(StoreCommand),
@@ -211,8 +218,10 @@ pub fn main() -> ExitCode {
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
         Command::Grant(GrantCommand::Revoke { mailbox, yes, config }) => grant::revoke(&mailbox, yes, &config),
         Command::Key(command) => key::key(command),
+        Command::Notify(command) => notify::notify(command),
         Command::Queue(arguments) => queue::queue(arguments),
         Command::Trace(trace) => queue::trace(trace),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),
         Command::Status { config, json } => control::status(&config, json),
         Command::Health(arguments) => health::health(&arguments),

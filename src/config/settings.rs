@@ -1,7 +1,9 @@
 //! The settings: what the rest of the program is given. Parsed once, at the border; nothing in here can be wrong.
 
+mod hook;
 mod listener;
 
+pub use hook::{Action, Hook, Only, Webhook};
 pub use listener::{Auth, Bind, Listener, ListenerLimits, ListenerTls, TlsFiles};
 
 use crate::{
@@ -27,6 +29,8 @@ pub struct Settings {
     pub mailboxes: BTreeMap<Name, Arc<Mailbox>>,
     /// Legacy applications, by name.
     pub apps: BTreeMap<Name, Arc<App>>,
+    /// What a change of state runs, by name.
+    pub hooks: BTreeMap<Name, Arc<Hook>>,
     /// The durable queue.
     pub queue: Queue,
     /// The HTTP listener.

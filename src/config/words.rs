@@ -107,7 +107,7 @@ pub(super) fn endpoint(text: &str) -> Result<Url, Wrong> {
 }
 
 /// Whether a URL leads to this machine.
-fn is_local(url: &Url) -> bool {
+pub(super) fn is_local(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

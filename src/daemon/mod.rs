@@ -47,7 +47,7 @@ pub struct Daemon {
     relay: Arc<Relay>,
     listeners: Vec<ListenerStatus>,
     requests: mpsc::Receiver<Request>,
-    /// Tells the listener for logins that the settings are others.
+    /// Tells the listener for logins and the hooks that the settings are others.
     configured: watch::Sender<()>,
     /// Says to those who accept work that they shall end; `end` then to those who serve them.
     stop: watch::Sender<bool>,

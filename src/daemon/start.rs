@@ -10,6 +10,7 @@ use crate::{
     config::{Listener, Settings},
     doctor::Doctor,
     listener::{self, Passed, Service, Socket},
+    notify,
     queue::Queue,
     relay::{Parts, Relay},
     store::{self, Starting, Store},
@@ -93,6 +94,8 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
         }
     }
     let (configured, changed) = watch::channel(());
+    // Before anything goes out that could change a state.
+    serving.spawn("hooks", notify::run(relay.clone(), relay.changes(), changed.clone(), ended.clone()));
     serving.spawn("listener for logins", browsers::listen(relay.clone(), changed, ended.clone()));
     serving.spawn("renewals", tokens.clone().run(stopped.clone(), ended.clone()));
     serving.spawn("connections", upstream.run(ended.clone()));

@@ -80,8 +80,9 @@ impl Names {
     /// The same from advice that was given already.
     pub(super) fn advise(&self, finding: Finding, advice: &Advice, said: Option<&str>) -> Finding {
         match advice.name().and_then(advice_named) {
-            Some(entry) => self.explain(finding, entry, said),
-            None => {
+            // Some advice has a step of its own for the case, and its reason says the cause.
+            Some(entry) if is_told_whole(entry, &advice.text) => self.explain(finding, entry, said),
+            _ => {
                 let finding = said.map_or(finding.clone(), |said| finding.why(said));
                 finding.fix(advice.text.clone()).named(&advice.name)
             }
@@ -135,4 +136,9 @@ impl Names {
             }
         }
     }
+}
+
+/// Whether `text` is cause and step of `entry`, and not other words under its name.
+fn is_told_whole(entry: &AdviceEntry, text: &str) -> bool {
+    text.starts_with(entry.cause.split('{').next().unwrap_or_default())
 }

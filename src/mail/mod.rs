@@ -1,4 +1,5 @@
-//! The vocabulary of mail: addresses, envelopes, ids, outcomes, what is done to a header before it is relayed, and bounces.
+//! The vocabulary of mail: addresses, envelopes, ids, outcomes, what is done to a header before it is relayed, bounces, and
+//! other mail that this program writes.
 //!
 //! Layer 0: values only. Nothing here knows a socket, a file, a clock or a provider.
 
@@ -8,8 +9,10 @@ mod author;
 pub mod bounce;
 mod envelope;
 mod id;
+mod letter;
 mod name;
 mod outcome;
+mod page;
 mod preparation;
 mod state;
 
@@ -18,6 +21,7 @@ pub use advice::Advice;
 pub use author::author;
 pub use envelope::{BodyType, Envelope, InvalidParameter, Notify, Recipient, Ret, Xtext};
 pub use id::{Id, InvalidId};
+pub use letter::Letter;
 pub use name::{InvalidName, Name};
 pub use outcome::{Hold, Outcome};
 pub use preparation::{Findings, Preparation};

@@ -309,10 +309,15 @@ impl Life {
         self.in_flight
     }
 
+    /// When a renewal may begin; `None` while one is in the air, or when none helps.
+    pub fn allowed(&self) -> Option<SystemTime> {
+        self.health.next().filter(|_| !self.in_flight)
+    }
+
     /// When something is to be done next for one that is in use: the renewal, or the next attempt.
     pub fn due(&self) -> Option<SystemTime> {
         let wanted = self.token.as_ref().map_or(SystemTime::UNIX_EPOCH, Token::renew_at);
-        self.health.next().map(|next| next.max(wanted)).filter(|_| !self.in_flight)
+        self.allowed().map(|next| next.max(wanted))
     }
 }
 
@@ -320,7 +325,11 @@ fn expired_on_arrival() -> Trouble {
     Trouble {
         kind: Kind::Transient,
         reason: "the token endpoint gave an access token that had already expired when it arrived".into(),
-        advice: "check this machine's clock, and expires_in in the answers of the token endpoint".into(),
+        // A row of the provider's tables, which stand above.
+        advice: Advice {
+            name: "token-dead-on-arrival".into(),
+            text: "check this machine's clock, and expires_in in the answers of the token endpoint".into(),
+        },
         retry_after: None,
     }
 }

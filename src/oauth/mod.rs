@@ -9,6 +9,7 @@ pub mod consent;
 pub mod device;
 mod exchange;
 mod fault;
+pub mod forecast;
 mod form;
 mod identity;
 mod key;

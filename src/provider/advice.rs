@@ -4,7 +4,7 @@
 //! `{client-id}` and `{tenant}` are the link's, `{entra}` and `{exchange}` its cloud's (the worldwide one's, where nobody says).
 //! `{'address'}` is the address as a word of PowerShell.
 
-use super::{Cloud, fault, microsoft, network, registration::quoted, reply};
+use super::{Cloud, fault, microsoft, network, own, registration::quoted, reply};
 use crate::mail::Advice;
 use std::borrow::Cow;
 
@@ -31,7 +31,7 @@ pub const fn cloud_names(cloud: Cloud) -> [(&'static str, &'static str); 2] {
 /// Declares advice, and `ALL`, the list of it.
 macro_rules! advice {
     ($($id:ident = $name:literal, $cause:expr, $step:expr;)*) => {
-        $(pub(in crate::provider) static $id: crate::provider::AdviceEntry =
+        $(pub(crate) static $id: crate::provider::AdviceEntry =
             crate::provider::AdviceEntry { name: $name, cause: $cause, step: $step };)*
         pub(in crate::provider) static ALL: &[&crate::provider::AdviceEntry] = &[$(&$id),*];
     };
@@ -44,18 +44,33 @@ impl AdviceEntry {
         Advice { name: Cow::Borrowed(self.name), text: self.fill(names) }
     }
 
-    /// Cause and step in one line, with `{name}` replaced by its value; a placeholder without value is shown as `<name>`.
-    /// One pass: a value that looks like a placeholder stays as it is.
+    /// Cause and step in one line, filled in as by [`AdviceEntry::parts`].
     pub fn fill(&self, names: &[(&str, &str)]) -> String {
-        let mut out = String::with_capacity(self.cause.len() + self.step.len() + 2);
-        fill_into(self.cause, names, &mut out);
-        out.push_str("; ");
-        fill_into(self.step, names, &mut out);
-        out
+        self.parts(names).join("; ")
+    }
+
+    /// Cause and step, with `{name}` replaced by its value; a placeholder without value is shown as `<name>`. One pass: a value that
+    /// looks like a placeholder stays as it is.
+    pub fn parts(&self, names: &[(&str, &str)]) -> [String; 2] {
+        [self.cause, self.step].map(|text| {
+            let mut out = String::with_capacity(text.len());
+            fill_into(text, names, &mut out);
+            out
+        })
     }
 }
 
-fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
+/// The commands in a filled text, of outlink or of PowerShell: what stands between backquotes and begins with a verb.
+pub fn commands(text: &str) -> impl Iterator<Item = &str> {
+    let is_command = |code: &&str| {
+        let (verb, _) = code.split_once([' ', '-']).unwrap_or_default();
+        verb == "outlink" || (verb.starts_with(|c: char| c.is_ascii_uppercase()) && code.contains(" -"))
+    };
+    text.split('`').skip(1).step_by(2).filter(is_command)
+}
+
+/// See [`AdviceEntry::parts`].
+pub(super) fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{')
         && let Some((name, tail)) = after.split_once('}')
@@ -72,9 +87,31 @@ fn fill_into(text: &str, names: &[(&str, &str)], out: &mut String) {
     out.push_str(rest);
 }
 
+/// What advice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// A reply of a mail server.
+    Reply,
+    /// An error of a token endpoint or a login.
+    SignIn,
+    /// A failure on the way: names, networks, proxies, TLS.
+    Way,
+    /// What outlink finds on its own machine.
+    Own,
+}
+
+impl AdviceEntry {
+    /// What it is about.
+    pub fn topic(&'static self) -> Topic {
+        let tables = [(Topic::Reply, reply::ADVICE), (Topic::SignIn, fault::ADVICE), (Topic::Way, network::ADVICE)];
+        let holds = |table: &[&'static Self]| table.iter().any(|entry| std::ptr::eq(*entry, self));
+        tables.into_iter().find(|(_, table)| holds(table)).map_or(Topic::Own, |(topic, _)| topic)
+    }
+}
+
 /// Every advice there is.
 pub fn all_advice() -> impl Iterator<Item = &'static AdviceEntry> {
-    [reply::ADVICE, fault::ADVICE, network::ADVICE].into_iter().flatten().copied()
+    [reply::ADVICE, fault::ADVICE, network::ADVICE, own::ALL].into_iter().flatten().copied()
 }
 
 /// The advice of that name.
@@ -108,6 +145,14 @@ mod tests {
             advice.fill(&names),
             "x; `Set a@b.example` at login.partner.microsoftonline.cn for https://partner.outlook.cn/.default of <mailbox>"
         );
+    }
+
+    #[test]
+    fn commands_are_found_in_a_step() {
+        let text = "run `Set-CASMailbox -Identity a@b.example -X $false`, look at `tls` and `Application SMTP.SendAsApp`, then `outlink \
+                    authorize alerts`";
+        let found: Vec<&str> = commands(text).collect();
+        assert_eq!(found, ["Set-CASMailbox -Identity a@b.example -X $false", "outlink authorize alerts"]);
     }
 
     #[test]

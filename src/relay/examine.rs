@@ -61,11 +61,6 @@ pub enum Freed {
 }
 
 impl Relay {
-    /// Its name in EHLO.
-    pub fn hostname(&self) -> &str {
-        &self.hostname
-    }
-
     /// Whether a renewal is in the air whose answer can cost a grant when nobody keeps it.
     pub fn has_to_land(&self) -> bool {
         self.tokens.has_to_land()

@@ -19,6 +19,7 @@ mod keeper;
 mod log;
 mod notices;
 mod operate;
+mod own;
 mod pace;
 mod queued;
 mod settle;
@@ -29,6 +30,7 @@ mod work;
 
 pub use examine::{Freed, Held, Tested};
 pub use log::span;
+pub use own::{NotSent, Own};
 pub use standing::{Change, Standing, Subject};
 
 use crate::{
@@ -272,8 +274,8 @@ fn chance() -> f64 {
     f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
 }
 
-/// An id for a message of our own.
-fn new_id(now: SystemTime) -> Id {
+/// An id for a message or an event of our own.
+pub fn new_id(now: SystemTime) -> Id {
     let mut random = [0; 10];
     // Without a source of chance the id stays valid, and unique to the millisecond.
     let _ = aws_lc_rs::rand::fill(&mut random);

@@ -12,10 +12,7 @@ use crate::{
     mail::{Advice, State},
     tokens::{self, Ending},
 };
-use std::time::{Duration, SystemTime};
-
-/// What ends within this time is `expiring`.
-pub(super) const SOON: Duration = Duration::from_secs(60 * DAY);
+use std::time::SystemTime;
 
 /// When an end is warned of, in days before it.
 const WARNINGS: [u32; 5] = [60, 30, 7, 1, 0];
@@ -206,8 +203,10 @@ fn unexplained(met: Option<&Met>, is_explained: bool, is_known: bool, last: &Sta
 
 /// What ends soon, the first of them.
 fn ending(endings: &[Ending], now: SystemTime) -> Option<Found> {
-    let first = endings.iter().min_by_key(|ending| ending.at)?;
-    (first.at <= now + SOON).then(|| Found::of_ending(first))
+    // What has not begun to count is no better than what is over.
+    let hinders = |ending: &&Ending| ending.from.filter(|from| now < *from).map_or(ending.at, |_| now);
+    let soon = endings.iter().filter(|ending| ending.warning(now).is_some());
+    soon.min_by_key(hinders).map(Found::of_ending)
 }
 
 /// Of the same state the first.

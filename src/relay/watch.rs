@@ -199,18 +199,23 @@ impl Relay {
 
     /// Tells what changes until `end` says so (or its sender is gone).
     pub async fn watch(self: Arc<Self>, mut end: watch::Receiver<bool>) {
-        let mut tokens = self.tokens.changes();
+        let (mut tokens, mut configured) = (self.tokens.changes(), None);
+        let mut may_end_otherwise = true;
         loop {
-            tokens.mark_unchanged();
-            self.read_endings().await;
+            let settings = self.settings();
+            if may_end_otherwise || configured.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &settings)) {
+                tokens.mark_unchanged();
+                self.read_endings().await;
+            }
+            configured = Some(settings);
             self.compare(SystemTime::now());
             tokio::time::sleep(BREATH).await;
-            tokio::select! {
+            may_end_otherwise = tokio::select! {
                 _ = end.wait_for(|end| *end) => return,
-                () = self.noted.notified() => {}
-                Ok(()) = tokens.changed() => {}
-                () = tokio::time::sleep(LOOK) => {}
-            }
+                () = self.noted.notified() => false,
+                Ok(()) = tokens.changed() => true,
+                () = tokio::time::sleep(LOOK) => true,
+            };
         }
     }
 

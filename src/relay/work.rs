@@ -10,6 +10,7 @@ use super::{
     judge::{Case, Judgement},
     log::{self, Entry},
     notices::{Fate, Subject, fates},
+    own,
     settle::{Plan, Tried, expired},
 };
 use crate::{
@@ -369,7 +370,7 @@ fn word(next: &Next, tried: &Tried) -> &'static str {
 impl Relay {
     /// Whether this message is not to be tried at all.
     pub(super) fn end_of(&self, mailbox: &Name, message: &Message, probes_sender: bool, now: SystemTime) -> Option<End> {
-        if !self.settings().apps.contains_key(&message.app) {
+        if !self.settings().apps.contains_key(&message.app) && message.app != own::app() {
             return Some(End::Held(HeldBy::App, NO_APP.to_owned()));
         }
         // A sender's hold does not count as the message's time; its end is moved when the hold is lifted.

@@ -42,7 +42,7 @@ use session::Way;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use token::Tokens;
 use tokio::{
@@ -118,6 +118,8 @@ struct Shared {
     mailroom: Arc<Mailroom>,
     usage: Arc<Usage>,
     client_secret: Secret,
+    /// Its last day.
+    secret_until: Option<chrono::NaiveDate>,
     password: Secret,
     ca_pem: String,
 }
@@ -153,7 +155,9 @@ impl Shared {
 
     /// A new certificate for the client, registered, and its key; both in PEM.
     fn client_certificate(&self) -> Result<(String, Secret), String> {
-        let (certificate, key) = certificate::client().map_err(|why| format!("cannot make the client's certificate: {why}"))?;
+        let until = last_day(self.options.certificate_life, self.clock.now());
+        let (certificate, key) =
+            certificate::client(until).map_err(|why| format!("cannot make the client's certificate: {why}"))?;
         let registered = self.clients.add_key(oauth::PublicKey::from_pem(certificate.as_bytes())?);
         if registered { Ok((certificate, key)) } else { Err("too many certificates are registered for the client".into()) }
     }
@@ -195,7 +199,9 @@ impl Provider {
         let personality = personality::personality(options.provider);
         let shared = Arc::new(Shared {
             personality,
-            tokens: Tokens::new(options.provider, clock.clone(), faults.clone()).saying(options.claims.clone()),
+            tokens: Tokens::new(options.provider, (clock.clone(), faults.clone()), options.refresh_life)
+                .saying(options.claims.clone()),
+            secret_until: last_day(options.secret_life, clock.now()),
             options,
             grant,
             proof,
@@ -319,6 +325,11 @@ impl Provider {
             self.tasks.shutdown().await;
         }
     }
+}
+
+/// The last day of what lives so long from now.
+fn last_day(life: Option<Duration>, now: SystemTime) -> Option<chrono::NaiveDate> {
+    Some(chrono::DateTime::<chrono::Utc>::from(now.checked_add(life?)?).date_naive())
 }
 
 /// The client as it is registered at start; Google's is a desktop client.

@@ -50,6 +50,8 @@ pub(super) enum Refused {
 pub(super) enum Dead {
     /// Never given out.
     Unknown,
+    /// The life that was chosen for all of them is over.
+    Over,
     /// Not used for 90 days (Microsoft) or six months (Google).
     Inactive,
     /// It was used and replaced before; using it again ended its grant.
@@ -67,6 +69,8 @@ pub(super) struct Consent {
     pub(super) mailbox: String,
     /// To what; `None` is whatever is asked for.
     pub(super) scope: Option<String>,
+    /// When.
+    given: SystemTime,
 }
 
 struct Access {
@@ -131,17 +135,28 @@ pub(super) struct Tokens {
     faults: Arc<Faults>,
     /// What Microsoft's access tokens say instead; null takes a claim out.
     claims: serde_json::Map<String, serde_json::Value>,
+    /// The life of refresh tokens, where one was chosen.
+    life: Option<Duration>,
     state: Mutex<State>,
 }
 
 impl Tokens {
-    pub(super) fn new(provider: Provider, clock: Arc<Clock>, faults: Arc<Faults>) -> Self {
-        Self { provider, clock, faults, claims: serde_json::Map::new(), state: Mutex::default() }
+    /// With a `life`, Custom's refresh tokens live so long after each use; those of the others so long after the consent, as
+    /// Google's do while the consent screen is in Testing, and Microsoft's of a single-page application.
+    pub(super) fn new(provider: Provider, (clock, faults): (Arc<Clock>, Arc<Faults>), life: Option<Duration>) -> Self {
+        Self { provider, clock, faults, life, claims: serde_json::Map::new(), state: Mutex::default() }
     }
 
     /// The same with these claims in Microsoft's access tokens.
     pub(super) fn saying(self, claims: serde_json::Map<String, serde_json::Value>) -> Self {
         Self { claims, ..self }
+    }
+
+    /// How long a refresh token of `consent` that is given or used now lives, where that is told.
+    pub(super) fn left(&self, consent: &Consent) -> Option<Duration> {
+        let life = self.life?;
+        let begun = if self.provider == Provider::Custom { self.clock.now() } else { consent.given };
+        begun.checked_add(life)?.duration_since(self.clock.now()).ok().or(Some(Duration::ZERO))
     }
 
     /// A new access token for `mailbox`, or for any where there is none.
@@ -232,9 +247,10 @@ impl Tokens {
 
     /// A person's new consent, that has no tokens yet.
     pub(super) fn begin(&self, mailbox: &str, scope: Option<&str>) -> Consent {
+        let given = self.clock.now();
         let mut state = self.lock();
         state.consents += 1;
-        Consent { number: state.consents, mailbox: mailbox.into(), scope: scope.map(String::from) }
+        Consent { number: state.consents, mailbox: mailbox.into(), scope: scope.map(String::from), given }
     }
 
     /// Its refresh token.
@@ -315,6 +331,10 @@ impl Tokens {
             }
             Standing::Revoked => return Err(Dead::Revoked),
         }
+        let begun = if self.provider == Provider::Custom { refresh.used } else { consent.given };
+        if self.life.and_then(|life| begun.checked_add(life)).is_some_and(|end| now >= end) {
+            return Err(Dead::Over);
+        }
         if now.duration_since(refresh.used).is_ok_and(|idle| idle > longest) {
             return Err(Dead::Inactive);
         }
@@ -374,7 +394,34 @@ mod tests {
     use super::{super::faults::Setting, *};
 
     fn tokens(provider: Provider) -> Tokens {
-        Tokens::new(provider, Arc::default(), Arc::new(Faults::new(Duration::ZERO)))
+        living(provider, None)
+    }
+
+    fn living(provider: Provider, life: Option<Duration>) -> Tokens {
+        Tokens::new(provider, (Arc::default(), Arc::new(Faults::new(Duration::ZERO))), life)
+    }
+
+    #[test]
+    fn a_chosen_life_counts_from_each_use_at_custom_and_from_the_consent_elsewhere() {
+        for (provider, slides) in [(Provider::Google, false), (Provider::Microsoft, false), (Provider::Custom, true)] {
+            let tokens = living(provider, Some(DAY * 7));
+            let consent = tokens.begin("a@example.com", None);
+            let mut token = tokens.refresh_token(&consent);
+            let left = |days| tokens.left(&consent).is_some_and(|left| left.as_secs_f64().round() == (DAY * days).as_secs_f64());
+            assert!(left(7), "{provider}");
+            for day in 1..7 {
+                tokens.clock.advance(24 * 3_600_000);
+                token = tokens.refresh(token.expose()).unwrap().1.unwrap_or(token);
+                assert!(left(if slides { 7 } else { 7 - day }), "{provider}");
+            }
+            tokens.clock.advance(24 * 3_600_000);
+            match tokens.refresh(token.expose()) {
+                Ok((_, next)) => token = next.filter(|_| slides).expect("only Custom's lives"),
+                Err(dead) => assert!(dead == Dead::Over && !slides, "{provider}"),
+            }
+            tokens.clock.advance(7 * 24 * 3_600_000);
+            assert_eq!(tokens.refresh(token.expose()).err(), Some(Dead::Over), "{provider}");
+        }
     }
 
     #[test]

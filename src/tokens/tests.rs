@@ -3,6 +3,7 @@
 mod background;
 mod consent;
 mod leases;
+mod life;
 mod losses;
 mod proofs;
 mod ways;
@@ -173,6 +174,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         control_group: None,
         sealed: Vec::new(),
         unheeded: Vec::new(),
+        hooks: BTreeMap::new(),
         listeners: BTreeMap::new(),
         links: BTreeMap::from([(link.name.clone(), Arc::new(link))]),
         mailboxes: BTreeMap::from(mailboxes),

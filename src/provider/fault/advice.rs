@@ -195,11 +195,9 @@ advice! {
         "make a new certificate, upload it in the app registration under Certificates & secrets, and give it to link {link}; if \
          its dates are right, set this machine's clock";
     MICROSOFT_ASSERTION_AUDIENCE = "microsoft-assertion-audience",
-        "Microsoft does not accept the scopes, or the client assertion is made out to another address than the tenant's token \
-         endpoint",
+        "the client assertion is made out to another address than the tenant's token endpoint",
         "compare `tenant` and `cloud` of link {link} with the app registration's overview page, and remove `token-endpoint` if \
-         it is set: the assertion's audience has to be https://{entra}/{tenant}/oauth2/v2.0/token; without certificate or \
-         federated token set `scopes` to {exchange} for client credentials, or remove them";
+         it is set: the assertion's audience has to be https://{entra}/{tenant}/oauth2/v2.0/token";
     MICROSOFT_ASSERTION_CLIENT = "microsoft-assertion-client",
         "the client assertion speaks of another app than {client-id}",
         "compare `client-id` of link {link} with the Application ID on the overview page; a federated token must come from \
@@ -240,9 +238,10 @@ advice! {
         "in the app registration under API permissions add Office 365 Exchange Online: SMTP.Send for a person's consent or \
          SMTP.SendAsApp for client credentials, then grant admin consent";
     MICROSOFT_SCOPE = "microsoft-scope",
-        "Microsoft does not accept the scopes: misspelt, or of two services at once",
+        "Microsoft does not accept the scopes: misspelt, or of two services at once (700023 may also mean the audience of a client \
+         assertion)",
         "set `scopes` of link {link} to https://outlook.office.com/SMTP.Send and offline_access; for client credentials to \
-         https://outlook.office365.com/.default alone";
+         {exchange} alone; if it speaks of a client assertion, compare `tenant` and `cloud` of link {link}";
     MICROSOFT_STALE_LOGIN = "microsoft-stale-login",
         "the code does not belong to this login, perhaps because an old login page was used",
         "start the login again; if it happens each time, please report the log line to outlink's authors";

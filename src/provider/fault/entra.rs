@@ -5,6 +5,12 @@
 
 use super::{Codes, OAuthOutcome::*, advice::*};
 
+/// Numbers with a second meaning, which only the description tells: the fragment in lower case, and what it means then.
+pub(super) static SPOKEN: &[(&str, Codes)] = &[(
+    "client assertion audience",
+    Codes { codes: &[700023], outcome: NeedsConfiguration, advice: &MICROSOFT_ASSERTION_AUDIENCE },
+)];
+
 /// Each number stands once.
 pub(super) static ROWS: &[Codes] = &[
     // Time.
@@ -44,8 +50,6 @@ pub(super) static ROWS: &[Codes] = &[
     Codes { codes: &[700025], outcome: NeedsConfiguration, advice: &MICROSOFT_PUBLIC_CLIENT },
     Codes { codes: &[700027, 50012, 700030], outcome: NeedsConfiguration, advice: &MICROSOFT_CERTIFICATE },
     Codes { codes: &[1000502], outcome: NeedsConfiguration, advice: &MICROSOFT_CERTIFICATE_EXPIRED },
-    // 700023 has two meanings, told apart by its text alone: scopes without a resource, or the audience of the client's assertion.
-    Codes { codes: &[700023], outcome: NeedsConfiguration, advice: &MICROSOFT_ASSERTION_AUDIENCE },
     Codes { codes: &[700021, 50048], outcome: NeedsConfiguration, advice: &MICROSOFT_ASSERTION_CLIENT },
     Codes { codes: &[5002723, 5002738, 50027], outcome: NeedsConfiguration, advice: &MICROSOFT_ASSERTION_FORM },
     Codes { codes: &[500133, 700024], outcome: NeedsConfiguration, advice: &CLOCK },
@@ -66,7 +70,7 @@ pub(super) static ROWS: &[Codes] = &[
         outcome: NeedsConfiguration,
         advice: &MICROSOFT_PERMISSION_MISSING,
     },
-    Codes { codes: &[70011, 28002, 28003, 700022, 28000], outcome: NeedsConfiguration, advice: &MICROSOFT_SCOPE },
+    Codes { codes: &[70011, 28002, 28003, 700022, 700023, 28000], outcome: NeedsConfiguration, advice: &MICROSOFT_SCOPE },
     Codes { codes: &[900144, 9002313, 90014], outcome: NeedsConfiguration, advice: &MALFORMED_REQUEST },
     Codes { codes: &[70003], outcome: NeedsConfiguration, advice: &GRANT_NOT_SUPPORTED },
     Codes { codes: &[501481], outcome: NeedsConfiguration, advice: &MICROSOFT_STALE_LOGIN },

@@ -7,6 +7,7 @@ mod advice;
 mod any;
 mod entra;
 mod google;
+mod guess;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use super::{AdviceEntry, NetworkFault, Provider};
 
 /// AdviceEntry about OAuth errors.
 pub(super) use advice::ALL as ADVICE;
+pub(super) use guess::{Guess, by_status, error_names, guesses, numbered, outcome_of};
 
 /// An error response, as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +95,18 @@ struct Codes {
 
 /// The row of the first number that the table knows: `error_codes` first, `AADSTSnnn` in the description where it knows none.
 fn entra_row(fault: &OAuthFault<'_>) -> Option<&'static Codes> {
-    let known = |code: u64| entra::ROWS.iter().find(|row| row.codes.contains(&code));
+    let description = fault.description.unwrap_or_default();
+    let known = |code: u64| numbered_row(code, description);
     let told = || fault.codes.iter().copied().find_map(known);
-    told().or_else(|| entra_codes(fault.description.unwrap_or_default()).find_map(known))
+    told().or_else(|| entra_codes(description).find_map(known))
+}
+
+/// The row of a number, where the number has two meanings by the description.
+fn numbered_row(code: u64, description: &str) -> Option<&'static Codes> {
+    let has = |row: &&Codes| row.codes.contains(&code);
+    let spoken =
+        entra::SPOKEN.iter().filter(|(_, row)| has(&row)).find(|(part, _)| description.to_ascii_lowercase().contains(part));
+    spoken.map(|(_, row)| row).or_else(|| entra::ROWS.iter().find(has))
 }
 
 /// Every `nnn` of an `AADSTSnnn` in `text`.

@@ -46,6 +46,9 @@ advice! {
     SERVER_BUSY = "server-busy",
         "the provider is busy or slows this mailbox down",
         "nothing to do: mail waits and goes out by itself; if it lasts for hours, look at the provider's status page";
+    TEMPORARY = "temporary-refusal",
+        "the server asks to come again later, for a reason of its own",
+        "nothing to do: it is tried again by itself; read the server's own text if it lasts for hours";
     CONNECTION_TIMED_OUT = "connection-timed-out",
         "the server ended the connection because it took too long",
         "nothing to do: outlink connects again; if it happens often, check the network for losses";

@@ -154,7 +154,9 @@ fn check_secret(shared: &Shared, secret: &str) -> Result<(), Refusal> {
     if Secret::new(secret.to_owned()) != shared.client_secret {
         return Err(Refusal::WrongSecret);
     }
-    match shared.faults.strikes(Fault::ClientSecretExpired, None, &shared.clock) {
+    let today = chrono::DateTime::<chrono::Utc>::from(shared.clock.now()).date_naive();
+    let over = shared.secret_until.is_some_and(|last| today > last);
+    match over || shared.faults.strikes(Fault::ClientSecretExpired, None, &shared.clock) {
         true => Err(Refusal::SecretExpired),
         false => Ok(()),
     }
@@ -272,6 +274,11 @@ fn consented(shared: &Shared, consent: &Consent, scope: &str, (refresh, nonce): 
     let access = shared.tokens.issue_under(consent, shared.client_id(), scope);
     let mut body = body(shared, &access);
     body["scope"] = told_scope(shared.options.provider, scope).into();
+    // Told with each answer, also by those who keep the token as it is; Keycloak's name is Custom's.
+    if let Some(left) = shared.tokens.left(consent) {
+        let name = if shared.options.provider == Provider::Custom { "refresh_expires_in" } else { "refresh_token_expires_in" };
+        body[name] = left.as_secs().into();
+    }
     if let Some(refresh) = refresh {
         body["refresh_token"] = refresh.expose().into();
     }

@@ -5,6 +5,7 @@ mod consents;
 mod crashes;
 mod devices;
 mod dialogues;
+mod ends;
 mod faults;
 mod grants;
 mod revocations;

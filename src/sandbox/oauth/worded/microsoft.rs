@@ -72,6 +72,11 @@ fn words(shared: &Shared, refusal: &Refusal) -> Words {
         Refusal::Dead(Dead::Inactive) => {
             (BAD, "invalid_grant", 700_082, "The refresh token has expired due to inactivity.".into())
         }
+        Refusal::Dead(Dead::Over) => {
+            let text = "The refresh token was issued to a single page app (SPA), and therefore has a fixed, limited lifetime, which \
+                        can't be extended. It is now expired and a new sign in request must be sent by the SPA to the sign in page.";
+            (BAD, "invalid_grant", 700_084, text.into())
+        }
         // Microsoft has no one-time refresh tokens for confidential clients: by fault only.
         Refusal::Dead(Dead::Reused) => {
             let text = "Provided grant is invalid or malformed. The refresh token was used twice.";
@@ -192,6 +197,12 @@ fn assertion(shared: &Shared, doubt: &Doubt) -> Words {
                  The key was not found., Thumbprint of key used by client: '{}', Configured keys: see the app '{app}'.]",
                 clip(thumbprint)
             ),
+        ),
+        Doubt::Outdated => client(
+            700_027,
+            "The certificate with identifier used to sign the client assertion is expired on application. [Reason - The key used is \
+             expired.]"
+                .into(),
         ),
         Doubt::Signature => client(
             50_012,
