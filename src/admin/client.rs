@@ -6,6 +6,7 @@ use super::{
     keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
 };
 use crate::{
+    doctor::{self, Report},
     mail::Name,
     notify::Trial,
     relay::authorize::{Begun, Progress, Wish},
@@ -32,6 +33,9 @@ const HOOK: Duration = Duration::from_secs(330);
 
 /// Longest wait for a step of an order: thousands of messages on a disk that may be slow.
 const ORDER: Duration = Duration::from_secs(15 * 60);
+
+/// Longest wait for an examination: many mailboxes, some at a time, each of which may be slow.
+const EXAMINATION: Duration = Duration::from_secs(15 * 60);
 
 /// Longest wait for a copy of everything, or for the octets of a message to a reader that takes its time.
 const COPY: Duration = Duration::from_secs(24 * 3600);
@@ -219,6 +223,13 @@ impl Client {
     /// Gives a login up.
     pub async fn cancel_authorization(&self, id: &str) -> Result<(), ClientError> {
         self.ask(Method::DELETE, &format!("authorizations/{id}"), String::new(), WAIT).await.map(drop)
+    }
+
+    /// Lets the daemon examine links and mailboxes.
+    pub async fn examine(&self, wish: &doctor::Wish) -> Result<Report, ClientError> {
+        let body = serde_json::to_string(wish).map_err(|error| self.broken(&error))?;
+        let response = self.ask(Method::POST, "doctor", body, EXAMINATION).await?;
+        self.read(response).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

@@ -7,6 +7,7 @@
 
 pub mod authorize;
 mod client;
+pub mod doctor;
 mod group;
 mod health;
 mod hooks;

@@ -1,15 +1,16 @@
-//! The paths of the control socket below `/links`, `/health`, `/queue`, `/messages`, `/mailboxes`, `/notify`, `/backup` and
-//! `/authorizations`.
+//! The paths of the control socket below `/links`, `/health`, `/queue`, `/messages`, `/mailboxes`, `/notify`, `/backup`,
+//! `/authorizations` and `/doctor`.
 //!
 //! Every answer is JSON, but for a message's octets; what is refused is told in sentences.
 
 use super::{
-    Control, Problem, Refused, authorize, health, hooks, links,
+    Control, Problem, Refused, authorize, doctor, health, hooks, links,
     orders::{self, Verb},
     queue,
     selection::Selection,
 };
 use crate::{
+    doctor::Report,
     notify::Trial,
     relay::authorize::{Begun, Progress},
     store::BodyReader,
@@ -45,6 +46,7 @@ pub(super) fn routes() -> Router<Arc<Control>> {
         .route("/authorizations", post(begin))
         .route("/authorizations/{id}", get(progress).delete(cancel))
         .route("/authorizations/{id}/answer", post(answer))
+        .route("/doctor", post(examine))
 }
 
 impl IntoResponse for Refused {
@@ -133,6 +135,10 @@ async fn cancel(State(control): State<Arc<Control>>, Path(id): Path<String>) -> 
 
 async fn answer(State(control): State<Arc<Control>>, Path(id): Path<String>, body: Bytes) -> Result<StatusCode, Refused> {
     authorize::answer(&control.relay, &id, &read(&body)?).map(|()| StatusCode::ACCEPTED)
+}
+
+async fn examine(State(control): State<Arc<Control>>, body: Bytes) -> Answer<Report> {
+    doctor::examine(&control.doctor, &read(&body)?).await.map(Json)
 }
 
 /// Reads a request's JSON, so that a fault in it is told like every other.

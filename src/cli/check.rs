@@ -37,7 +37,7 @@ fn count(faults: &[Fault]) -> String {
     }
 }
 
-fn summary(settings: &Settings) -> String {
+pub(super) fn summary(settings: &Settings) -> String {
     let counted = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     let parts = [
         counted(settings.listeners.len(), "listener", "listeners"),

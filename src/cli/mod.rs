@@ -9,6 +9,7 @@ mod caller;
 mod change;
 mod check;
 mod control;
+mod doctor;
 mod explain;
 mod grant;
 mod health;
@@ -86,6 +87,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try everything for real, and name the cause and the fix of what fails
+    Doctor(doctor::Arguments),
     /// Run the relay
     Run(Config),
     /// Report every fault of the configuration
@@ -97,7 +100,7 @@ enum Command {
         json: bool,
     },
     /// Try everything on this machine: a relay, and a simulated provider behind it
-    Sandbox(sandbox::Arguments),
+    Sandbox(Box<sandbox::Arguments>),
     /// Outgoing links: OAuth 2.0 clients at a provider
     #[command(subcommand)]
     Link(link::LinkCommand),
@@ -207,6 +210,7 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Run(config) => run::run(&config),
         Command::Check { config, json } => check::check(&config, json),
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),

@@ -9,7 +9,7 @@ mod start;
 mod summary;
 mod tasks;
 
-pub use start::{StartError, open, start};
+pub use start::{StartError, open, own_name, start};
 
 use crate::{
     admin::{self, KeyRotated, KeysDropped, ListenerStatus, Refused, Request},

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     admin::{self, Control, ListenerStatus},
     config::{Listener, Settings},
+    doctor::Doctor,
     listener::{self, Passed, Service, Socket},
     notify,
     queue::Queue,
@@ -84,7 +85,8 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
         Ok(socket) => {
             let listeners = listeners.clone();
             let (relay, tokens, store) = (relay.clone(), tokens.clone(), store.clone());
-            let control = Control { relay, tokens, store, hostname, listeners, requests: ask };
+            let doctor = Arc::new(Doctor::new(relay.clone()));
+            let control = Control { relay, tokens, doctor, store, hostname, listeners, requests: ask };
             serving.spawn("control socket", socket.serve(Arc::new(control), ended.clone()));
         }
         Err(error) => {
@@ -153,7 +155,7 @@ async fn bind(settings: &Settings, mut passed: Passed) -> Result<Vec<(Arc<Listen
 }
 
 /// The configured name, the machine's, or a mailbox's domain with a warning.
-fn own_name(settings: &Settings) -> Result<String, StartError> {
+pub fn own_name(settings: &Settings) -> Result<String, StartError> {
     if let Some(hostname) = &settings.hostname {
         return Ok(hostname.clone());
     }

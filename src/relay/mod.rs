@@ -11,6 +11,7 @@ pub mod authorize;
 mod board;
 mod direct;
 mod dispatch;
+mod examine;
 mod gate;
 mod health;
 mod judge;
@@ -28,6 +29,7 @@ mod states;
 mod watch;
 mod work;
 
+pub use examine::{Freed, Held, Tested};
 pub use log::span;
 pub use own::{NotSent, Own};
 pub use standing::{Change, Standing, Subject};

@@ -63,6 +63,9 @@ const ADDRESS: &str = "robot@sandbox.example";
 /// Microsoft's directory.
 const TENANT: &str = "sandbox.example";
 
+/// The object id of the app under Microsoft's Enterprise applications.
+const OBJECT_ID: &str = "00000000-0000-4000-8000-0000000000e1";
+
 /// The one scope that Google's SMTP server takes.
 const GOOGLE_SCOPE: &str = "https://mail.google.com/";
 
@@ -196,7 +199,8 @@ impl Provider {
         let personality = personality::personality(options.provider);
         let shared = Arc::new(Shared {
             personality,
-            tokens: Tokens::new(options.provider, (clock.clone(), faults.clone()), options.refresh_life),
+            tokens: Tokens::new(options.provider, (clock.clone(), faults.clone()), options.refresh_life)
+                .saying(options.claims.clone()),
             secret_until: last_day(options.secret_life, clock.now()),
             options,
             grant,

@@ -57,6 +57,8 @@ pub struct Options {
     pub granted: bool,
     /// How often a device may ask for its token.
     pub device_interval: Duration,
+    /// What Microsoft's access tokens say instead of what they would say; null takes a claim out.
+    pub claims: serde_json::Map<String, serde_json::Value>,
     /// How long refresh tokens live: Custom's after each use, those of the others after the consent. `None` is for as long as the
     /// provider documents.
     pub refresh_life: Option<Duration>,
@@ -88,6 +90,7 @@ impl Default for Options {
             proof: None,
             granted: true,
             device_interval: Duration::from_secs(5),
+            claims: serde_json::Map::new(),
             refresh_life: None,
             secret_life: None,
             certificate_life: None,

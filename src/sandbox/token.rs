@@ -133,6 +133,8 @@ pub(super) struct Tokens {
     provider: Provider,
     clock: Arc<Clock>,
     faults: Arc<Faults>,
+    /// What Microsoft's access tokens say instead; null takes a claim out.
+    claims: serde_json::Map<String, serde_json::Value>,
     /// The life of refresh tokens, where one was chosen.
     life: Option<Duration>,
     state: Mutex<State>,
@@ -142,7 +144,12 @@ impl Tokens {
     /// With a `life`, Custom's refresh tokens live so long after each use; those of the others so long after the consent, as
     /// Google's do while the consent screen is in Testing, and Microsoft's of a single-page application.
     pub(super) fn new(provider: Provider, (clock, faults): (Arc<Clock>, Arc<Faults>), life: Option<Duration>) -> Self {
-        Self { provider, clock, faults, life, state: Mutex::default() }
+        Self { provider, clock, faults, life, claims: serde_json::Map::new(), state: Mutex::default() }
+    }
+
+    /// The same with these claims in Microsoft's access tokens.
+    pub(super) fn saying(self, claims: serde_json::Map<String, serde_json::Value>) -> Self {
+        Self { claims, ..self }
     }
 
     /// How long a refresh token of `consent` that is given or used now lives, where that is told.
@@ -176,7 +183,8 @@ impl Tokens {
             number: state.given,
             issued,
             mailbox: mailbox.map(String::from),
-            for_smtp: self.is_for_smtp(scope),
+            // Exchange refuses what is for somebody else, and a person's token without its permission.
+            for_smtp: self.is_for_smtp(scope) && !["aud", "scp"].iter().any(|claim| self.claims.contains_key(*claim)),
             consent,
             revoked: false,
         };
@@ -200,7 +208,16 @@ impl Tokens {
                 claims["unique_name"] = mailbox.into();
                 claims["scp"] = "SMTP.Send".into();
             }
-            None => claims["roles"] = serde_json::json!(["SMTP.SendAsApp"]),
+            None => {
+                claims["roles"] = serde_json::json!(["SMTP.SendAsApp"]);
+                claims["oid"] = super::OBJECT_ID.into();
+            }
+        }
+        for (claim, value) in &self.claims {
+            claims[claim] = value.clone();
+        }
+        if let Some(claims) = claims.as_object_mut() {
+            claims.retain(|_, value| !value.is_null());
         }
         let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let header = serde_json::json!({ "typ": "JWT", "alg": "RS256", "kid": "sandbox" });

@@ -51,7 +51,7 @@ impl Clients {
 }
 
 /// The way to a link's endpoints. Its password is read when the settings are taken up.
-fn proxy(link: &Link, ring: &Ring) -> Result<tls::Proxy, Hindrance> {
+pub(super) fn proxy(link: &Link, ring: &Ring) -> Result<tls::Proxy, Hindrance> {
     way(&link.proxy, ring).map_err(|error| Hindrance {
         reason: format!("proxy-password of link {}: {error}", link.name),
         advice: own::PROXY_PASSWORD.saying("after that run `outlink reload`".into()),

@@ -11,6 +11,7 @@ mod clients;
 mod consent;
 mod dates;
 mod ending;
+mod examine;
 mod exchange;
 mod proof;
 mod renewal;

@@ -6,7 +6,10 @@ use std::{
 };
 use tokio::sync::watch;
 
-use super::exchange::Http;
+use super::{
+    examine::{Wish, wish},
+    exchange::Http,
+};
 use crate::{
     config::{Evidence, Link},
     mail::{Address, Name},
@@ -141,6 +144,16 @@ impl Source {
 
     pub(super) fn ask(&self, now: SystemTime, refused: Option<u64>) -> Ask {
         self.inner().life.ask(now, refused)
+    }
+
+    /// Begins a renewal that a person wants now.
+    pub(super) fn wish(&self, now: SystemTime) -> Wish {
+        wish(&mut self.inner().life, now)
+    }
+
+    /// The last token, whether it is of use or not.
+    pub(super) fn token(&self) -> Option<Token> {
+        self.inner().life.token().cloned()
     }
 
     pub(super) fn landings(&self) -> watch::Receiver<()> {

@@ -136,7 +136,7 @@ pub(super) async fn race(mut addresses: VecDeque<SocketAddr>) -> io::Result<TcpS
     }
 }
 
-fn capabilities(offered: &EhloResponse<String>) -> Capabilities {
+pub(super) fn capabilities(offered: &EhloResponse<String>) -> Capabilities {
     let has = |extension| offered.capabilities & extension != 0;
     let mechanism = |bit| has(smtp_proto::EXT_AUTH) && offered.auth_mechanisms & bit != 0;
     Capabilities {
@@ -152,7 +152,7 @@ fn capabilities(offered: &EhloResponse<String>) -> Capabilities {
 }
 
 /// What went wrong in an exchange of mail-send.
-fn plain_reason(why: mail_send::Error) -> Reason {
+pub(super) fn plain_reason(why: mail_send::Error) -> Reason {
     match why {
         mail_send::Error::Timeout => Reason::TimedOut,
         mail_send::Error::Io(why) => Reason::Io(why.to_string()),
@@ -163,7 +163,7 @@ fn plain_reason(why: mail_send::Error) -> Reason {
 }
 
 /// The same while TLS is agreed on.
-fn tls_reason(why: mail_send::Error) -> Reason {
+pub(super) fn tls_reason(why: mail_send::Error) -> Reason {
     match why {
         // mail-send keeps no words of the system's errors, but their kind.
         mail_send::Error::Io(why) => Reason::Tls(format!("{}: {why}", why.kind())),

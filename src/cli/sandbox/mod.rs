@@ -67,6 +67,9 @@ pub(super) struct Arguments {
     /// How often a device may ask for its token, such as 1s
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "5s")]
     device_interval: Duration,
+    /// Claims of Microsoft's access tokens as a JSON object, in place of the usual ones; null takes one out
+    #[arg(long, value_name = "JSON", value_parser = claims, default_value = "{}")]
+    claims: Claims,
     /// Google's consent screen is in Testing: each consent lasts 7 days
     #[arg(long, conflicts_with = "refresh_life")]
     testing: bool,
@@ -94,6 +97,13 @@ pub(super) struct Arguments {
     /// Log level of the relay
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: String,
+}
+
+/// A JSON object.
+type Claims = serde_json::Map<String, serde_json::Value>;
+
+fn claims(text: &str) -> Result<Claims, String> {
+    serde_json::from_str(text).map_err(|why| format!("this is no JSON object: {why}"))
 }
 
 /// Runs the sandbox until Ctrl-C, or switches a fault of a running one.
@@ -126,6 +136,7 @@ async fn simulate(arguments: &Arguments) -> Outcome {
         proof: arguments.proof.map(sandbox::Proof::from),
         granted: !arguments.no_grant,
         device_interval: arguments.device_interval,
+        claims: arguments.claims.clone(),
         refresh_life: arguments.refresh_life.or(arguments.testing.then_some(TESTING)),
         secret_life: arguments.secret_life,
         certificate_life: arguments.certificate_life,
