@@ -50,7 +50,7 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
     if json {
         let app = |app: &config::App| {
             let networks: Vec<_> = app.networks.iter().map(ToString::to_string).collect();
-            json!({"app": app.name.as_str(), "user": app.user, "mailbox": app.mailbox.as_str(), "passwords": app.passwords.len(),
+            json!({"app": app.name.as_str(), "user": app.user, "mailbox": app.mailbox.to_string(), "passwords": app.passwords.len(),
                 "networks": networks, "delivery": app.delivery.map(|delivery| delivery.to_string()), "file": file(&app.name)})
         };
         let all: Vec<_> = settings.apps.values().map(|it| app(it)).collect();
@@ -60,7 +60,9 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
         say("there is no app; `outlink app add` makes one");
     }
     for app in settings.apps.values() {
-        let address = settings.mailboxes.get(&app.mailbox).map(|mailbox| format!(" <{}>", mailbox.address)).unwrap_or_default();
+        let only = app.mailbox.named().first().filter(|_| !app.mailbox.has_choice());
+        let address = only.and_then(|only| settings.mailboxes.get(only)).map(|mailbox| format!(" <{}>", mailbox.address));
+        let address = address.unwrap_or_default();
         say(format_args!("app {}: {}, mailbox {}{address}", app.name, proof(app), app.mailbox));
         if let Some(file) = file(&app.name) {
             say(format_args!("  in {file}"));

@@ -1,9 +1,8 @@
 //! `[app.NAME]`: a legacy application, how it proves itself and where its mail goes.
 
 use super::{
-    mailbox::{BY_SENDER, reference},
-    queue,
-    settings::App,
+    queue, route,
+    settings::{Allowed, App},
     table::{Table, Wrong},
     words,
 };
@@ -22,22 +21,18 @@ const MOST_PASSWORDS: usize = 8;
 /// Reads one.
 pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>) -> Option<App> {
     let (has_password, has_networks) = (table.has("password"), table.has("networks"));
-    let has_senders = table.has("allowed-from");
     let empty: Vec<_> = ["password", "networks"].into_iter().filter(|key| table.has_empty_list(key)).collect();
-    if !table.has("mailbox") {
-        table.missing("mailbox", "name the mailbox that it sends through");
-    }
     let user = table.parsed("user", words::word).unwrap_or_else(|| name.as_str().to_owned());
     let passwords = table.list("password", password).unwrap_or_default();
     let networks = table.list("networks", words::network).unwrap_or_default();
-    let mailbox = table.text("mailbox").and_then(|mailbox| route(table, &mailbox, mailboxes, has_senders));
+    let mailbox = route::read(table, mailboxes);
     let delivery = table.choice("delivery", &words::DELIVERIES);
     let direct_wait = table.duration("direct-wait", words::DIRECT_WAIT);
     let expire_after = table.duration("expire-after", queue::EXPIRY);
     let warn_after = table.duration("warn-after", queue::EXPIRY);
     let repair = table.choice("repair", &words::REPAIRS);
     let bounce_to = table.parsed("bounce-to", words::address);
-    let _ = table.list("allowed-from", words::sender_pattern);
+    let allowed_from = table.list("allowed-from", words::sender_pattern).map(Allowed::new);
     table.finish();
 
     if !has_password && !has_networks {
@@ -51,18 +46,13 @@ pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>
         table.fault("password", format!("an app has at most {MOST_PASSWORDS} passwords"));
     }
     check_networks(table, &networks);
-    if has_senders {
-        table.note(
-            "allowed-from",
-            "this comes in a later version; `outlink run` refuses this; the mailbox's allowed-from is obeyed",
-        );
-    }
     Some(App {
         name,
         user: user.to_lowercase(),
         passwords,
         networks,
         mailbox: mailbox?,
+        allowed_from,
         delivery,
         direct_wait,
         expire_after,
@@ -81,17 +71,6 @@ fn password(text: &str) -> Result<PasswordHash, Wrong> {
         };
         Wrong::new(error.to_string(), hint)
     })
-}
-
-fn route(table: &Table<'_>, mailbox: &str, mailboxes: &BTreeSet<Name>, has_senders: bool) -> Option<Name> {
-    if mailbox != BY_SENDER {
-        return reference(table, "mailbox", mailbox, mailboxes);
-    }
-    table.note("mailbox", "routing by sender comes in a later version; `outlink run` refuses this");
-    if !has_senders {
-        table.missing("allowed-from", "an app that is routed by sender has to name the senders that it may use");
-    }
-    Name::parse(mailbox).ok()
 }
 
 /// Almost everybody is nobody in particular.

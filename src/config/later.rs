@@ -15,11 +15,6 @@ impl Settings {
                 say(format!("listener.{name}.tls"), "TLS on listeners comes in a later version; write \"off\"");
             }
         }
-        for (name, app) in &self.apps {
-            if app.mailbox.as_str() == super::mailbox::BY_SENDER {
-                say(format!("app.{name}.mailbox"), "routing by sender comes in a later version; name one mailbox");
-            }
-        }
         refused
     }
 }

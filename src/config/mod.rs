@@ -5,6 +5,7 @@
 //! then one file per kind of table, and `checks` for what can be seen only across them. `write` is the way back: the files that commands
 //! write.
 
+mod aliases;
 mod app;
 mod certificate;
 mod checks;
@@ -23,6 +24,7 @@ mod queue;
 mod redirect;
 mod reseal;
 mod root;
+mod route;
 mod secrets;
 mod settings;
 mod sources;
@@ -38,8 +40,8 @@ pub(crate) use notify::BASE64_SECRET;
 pub use reseal::{Resealed, reseal};
 pub use secrets::SecretError;
 pub use settings::{
-    Action, Allowed, App, Auth, Bind, Certificate, Delivery, Hook, Http, Link, Listener, ListenerLimits, ListenerTls, Log,
-    LogFormat, Mailbox, Only, Proof, Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, TlsFiles, Webhook,
+    Action, Aliases, Allowed, App, Auth, Bind, Certificate, Delivery, Hook, Http, Link, Listener, ListenerLimits, ListenerTls, Log,
+    LogFormat, Mailbox, Only, Proof, Proxy, Queue, Route, SealedSecret, SecretMethod, SecretSource, Server, Settings, TlsFiles, Webhook,
     WhenFromDiffers,
 };
 pub use tls_files::{TlsFileError, TlsMaterial};

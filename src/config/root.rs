@@ -1,8 +1,8 @@
 //! The outermost table, and the small ones that stand in it.
 
 use super::{
-    app, checks, link, listener, mailbox, notify, queue,
-    settings::{Http, Log, LogFormat, Queue, Settings},
+    aliases, app, checks, link, listener, mailbox, notify, queue,
+    settings::{Aliases, Http, Log, LogFormat, Queue, Settings},
     table::{Reader, Table, Wrong},
     words,
 };
@@ -27,7 +27,8 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     let log = root.table("log").map_or_else(default_log, |mut table| read_log(&mut table));
     let http = root.table("http").map_or(Http { bind: HTTP }, |mut table| read_http(&mut table));
     let queue = root.table("queue").map_or_else(Queue::default, |mut table| queue::read(&mut table));
-    root.later(&["store", "aliases"]);
+    let aliases = root.table("aliases").map_or_else(Aliases::default, |mut table| aliases::read(&mut table));
+    root.later(&["store"]);
 
     let (links, declared_links) = all(root.tables("link"), link::read);
     let (mailboxes, declared) = all(root.tables("mailbox"), |name, table| mailbox::read(name, table, &links, &declared_links));
@@ -52,6 +53,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         links,
         mailboxes,
         apps,
+        aliases,
         hooks,
         queue,
         http,
@@ -62,9 +64,9 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     })
 }
 
-/// The keys whose silent neglect would let an app send more than its administrator allowed, or take a proxy for its clients.
+/// The keys whose silent neglect would take a proxy for its clients, or somebody for an app.
 fn unheeded(root: &Table<'_>) -> Vec<String> {
-    const KEYS: [(&str, &str); 3] = [("app", "allowed-from"), ("listener", "client-ca"), ("listener", "proxy-protocol-from")];
+    const KEYS: [(&str, &str); 2] = [("listener", "client-ca"), ("listener", "proxy-protocol-from")];
     let sources = root.sources();
     let mut found = BTreeSet::new();
     for path in sources.layers.iter().flat_map(|layer| layer.paths()) {
