@@ -69,7 +69,11 @@ pub enum Fit {
 
 /// What `mailbox` does with a message from `senders`. Nobody as envelope sender is allowed everywhere: bounces come so.
 pub fn fit(mailbox: &Mailbox, senders: Senders<'_>) -> Fit {
-    let passes = |address: &Address| address.is_same(&mailbox.address) || mailbox.allowed_from.matches(address);
+    // A mailbox that refuses names its own address too, if it is to pass.
+    let is_own = |address: &Address| {
+        mailbox.when_from_differs != WhenFromDiffers::Refuse && address.is_same(&mailbox.address)
+    };
+    let passes = |address: &Address| is_own(address) || mailbox.allowed_from.matches(address);
     let is_allowed = senders.author.is_some_and(passes) && senders.sender.is_none_or(passes);
     match mailbox.when_from_differs {
         _ if is_allowed => Fit::Allowed,

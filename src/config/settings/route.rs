@@ -30,6 +30,11 @@ impl Route {
         self.named().contains(mailbox)
     }
 
+    /// Whether the senders of a message decide.
+    pub fn is_by_sender(&self) -> bool {
+        matches!(self, Self::BySender { .. })
+    }
+
     /// Whether mail can come by it to another mailbox than the one which it waits for.
     pub fn has_choice(&self) -> bool {
         match self {
