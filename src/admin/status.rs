@@ -5,8 +5,10 @@ use super::{
     queue::{MailboxQueue, Tally, summary},
 };
 use crate::{mail::Name, relay::Relay};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::time::SystemTime;
 
 /// What `outlink status` shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,6 +47,28 @@ pub struct ListenerStatus {
     pub name: String,
     /// Where it listens.
     pub address: String,
+    /// Its certificate, where it has TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
+}
+
+/// The certificate of a listener.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// When it ends.
+    pub until: DateTime<Utc>,
+    /// What has to be seen to.
+    pub trouble: Option<String>,
+}
+
+fn listeners(control: &Control) -> Vec<ListenerStatus> {
+    let certificate = |name: &str| {
+        let presented = control.presented.iter().find(|(of, _)| of.as_str() == name)?.1;
+        let state = presented.state(SystemTime::now());
+        Some(CertificateStatus { until: state.until.into(), trouble: state.trouble })
+    };
+    let shown = |it: &ListenerStatus| ListenerStatus { certificate: certificate(&it.name), ..it.clone() };
+    control.listeners.iter().map(shown).collect()
 }
 
 /// The status of the daemon behind `control`.
@@ -69,7 +93,7 @@ pub(super) async fn status(control: &Control) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         hostname: control.hostname.to_string(),
-        listeners: control.listeners.clone(),
+        listeners: listeners(control),
         mailboxes: mailboxes.collect(),
         under_way: relay.under_way(),
         queue: summary.map(|summary| Totals { waiting: summary.waiting, held: summary.held, failed: summary.failed }),

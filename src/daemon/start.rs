@@ -2,13 +2,14 @@
 
 use super::{
     Daemon, browsers,
+    certificates::{self, Certificates},
     hostname::{Found, find},
     tasks::Tasks,
 };
 use crate::{
     admin::{self, Control, ListenerStatus},
     config::{Listener, Settings},
-    listener::{self, Passed, Service, Socket},
+    listener::{self, Passed, Presented, Service, Socket},
     queue::Queue,
     relay::{Parts, Relay},
     store::{self, Starting, Store},
@@ -37,6 +38,9 @@ pub enum StartError {
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    /// A listener's certificate cannot be used.
+    #[error("cannot use the certificate: {0}")]
+    Certificate(String),
     /// A listener has no socket.
     #[error(transparent)]
     Listen(#[from] listener::BindError),
@@ -60,6 +64,7 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
         return Err(StartError::Unopened(unopened));
     }
     let hostname: Arc<str> = own_name(&settings)?.into();
+    let presented = presented(&settings).await?;
     let sockets = bind(&settings, passed).await?;
     let spool = store.spool();
     let Assembled { relay, queue, tokens, upstream } = assemble(&settings, store.clone(), hostname.clone()).await?;
@@ -72,8 +77,9 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
         let addresses: io::Result<Vec<String>> = sockets.iter().map(Socket::address).collect();
         let address = addresses.map_err(|error| StartError::System(error.to_string()))?.join(", ");
         tracing::info!(listener = %listener.name, %address, "listening");
-        listeners.push(ListenerStatus { name: listener.name.to_string(), address });
-        let service = Service { listener, host: relay.clone(), spool: spool.clone(), hostname: hostname.clone() };
+        let presented = presented.get(&listener.name).cloned();
+        listeners.push(ListenerStatus { name: listener.name.to_string(), address, certificate: None });
+        let service = Service { listener, host: relay.clone(), spool: spool.clone(), hostname: hostname.clone(), presented };
         accepting.spawn("listener", listener::serve(sockets, service, stopped.clone()));
     }
     let (ask, requests) = mpsc::channel(MOST_REQUESTS);
@@ -83,7 +89,8 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
         Ok(socket) => {
             let listeners = listeners.clone();
             let (relay, tokens, store) = (relay.clone(), tokens.clone(), store.clone());
-            let control = Control { relay, tokens, store, hostname, listeners, requests: ask };
+            let presented = presented.clone();
+            let control = Control { relay, tokens, store, hostname, listeners, presented, requests: ask };
             serving.spawn("control socket", socket.serve(Arc::new(control), ended.clone()));
         }
         Err(error) => {
@@ -94,10 +101,11 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
     serving.spawn("listener for logins", browsers::listen(relay.clone(), changed, ended.clone()));
     serving.spawn("renewals", tokens.clone().run(stopped.clone(), ended.clone()));
     serving.spawn("connections", upstream.run(ended.clone()));
+    serving.spawn("certificates", certificates::watch(presented.clone(), ended.clone()));
     serving.spawn("queue", queue.run(ended.clone()));
     serving.spawn("holds and counters", relay.clone().keep(ended));
     serving.spawn("dispatcher", relay.clone().dispatch(stopped));
-    Ok(Daemon { file, settings, store, tokens, relay, listeners, requests, configured, stop, end, accepting, serving })
+    Ok(Daemon { file, settings, store, tokens, relay, listeners, presented, requests, configured, stop, end, accepting, serving })
 }
 
 /// What belongs together in a process, whether it runs as the daemon or was opened for one command.
@@ -137,6 +145,17 @@ async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     let (directory, needed) = (settings.state_directory.clone(), settings.keys_needed());
     let opened = tokio::task::spawn_blocking(move || Store::open_with_keys(&directory, &needed)).await;
     Ok(opened.map_err(|error| StartError::System(error.to_string()))??)
+}
+
+/// Reads the certificates of all listeners that have one, beside the runtime: disks hang.
+async fn presented(settings: &Settings) -> Result<Certificates, StartError> {
+    let listeners = settings.listeners.clone();
+    let read = move || -> Result<_, String> {
+        let opened = listeners.into_values().map(|listener| Ok((listener.name.clone(), Presented::open(&listener)?)));
+        opened.filter_map(|opened| opened.map(|(name, presented)| Some((name, presented?))).transpose()).collect()
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(|error| StartError::System(error.to_string()))?;
+    read.map(Arc::new).map_err(StartError::Certificate)
 }
 
 /// Opens the sockets of all listeners.

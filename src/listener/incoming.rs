@@ -27,7 +27,13 @@ struct Kept {
 
 impl Incoming {
     /// Begins a message of `session` now.
-    pub(super) fn begin(session: &Session, envelope: &Envelope, peer: &Peer, hostname: &str, spool: &Spool) -> Self {
+    pub(super) fn begin(
+        session: &Session,
+        envelope: &Envelope,
+        peer: &Peer,
+        tls: Option<&'static str>,
+        (hostname, spool): (&str, &Spool),
+    ) -> Self {
         let mut random = [0; 10];
         if aws_lc_rs::rand::fill(&mut random).is_err() {
             // The id stays valid, and unique to the millisecond.
@@ -35,7 +41,7 @@ impl Incoming {
         }
         let id = Id::new(SystemTime::now(), random);
         let (hello, is_authenticated) = (session.hello(), session.is_authenticated());
-        let arrival = Arrival { id, peer, hello, is_authenticated, envelope, hostname };
+        let arrival = Arrival { id, peer, tls, hello, is_authenticated, envelope, hostname };
         let date = date(chrono::Local::now());
         let preparation = Preparation::new(arrival.field(&date), date, format!("<{id}@{hostname}>"));
         Self { id, preparation, kept: Kept { receiving: spool.receive(), failure: None } }
