@@ -148,7 +148,7 @@ fn a_hold_outlives_a_kill_and_a_restart_does_not_hammer() {
     story.fault("smtp-auth-disabled", &json!({}));
     let daemon = story.start();
     flood(&mut story.app(), "a", 3);
-    daemon.logged("\"state\":\"held\"", SOON);
+    daemon.logged("\"state\":\"needs-repair\"", SOON);
     thread::sleep(std::time::Duration::from_millis(1500));
     daemon.kill();
     let before = story.stat("login_attempts");
@@ -157,7 +157,7 @@ fn a_hold_outlives_a_kill_and_a_restart_does_not_hammer() {
         daemon.logged("held since before the start", SOON);
         story.app().queue(Mail { id: &format!("b{number}"), ..Mail::default() });
         let (_, status) = story.command(&["status"]);
-        assert!(status.contains("trouble:") && status.contains("Set-CASMailbox"), "{status}");
+        assert!(status.contains("needs-repair for") && status.contains("Set-CASMailbox"), "{status}");
         daemon.kill();
     }
     assert_eq!(story.stat("login_attempts"), before, "a start is no reason to ask at once");
@@ -178,12 +178,13 @@ fn a_links_trouble_holds_all_its_mailboxes_and_is_asked_about_once() {
     let daemon = story.start();
     flood(&mut story.app(), "a", 3);
     flood(&mut App::login(story.relay, "other", &story.password), "b", 3);
-    daemon.logged("\"state\":\"held\"", SOON);
+    daemon.await_count(3, &["\"state\":\"needs-repair\""]);
     thread::sleep(std::time::Duration::from_secs(2));
     assert!(story.stat("token_requests") <= 2, "{} for two mailboxes\n{}", story.stat("token_requests"), daemon.output());
-    assert_eq!(daemon.count(&["mailbox.changed"]), 1, "{}", daemon.output());
+    let told = ["link.changed", "mailbox.changed"].map(|event| daemon.count(&[&format!("\"event\":\"{event}\"")]));
+    assert_eq!(told, [1, 2], "{}", daemon.output());
     let (_, status) = story.command(&["status"]);
-    assert_eq!(status.matches("trouble:").count(), 2, "{status}");
+    assert_eq!(status.matches("needs-repair for").count(), 3, "{status}");
     story.mend("client-secret-expired");
     story.reload(|text| text);
     story.await_stat("messages", 6, &daemon);
@@ -197,14 +198,14 @@ fn a_denied_sender_waits_and_others_flow() {
     let mut app = story.app();
     let denied = Mail { sender: "<boss@sandbox.example>", from: "Boss <BOSS@sandbox.example>", ..Mail::default() };
     app.queue(Mail { id: "denied0", ..denied });
-    let line = daemon.logged("\"state\":\"sender-held\"", SOON);
+    let line = daemon.logged("\"event\":\"sender.changed\"", SOON);
     assert!(line.contains("boss@sandbox.example") && line.contains("Add-RecipientPermission"), "{line}");
     (1..40).for_each(|number| drop(app.queue(Mail { id: &format!("denied{number}"), ..denied })));
     flood(&mut app, "other", 3);
     story.await_stat("messages", 3, &daemon);
     assert_eq!(story.subjects().join(" "), "other0 other1 other2");
     assert_eq!(story.stat("mail_commands"), 4);
-    assert_eq!(daemon.count(&["sender-held"]), 1);
+    assert_eq!(daemon.count(&["sender.changed", "\"state\":\"held\""]), 1);
     thread::sleep(std::time::Duration::from_millis(1500));
     daemon.kill();
     let daemon = story.start();
@@ -213,7 +214,7 @@ fn a_denied_sender_waits_and_others_flow() {
     assert_eq!(story.stat("mail_commands"), 5, "the hold is known after a kill");
     story.reload(|text| text);
     story.await_stat("messages", 44, &daemon);
-    let line = daemon.logged("\"state\":\"sender-free\"", SOON);
+    let line = daemon.logged("\"state\":\"free\"", SOON);
     assert!(line.contains("boss@sandbox.example"), "{line}");
     assert_eq!((story.stat("messages"), story.stat("duplicates")), (44, 0));
 }

@@ -335,7 +335,7 @@ fn a_paused_mailbox_waits_until_it_is_released() {
     let daemon = story.start();
     let status = json(&["status", "--json"], config);
     let mailbox = &status["mailboxes"][0];
-    assert_eq!((&mailbox["hold"]["kind"], &mailbox["held"]["messages"]), (&json!("paused"), &json!(1)), "{status}");
+    assert_eq!((&mailbox["state"], &mailbox["held"]["messages"]), (&json!("paused"), &json!(1)), "{status}");
     assert_eq!((&status["queue"]["held"]["messages"], &mailbox["sent_in_24_hours"]["messages"]), (&json!(1), &json!(0)));
     assert_eq!(story.stat("messages"), 0, "nothing went out, over two starts");
     let said = good(&["queue", "release", "--mailbox", "sandbox"], config);
@@ -349,8 +349,8 @@ fn a_paused_mailbox_waits_until_it_is_released() {
 #[test]
 fn a_mailbox_in_trouble_says_why_and_what_to_do() {
     for (personality, fault, kind, reason, advice) in [
-        ("microsoft", "smtp-auth-disabled", "account", "5.7.139", "Set-CASMailbox"),
-        ("microsoft", "quota", "quota", "SubmissionQuotaExceeded", ""),
+        ("microsoft", "smtp-auth-disabled", "needs-repair", "5.7.139", "Set-CASMailbox"),
+        ("microsoft", "quota", "over-quota", "SubmissionQuotaExceeded", ""),
     ] {
         let story = Story::new(personality, queued);
         let config = story.config.as_path();
@@ -370,8 +370,8 @@ fn a_mailbox_in_trouble_says_why_and_what_to_do() {
         assert_eq!(ids(&json(&["queue", "list", "--state", "held", "--json"], config)), kept, "{fault}");
         assert_eq!(ids(&json(&["queue", "list", "--state", "waiting", "--json"], config)), Vec::<String>::new(), "{fault}");
         let status = json(&["status", "--json"], config);
-        let hold = &status["mailboxes"][0]["hold"];
-        assert!(hold["kind"] == kind && hold["since"].is_string() && hold["next"].is_string(), "{fault}: {status}");
+        let hold = &status["mailboxes"][0];
+        assert!(hold["state"] == kind && hold["since"].is_string() && hold["next"].is_string(), "{fault}: {status}");
 
         // Not in a minute, but now.
         story.mend(fault);

@@ -123,7 +123,7 @@ fn a_changed_secret_file_counts_at_once_after_a_reload() {
     fs::write(&file, "wrong\n").expect("it can be written");
     let daemon = story.start();
     let id = story.app().queue(Mail { id: "waits for the secret", ..Mail::default() });
-    until("the wrong secret is noticed", LONG, || story.good(&["link", "list"]).contains("needs repair"));
+    until("the wrong secret is noticed", LONG, || story.good(&["link", "list"]).contains("needs-repair for"));
     let refusals = story.stat("token_refusals");
     fs::write(&file, &right).expect("it can be written");
     reload("outlink reload", &story, &daemon, 1);

@@ -66,7 +66,7 @@ fn a_disabled_mailbox_is_left_alone_until_a_person_acts() {
     let first = app.send();
     assert!(first.starts_with("451 4.3.0 "), "{first}");
     let line = daemon.logged("mailbox.changed", SOON);
-    assert!(line.contains("\"state\":\"held\"") && line.contains("SmtpClientAuthenticationDisabled $false"), "{line}");
+    assert!(line.contains("\"state\":\"needs-repair\"") && line.contains("SmtpClientAuthenticationDisabled $false"), "{line}");
     let logins = story.stat("logins") + story.stat("login_failures");
     for _ in 0..20 {
         let said = app.say("MAIL FROM:<robot@sandbox.example>");
@@ -75,7 +75,7 @@ fn a_disabled_mailbox_is_left_alone_until_a_person_acts() {
     assert_eq!(story.stat("logins") + story.stat("login_failures"), logins);
     assert_eq!(daemon.output().matches("mailbox.changed").count(), 1, "said once");
     let (_, status) = story.command(&["status"]);
-    assert!(status.contains("trouble:") && status.contains("Set-CASMailbox"), "{status}");
+    assert!(status.contains("needs-repair for") && status.contains("Set-CASMailbox"), "{status}");
     story.mend("smtp-auth-disabled");
     assert_eq!(story.command(&["reload"]).0, Some(0));
     let mended = app.send();

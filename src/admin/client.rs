@@ -1,7 +1,8 @@
 //! The command line's end of the control socket.
 
 use super::{
-    BY, BackedUp, Backup, Changed, Details, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb, authorize,
+    BY, BackedUp, Backup, Changed, Details, Health, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb,
+    authorize,
     keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
 };
 use crate::{
@@ -130,6 +131,11 @@ impl Client {
     /// All links with their mailboxes.
     pub async fn links(&self) -> Result<Links, ClientError> {
         self.get("links").await
+    }
+
+    /// How every link and mailbox stands.
+    pub async fn health(&self) -> Result<Health, ClientError> {
+        self.get("health").await
     }
 
     /// Lets the daemon revoke the grant of `mailbox` and forget it.

@@ -1,10 +1,12 @@
 //! Links with their mailboxes, as people and programs are told: how each is authorised, how it stands, what waits for it.
 
-use super::{Hold, Refused, Tally, queue};
+use super::{Refused, Standing, Summary, Tally, queue, rfc3339};
 use crate::{
     config::{Link, Mailbox, Settings},
-    relay::Relay,
-    tokens,
+    mail::{Name, State},
+    provider::{Grant, Provider},
+    relay::{Relay, Subject},
+    store, tokens,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,8 +35,13 @@ pub struct LinkState {
     pub client_id: String,
     /// The last day of its client secret, as the administrator said.
     pub client_secret_expires: Option<String>,
+    /// When its certificate ends.
+    pub certificate_expires: Option<String>,
     /// Where the browser comes back to.
     pub redirect_url: Option<String>,
+    /// How it stands.
+    #[serde(flatten)]
+    pub standing: Standing,
     /// Its mailboxes, by name.
     pub mailboxes: Vec<MailboxState>,
 }
@@ -44,16 +51,23 @@ pub struct LinkState {
 pub struct MailboxState {
     /// Its name.
     pub mailbox: String,
+    /// Its link.
+    pub link: String,
+    /// The link's grant.
+    pub grant: String,
     /// Its address.
     pub address: String,
     /// Its SMTP server.
     pub server: String,
     /// The apps that send through it.
     pub apps: Vec<String>,
-    /// How renewing its access token goes: ready, renewing-fails, needs-consent, needs-repair, none.
-    pub state: String,
-    /// When its access token ends.
+    /// How it stands.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// When its access token ends; `None` when there is none that lives.
     pub access_token_until: Option<String>,
+    /// When its refresh token is expected to end.
+    pub refresh_token_expires: Option<String>,
     /// Since when it has its grant.
     pub authorised_since: Option<String>,
     /// Who brought the grant.
@@ -62,18 +76,38 @@ pub struct MailboxState {
     pub account: Option<String>,
     /// How the grant came here.
     pub origin: Option<String>,
-    /// What is wrong with its token.
-    pub reason: Option<String>,
-    /// What to do about it.
-    pub advice: Option<String>,
-    /// Why it sends nothing.
-    pub hold: Option<Hold>,
     /// Messages that go out when they are due.
     pub waiting: Tally,
     /// Messages that are held, or wait in a held mailbox.
     pub held: Tally,
     /// Messages that are not tried again.
     pub failed: Tally,
+    /// What was sent in the last day.
+    pub sent_in_24_hours: Sent,
+    /// What may be; 0 is no limit.
+    pub limits: Limits,
+    /// The limit that keeps messages back now.
+    pub limit_reached: Option<String>,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Messages.
+    pub messages: u64,
+    /// Recipients.
+    pub recipients: u64,
+}
+
+/// What may be sent; 0 is no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Messages a minute.
+    pub messages_per_minute: u64,
+    /// Messages a day.
+    pub messages_per_day: u64,
+    /// Recipients a day.
+    pub recipients_per_day: u64,
 }
 
 /// The links of these settings, where nothing was ever kept.
@@ -81,65 +115,125 @@ pub fn links_of(settings: &Settings) -> Links {
     let link = |link: &Link| LinkState {
         link: link.name.to_string(),
         provider: link.provider.to_string(),
-        cloud: (link.provider == crate::provider::Provider::Microsoft).then(|| link.cloud.to_string()),
+        cloud: (link.provider == Provider::Microsoft).then(|| link.cloud.to_string()),
         tenant: link.tenant.clone(),
         grant: link.grant.to_string(),
         client_id: link.client_id.clone(),
         client_secret_expires: link.client_secret_expires.map(|date| date.to_string()),
+        certificate_expires: None,
         redirect_url: link.redirect_url.as_ref().map(ToString::to_string),
-        mailboxes: settings.mailboxes.values().filter(|it| it.link == link.name).map(|it| mailbox(settings, it)).collect(),
+        standing: Standing::unknown(),
+        mailboxes: settings.mailboxes.values().filter(|it| it.link == link.name).map(|it| mailbox(settings, link, it)).collect(),
     };
     Links { links: settings.links.values().map(|it| link(it)).collect() }
 }
 
-fn mailbox(settings: &Settings, mailbox: &Mailbox) -> MailboxState {
+fn mailbox(settings: &Settings, link: &Link, mailbox: &Mailbox) -> MailboxState {
     let apps = settings.apps.values().filter(|app| app.mailbox == mailbox.name);
-    MailboxState {
+    let limits = &mailbox.limits;
+    let mut state = MailboxState {
         mailbox: mailbox.name.to_string(),
+        link: link.name.to_string(),
+        grant: link.grant.to_string(),
         address: mailbox.address.to_string(),
         server: mailbox.server.to_string(),
         apps: apps.map(|app| app.name.to_string()).collect(),
-        state: "none".to_owned(),
+        standing: Standing::unknown(),
         access_token_until: None,
+        refresh_token_expires: None,
         authorised_since: None,
         authorised_by: None,
         account: None,
         origin: None,
-        reason: None,
-        advice: None,
-        hold: None,
         waiting: Tally::default(),
         held: Tally::default(),
         failed: Tally::default(),
-    }
+        sent_in_24_hours: Sent::default(),
+        limits: Limits {
+            messages_per_minute: limits.messages_per_minute.into(),
+            messages_per_day: limits.messages_per_day.into(),
+            recipients_per_day: limits.recipients_per_day.into(),
+        },
+        limit_reached: None,
+    };
+    without_grant(&mut state, link.grant);
+    state
 }
 
 /// The links of a relay, with how they stand.
 pub async fn links(relay: &Relay) -> Result<Links, Refused> {
-    let mut links = links_of(&relay.configured());
-    let (grants, summary) = (relay.grants().await, queue::summary(relay).await?);
+    let summary = queue::summary(relay).await?;
+    Ok(links_with(relay, Some(&summary)).await)
+}
+
+/// The same beside what is kept, where that is known.
+pub(super) async fn links_with(relay: &Relay, summary: Option<&Summary>) -> Links {
+    let settings = relay.configured();
+    let mut links = links_of(&settings);
+    let grants = relay.grants().await;
     let grants: BTreeMap<_, _> = grants.iter().map(|grant| (grant.mailbox.as_str(), grant)).collect();
-    let kept: BTreeMap<_, _> = summary.mailboxes.iter().map(|kept| (kept.mailbox.as_str(), kept)).collect();
-    for state in links.links.iter_mut().flat_map(|link| &mut link.mailboxes) {
-        if let Some(grant) = grants.get(state.mailbox.as_str()) {
-            fill(state, grant);
+    let kept: BTreeMap<_, _> =
+        summary.iter().flat_map(|summary| &summary.mailboxes).map(|kept| (kept.mailbox.as_str(), kept)).collect();
+    let standings: BTreeMap<_, _> = relay.standings().into_iter().collect();
+    for link in &mut links.links {
+        let Some(configured) = Name::parse(&link.link).ok().and_then(|name| settings.links.get(&name)) else { continue };
+        if let Some(standing) = standings.get(&Subject::Link(configured.name.clone())) {
+            link.standing = standing.into();
         }
-        if let Some(kept) = kept.get(state.mailbox.as_str()) {
-            state.hold.clone_from(&kept.hold);
-            (state.waiting, state.held, state.failed) = (kept.waiting.clone(), kept.held.clone(), kept.failed.clone());
+        for state in &mut link.mailboxes {
+            let Ok(mailbox) = Name::parse(&state.mailbox) else { continue };
+            let subject = Subject::Mailbox { mailbox: mailbox.clone(), link: configured.name.clone() };
+            if let Some(standing) = standings.get(&subject) {
+                state.standing = standing.into();
+            }
+            if let Some(grant) = grants.get(state.mailbox.as_str()) {
+                fill(state, grant);
+            }
+            without_grant(state, configured.grant);
+            if let Some(kept) = kept.get(state.mailbox.as_str()) {
+                (state.waiting, state.held, state.failed) = (kept.waiting.clone(), kept.held.clone(), kept.failed.clone());
+            }
+            let (messages, recipients) = relay.sent_today(&mailbox);
+            state.sent_in_24_hours = Sent { messages, recipients };
+            state.limit_reached = relay.limit_reached(&mailbox).map(|(limit, _)| limit.to_owned());
         }
     }
-    Ok(links)
+    fill_endings(&mut links, relay);
+    links
 }
 
 fn fill(state: &mut MailboxState, grant: &tokens::Status) {
-    let word = serde_json::to_value(grant.state).ok().and_then(|value| value.as_str().map(str::to_owned));
-    state.state = word.unwrap_or_default();
-    state.access_token_until.clone_from(&grant.access_token_until);
-    state.authorised_since.clone_from(&grant.authorised_since);
-    state.authorised_by.clone_from(&grant.authorised_by);
-    state.account.clone_from(&grant.account);
-    state.origin.clone_from(&grant.origin);
-    state.reason.clone_from(&grant.reason);
-    state.advice.clone_from(&grant.advice);
+    state.access_token_until = grant.access_token_until.map(rfc3339);
+    if let Some(store::Granted { origin, account, by, obtained_at, .. }) = grant.granted.clone() {
+        state.authorised_since = Some(rfc3339(obtained_at));
+        (state.origin, state.account, state.authorised_by) = (Some(origin), account, by);
+    }
+}
+
+/// A mailbox that nobody has authorised yet needs that, before any renewal has found it out.
+fn without_grant(state: &mut MailboxState, grant: Grant) {
+    let by_consent = matches!(grant, Grant::AuthorizationCode | Grant::DeviceCode);
+    if by_consent && state.authorised_since.is_none() && state.standing.state == State::Ready {
+        state.standing.state = State::NeedsConsent;
+        state.standing.reason = Some(format!("mailbox {} has no grant yet", state.mailbox));
+        state.standing.advice = Some(format!("authorise it with `outlink authorize {}`", state.mailbox));
+    }
+}
+
+/// When what they need ends.
+fn fill_endings(links: &mut Links, relay: &Relay) {
+    for ending in relay.endings() {
+        let Some(link) = links.links.iter_mut().find(|link| link.link == ending.link.as_str()) else { continue };
+        let place = match (&ending.mailbox, ending.what) {
+            (Some(name), "refresh token") => {
+                let mailbox = link.mailboxes.iter_mut().find(|mailbox| mailbox.mailbox == name.as_str());
+                mailbox.map(|mailbox| &mut mailbox.refresh_token_expires)
+            }
+            (_, "certificate") => Some(&mut link.certificate_expires),
+            _ => None,
+        };
+        if let Some(place) = place {
+            *place = Some(rfc3339(ending.at));
+        }
+    }
 }

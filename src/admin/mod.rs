@@ -8,6 +8,7 @@
 pub mod authorize;
 mod client;
 mod group;
+mod health;
 mod keys;
 mod links;
 mod orders;
@@ -20,10 +21,11 @@ mod status;
 mod time;
 
 pub use client::{Client, ClientError};
+pub use health::{Health, Standing, Stands, health};
 pub use keys::{FileLeft, Files, KeyRotated, KeysDropped, SealedText, drop_keys, rotate_key, seal};
-pub use links::{LinkState, Links, MailboxState, links, links_of};
+pub use links::{Limits, LinkState, Links, MailboxState, Sent, links, links_of};
 pub use orders::{BackedUp, Backup, Changed, Left, MOST_IDS, Paused, Targets, Verb, backup, order, pause};
-pub use queue::{Details, Event, Hold, MailboxQueue, Message, Page, Recipient, Summary, Tally, body, list, show, summary};
+pub use queue::{Details, Event, MailboxQueue, Message, Page, Recipient, Summary, Tally, body, list, show, summary};
 pub use refused::Refused;
 pub use selection::Selection;
 pub use server::{Control, Request, Socket};

@@ -3,13 +3,13 @@
 //! A message that waits while its mailbox is held is told as held, with the mailbox's reason: for who asks, that is what it is.
 
 use super::{
-    Refused, rfc3339,
+    Refused, Standing, rfc3339,
     selection::{Selection, id},
 };
 use crate::{
     mail::{BodyType, Envelope, Name, Ret},
-    queue::{Count, Filter, HeldBy, Line, Number, Standing, State, Trace},
-    relay::{MailboxHold, Relay},
+    queue::{self, Count, Filter, HeldBy, Line, Number, State, Trace},
+    relay::{self, Relay},
     store::Body,
 };
 use serde::{Deserialize, Serialize};
@@ -28,24 +28,6 @@ pub struct Tally {
     pub oldest: Option<String>,
 }
 
-/// Why a mailbox sends nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
-    /// What is wrong, in one word: passing, logins, token, account, quota, paused.
-    pub kind: String,
-    /// Why.
-    pub reason: String,
-    /// What to do about it.
-    pub advice: Option<String>,
-    /// Its name in the tables of advice.
-    #[serde(default)]
-    pub advice_name: Option<String>,
-    /// Since when.
-    pub since: String,
-    /// When it is tried again; `None`: not by itself.
-    pub next: Option<String>,
-}
-
 /// The kept messages of one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailboxQueue {
@@ -53,8 +35,8 @@ pub struct MailboxQueue {
     pub mailbox: String,
     /// Whether it is configured.
     pub configured: bool,
-    /// Why it sends nothing.
-    pub hold: Option<Hold>,
+    /// How it stands, where its mail waits for that.
+    pub hold: Option<Standing>,
     /// Messages that go out when they are due.
     pub waiting: Tally,
     /// Messages that are held, or wait in a held mailbox.
@@ -83,7 +65,7 @@ pub struct Message {
     pub id: String,
     /// waiting, held, failed, delivered.
     pub state: String,
-    /// What holds it: operator, sender, app, mailbox (no longer configured), or the kind of its mailbox's hold.
+    /// What holds it: operator, sender, app, mailbox (no longer configured), or its mailbox's state.
     pub held_by: Option<String>,
     /// Why it waits, is held or failed.
     pub reason: Option<String>,
@@ -188,8 +170,9 @@ pub async fn summary(relay: &Relay) -> Result<Summary, Refused> {
     names.sort();
     names.dedup();
     let mut summary = Summary::default();
+    let holds = relay.holds();
     for name in names {
-        let hold = relay.hold(&name).as_ref().map(hold);
+        let hold = holds.get(&name).map(Standing::from);
         let (mut waiting, mut held, mut failed) = Default::default();
         for count in counts.iter().filter(|count| count.mailbox == name) {
             let place = match count.state {
@@ -306,7 +289,7 @@ fn events(trace: &Trace) -> Vec<Event> {
     events.into_iter().map(|(at, event, detail, ms)| Event { at: rfc3339(at), event, detail, ms }).collect()
 }
 
-fn recipient(standing: Standing) -> Recipient {
+fn recipient(standing: queue::Standing) -> Recipient {
     Recipient {
         address: standing.recipient.address.to_string(),
         state: standing.state.to_string(),
@@ -330,39 +313,29 @@ fn parameters(envelope: &Envelope) -> Vec<String> {
     [body, utf8, ret, envid].into_iter().flatten().collect()
 }
 
-pub(super) fn hold(hold: &MailboxHold) -> Hold {
-    Hold {
-        kind: hold.kind.to_owned(),
-        reason: hold.reason.clone(),
-        advice: hold.advice.as_ref().map(ToString::to_string),
-        advice_name: hold.advice.as_ref().and_then(|advice| advice.name().map(str::to_owned)),
-        since: rfc3339(hold.since),
-        next: hold.next.map(rfc3339),
-    }
-}
-
 /// What keeps the messages of a mailbox back at this moment.
 #[derive(Debug, Clone)]
 struct Kept {
-    hold: Option<MailboxHold>,
+    hold: Option<relay::Standing>,
     limit: Option<(&'static str, SystemTime)>,
 }
 
 /// The mailboxes that were looked at, each once for a page.
 struct Seen<'a> {
     relay: &'a Relay,
+    holds: BTreeMap<Name, relay::Standing>,
     mailboxes: BTreeMap<Name, Kept>,
     now: SystemTime,
 }
 
 impl<'a> Seen<'a> {
     fn new(relay: &'a Relay) -> Self {
-        Self { relay, mailboxes: BTreeMap::new(), now: SystemTime::now() }
+        Self { relay, holds: relay.holds(), mailboxes: BTreeMap::new(), now: SystemTime::now() }
     }
 
     fn of(&mut self, mailbox: &Name) -> &Kept {
-        let relay = self.relay;
-        let look = || Kept { hold: relay.hold(mailbox), limit: relay.limit_reached(mailbox) };
+        let Self { relay, holds, .. } = self;
+        let look = || Kept { hold: holds.get(mailbox).cloned(), limit: relay.limit_reached(mailbox) };
         self.mailboxes.entry(mailbox.clone()).or_insert_with(look)
     }
 
@@ -411,13 +384,14 @@ struct Why {
 
 /// Why a message has not left, and when it is tried next.
 fn why(line: &Line, kept: &Kept, now: SystemTime) -> Why {
-    let held_by = |word: &str| Some(word.to_owned());
     match (line.state, &kept.hold) {
         (State::Delivered | State::Failed, _) => Why { held_by: None, reason: line.reason.clone(), next: None },
         (State::Held, _) => {
             Why { held_by: line.held_by.map(|by: HeldBy| by.to_string()), reason: line.reason.clone(), next: None }
         }
-        (State::Waiting, Some(hold)) => Why { held_by: held_by(hold.kind), reason: Some(hold.reason.clone()), next: hold.next },
+        (State::Waiting, Some(hold)) => {
+            Why { held_by: Some(hold.state.word().to_owned()), reason: hold.reason.clone(), next: hold.next }
+        }
         (State::Waiting, None) if line.is_claimed => {
             let reason = "it is being sent, or is next in turn".to_owned();
             Why { held_by: None, reason: Some(reason), next: Some(now) }

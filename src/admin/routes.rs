@@ -1,9 +1,9 @@
-//! The paths of the control socket below `/links`, `/queue`, `/messages`, `/mailboxes`, `/backup` and `/authorizations`.
+//! The paths of the control socket below `/links`, `/health`, `/queue`, `/messages`, `/mailboxes`, `/backup` and `/authorizations`.
 //!
 //! Every answer is JSON, but for a message's octets; what is refused is told in sentences.
 
 use super::{
-    Control, Problem, Refused, authorize, links,
+    Control, Problem, Refused, authorize, health, links,
     orders::{self, Verb},
     queue,
     selection::Selection,
@@ -30,6 +30,7 @@ const CHUNK: usize = 64 * 1024;
 pub(super) fn routes() -> Router<Arc<Control>> {
     Router::new()
         .route("/links", get(links_now))
+        .route("/health", get(health_now))
         .route("/queue", get(list))
         .route("/queue/summary", get(summary))
         .route("/queue/{verb}", post(order))
@@ -61,6 +62,10 @@ async fn summary(State(control): State<Arc<Control>>) -> Answer<queue::Summary> 
 
 async fn links_now(State(control): State<Arc<Control>>) -> Answer<links::Links> {
     links::links(&control.relay).await.map(Json)
+}
+
+async fn health_now(State(control): State<Arc<Control>>) -> Json<health::Health> {
+    Json(health::health(&control.relay))
 }
 
 async fn list(State(control): State<Arc<Control>>, RawQuery(query): RawQuery) -> Answer<queue::Page> {

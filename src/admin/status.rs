@@ -1,14 +1,15 @@
 //! What a running daemon is doing.
 
 use super::{
-    Control,
-    queue::{MailboxQueue, Tally, summary},
+    Control, MailboxState, Stands,
+    health::health,
+    links,
+    queue::{Tally, summary},
 };
-use crate::{mail::Name, relay::Relay};
+use crate::mail::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 /// What `outlink status` shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,8 +22,12 @@ pub struct Status {
     pub hostname: String,
     /// Each listener with its address.
     pub listeners: Vec<ListenerStatus>,
-    /// Each mailbox with its grant, as `tokens` tells it, its messages and its limits.
-    pub mailboxes: Vec<Value>,
+    /// How each link stands.
+    pub links: Vec<Stands>,
+    /// Each mailbox.
+    pub mailboxes: Vec<MailboxState>,
+    /// How often each link and mailbox came into each state since the start, by `link.NAME` and `mailbox.NAME`.
+    pub changes: BTreeMap<String, BTreeMap<State, u64>>,
     /// Messages on their way to a provider.
     pub under_way: usize,
     /// Kept messages; `None` when the store cannot be read.
@@ -81,40 +86,16 @@ pub(super) async fn status(control: &Control) -> Status {
             None
         }
     };
-    let mailboxes = control.tokens.status().into_iter().map(|status| {
-        let mut value = serde_json::to_value(&status).unwrap_or_default();
-        let queue = summary.iter().flat_map(|summary| &summary.mailboxes).find(|queue| queue.mailbox == status.mailbox);
-        if let (Ok(name), Some(fields)) = (Name::parse(&status.mailbox), value.as_object_mut()) {
-            add(fields, relay, &name, queue);
-        }
-        value
-    });
+    let links = links::links_with(relay, summary.as_ref()).await;
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         hostname: control.hostname.to_string(),
         listeners: listeners(control),
-        mailboxes: mailboxes.collect(),
+        links: health(relay).standings.into_iter().filter(|stands| stands.mailbox.is_none()).collect(),
+        mailboxes: links.links.into_iter().flat_map(|link| link.mailboxes).collect(),
+        changes: relay.entered(),
         under_way: relay.under_way(),
         queue: summary.map(|summary| Totals { waiting: summary.waiting, held: summary.held, failed: summary.failed }),
     }
-}
-
-/// Adds to what `tokens` tells of a mailbox what the relay and the queue know.
-fn add(fields: &mut Map<String, Value>, relay: &Relay, name: &Name, queue: Option<&MailboxQueue>) {
-    fields.insert("trouble".into(), relay.trouble(name).into());
-    fields.insert("hold".into(), json!(relay.hold(name).as_ref().map(super::queue::hold)));
-    if let Some(queue) = queue {
-        for (key, tally) in [("waiting", &queue.waiting), ("held", &queue.held), ("failed", &queue.failed)] {
-            fields.insert(key.into(), json!(tally));
-        }
-    }
-    let (messages, recipients) = relay.sent_today(name);
-    fields.insert("sent_in_24_hours".into(), json!({"messages": messages, "recipients": recipients}));
-    let limits = relay.limits(name).map(|limits| {
-        json!({"messages_per_minute": limits.messages_per_minute, "messages_per_day": limits.messages_per_day,
-            "recipients_per_day": limits.recipients_per_day})
-    });
-    fields.insert("limits".into(), json!(limits));
-    fields.insert("limit_reached".into(), json!(relay.limit_reached(name).map(|(limit, _)| limit)));
 }

@@ -32,21 +32,13 @@ pub(super) fn links(config: &Config, json: bool) -> Outcome {
 pub(super) fn mailboxes(config: &Config, json: bool) -> Outcome {
     let Links { links } = now(config)?;
     if json {
-        let mailbox = |link: &LinkState, mailbox: &MailboxState| {
-            let mut value = serde_json::to_value(mailbox).unwrap_or_default();
-            value["link"] = link.link.clone().into();
-            value["grant"] = link.grant.clone().into();
-            value
-        };
-        let all: Vec<_> = links.iter().flat_map(|link| link.mailboxes.iter().map(|it| mailbox(link, it))).collect();
+        let all: Vec<_> = links.iter().flat_map(|link| &link.mailboxes).collect();
         return print_json(&json!({"mailboxes": all}));
     }
     if links.iter().all(|link| link.mailboxes.is_empty()) {
         say("there is no mailbox; `outlink mailbox add` makes one");
     }
-    for link in &links {
-        link.mailboxes.iter().for_each(|mailbox| print_mailbox(link, mailbox, ""));
-    }
+    links.iter().flat_map(|link| &link.mailboxes).for_each(|mailbox| print_mailbox(mailbox, None, ""));
     Ok(Exit::Good)
 }
 
@@ -110,29 +102,32 @@ fn print_json(value: &impl serde::Serialize) -> Outcome {
 
 fn print_link(link: &LinkState) {
     let tenant = link.tenant.as_ref().map(|tenant| format!(", tenant {tenant}")).unwrap_or_default();
-    let expires = link.client_secret_expires.as_ref().map(|date| format!(", client secret until {date}")).unwrap_or_default();
+    let until = |what: &str, time: Option<&String>| time.map(|time| format!(", {what} until {time}")).unwrap_or_default();
+    let secret = until("client secret", link.client_secret_expires.as_ref());
+    let certificate = until("certificate", link.certificate_expires.as_ref());
     let none = if link.mailboxes.is_empty() { "; no mailbox uses it" } else { "" };
     let client = if link.client_id.is_empty() { String::new() } else { format!(", client {}", plain(&link.client_id)) };
-    say(format_args!("link {}: {}, {}{tenant}{client}{expires}{none}", link.link, link.provider, link.grant));
-    link.mailboxes.iter().for_each(|mailbox| print_mailbox(link, mailbox, "  "));
+    let LinkState { link: name, provider, grant, standing, .. } = link;
+    let state = status::state(standing, SystemTime::now());
+    say(format_args!("link {name}: {provider}, {grant}{tenant}{client}{secret}{certificate}: {state}{none}"));
+    status::print_why(standing, "");
+    link.mailboxes.iter().for_each(|mailbox| print_mailbox(mailbox, Some(link), "  "));
 }
 
-fn print_mailbox(link: &LinkState, mailbox: &MailboxState, indent: &str) {
-    let MailboxState { mailbox: name, address, state, .. } = mailbox;
-    let of = if indent.is_empty() { format!(", link {}", link.link) } else { String::new() };
-    let token = mailbox.access_token_until.as_ref().map(|until| format!(", access token until {until}")).unwrap_or_default();
-    say(format_args!("{indent}mailbox {name} <{address}>{of}: {}{token}", told(state)));
-    say(format_args!("{indent}  {}", authorised(link, mailbox)));
-    let line = |word: &str, text: Option<&String>| {
-        text.into_iter().for_each(|text| say(format_args!("{indent}  {word}: {}", plain(text))));
-    };
-    line("why", mailbox.reason.as_ref());
-    line("to do", mailbox.advice.as_ref());
-    if let Some(hold) = &mailbox.hold {
-        line("held", Some(&hold.reason).filter(|reason| Some(*reason) != mailbox.reason.as_ref()));
-        line("to do", hold.advice.as_ref().filter(|advice| Some(*advice) != mailbox.advice.as_ref()));
-    }
+/// A mailbox, below its link or alone.
+fn print_mailbox(mailbox: &MailboxState, below: Option<&LinkState>, indent: &str) {
+    let MailboxState { mailbox: name, address, standing, .. } = mailbox;
     let now = SystemTime::now();
+    let of = if below.is_none() { format!(", link {}", mailbox.link) } else { String::new() };
+    let until = |what: &str, time: Option<&String>| time.map(|time| format!(", {what} until {time}")).unwrap_or_default();
+    let access = until("access token", mailbox.access_token_until.as_ref());
+    let refresh = until("refresh token", mailbox.refresh_token_expires.as_ref());
+    say(format_args!("{indent}mailbox {name} <{address}>{of}: {}{access}{refresh}", status::state(standing, now)));
+    say(format_args!("{indent}  {}", authorised(mailbox)));
+    // What the link's own lines have just said is not said for each of its mailboxes.
+    if below.is_none_or(|link| link.standing.reason != standing.reason) {
+        status::print_why(standing, indent);
+    }
     say(format_args!("{indent}  queue: {}", status::tallies([&mailbox.waiting, &mailbox.held, &mailbox.failed], now)));
     match mailbox.apps.as_slice() {
         [] => say(format_args!("{indent}  no app sends through it")),
@@ -140,19 +135,8 @@ fn print_mailbox(link: &LinkState, mailbox: &MailboxState, indent: &str) {
     }
 }
 
-fn told(state: &str) -> &str {
-    match state {
-        "none" => "no token needed yet",
-        "ready" => "ready",
-        "renewing-fails" => "renewing fails, it is tried again",
-        "needs-consent" => "needs a new consent",
-        "needs-repair" => "needs repair",
-        other => other,
-    }
-}
-
-fn authorised(link: &LinkState, mailbox: &MailboxState) -> String {
-    match (link.grant.as_str(), &mailbox.authorised_since) {
+fn authorised(mailbox: &MailboxState) -> String {
+    match (mailbox.grant.as_str(), &mailbox.authorised_since) {
         ("client-credentials" | "service-account", _) => "authorised by the application's own right".to_owned(),
         (_, None) => format!("not authorised yet: outlink authorize {}", mailbox.mailbox),
         (_, Some(since)) => {

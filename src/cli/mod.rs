@@ -10,6 +10,7 @@ mod change;
 mod check;
 mod control;
 mod grant;
+mod health;
 mod key;
 mod link;
 mod listing;
@@ -126,6 +127,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell what is not ready and what to do, with exit status 1 where somebody has to look: for monitoring
+    Health(health::Arguments),
     /// Make the running daemon read its configuration again
     Reload(Config),
     /// Stop the running daemon; messages under way are finished
@@ -208,6 +211,7 @@ pub fn main() -> ExitCode {
         Command::Trace(trace) => queue::trace(trace),
         Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),
         Command::Status { config, json } => control::status(&config, json),
+        Command::Health(arguments) => health::health(&arguments),
         Command::Reload(config) => control::reload(&config),
         Command::Stop(config) => control::stop(&config),
     };

@@ -1,8 +1,10 @@
-//! How `outlink status` reads.
+//! How `outlink status` reads, and the lines on how something stands that other lists share.
 
 use super::out::{age, ahead, counted, plain, say, size};
-use crate::admin::{Status, Tally};
-use serde_json::Value;
+use crate::{
+    admin::{MailboxState, Standing, Status, Tally},
+    mail::State,
+};
 use std::time::SystemTime;
 
 /// Prints it for people.
@@ -21,6 +23,10 @@ pub(super) fn print(status: &Status) {
         Some(queue) => say(format_args!("queue: {}", tallies([&queue.waiting, &queue.held, &queue.failed], now))),
         None => say("queue: the store cannot be read; the log says why"),
     }
+    for link in &status.links {
+        say(format_args!("link {}: {}", link.link, state(&link.standing, now)));
+        print_why(&link.standing, "");
+    }
     status.mailboxes.iter().for_each(|mailbox| print_mailbox(mailbox, now));
 }
 
@@ -36,53 +42,50 @@ pub(super) fn tallies([waiting, held, failed]: [&Tally; 3], now: SystemTime) -> 
     }
 }
 
-fn print_mailbox(mailbox: &Value, now: SystemTime) {
-    let text = |value: &Value| value.as_str().map(|text| plain(text).into_owned());
-    let field = |name: &str| text(&mailbox[name]);
-    let or_dash = |name: &str| field(name).unwrap_or_else(|| "-".to_owned());
-    let (name, link, grant, state) = (or_dash("mailbox"), or_dash("link"), or_dash("grant"), or_dash("state"));
-    say(format_args!("mailbox {name}: link {link}, grant {grant}, {state}"));
-    let hold = &mailbox["hold"];
-    if let Some(reason) = text(&hold["reason"]) {
-        let kind = text(&hold["kind"]).unwrap_or_default();
-        let since = text(&hold["since"]).unwrap_or_default();
-        say(format_args!("  trouble: {reason}"));
-        say(format_args!(
-            "  held for {} since {since} ({kind}), {}",
-            age(&since, now),
-            next(text(&hold["next"]).as_deref(), now)
-        ));
+/// `ready`, or `needs-repair for 2h 3m, tried in 5m`.
+pub(super) fn state(standing: &Standing, now: SystemTime) -> String {
+    let Standing { state, since, until, next, .. } = standing;
+    let lasted = since.as_ref().map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
+    match state {
+        State::Ready => state.to_string(),
+        State::Expiring => format!("{state}: ends on {}", until.as_deref().unwrap_or("-")),
+        _ => format!("{state}{lasted}, {}", tried(next.as_deref(), now)),
     }
-    // What to do about the mailbox's hold; a token's own advice comes below.
-    if let Some(advice) = text(&hold["advice"]) {
-        say(format_args!("  to do: {advice}"));
-    }
-    for (key, word) in [("access_token_until", "access token until"), ("reason", "why"), ("advice", "to do")] {
-        if let Some(value) = field(key).filter(|value| Some(value) != text(&hold["advice"]).as_ref()) {
-            say(format_args!("  {word}: {value}"));
-        }
-    }
-    let tally = |name: &str| serde_json::from_value::<Tally>(mailbox[name].clone()).unwrap_or_default();
-    say(format_args!("  queue: {}", tallies([&tally("waiting"), &tally("held"), &tally("failed")], now)));
-    say(format_args!("  {}", sent(mailbox)));
 }
 
-/// When a held mailbox is tried next.
-pub(super) fn next(time: Option<&str>, now: SystemTime) -> String {
+/// Why it stands so, and what to do.
+pub(super) fn print_why(standing: &Standing, indent: &str) {
+    for (word, text) in [("why", &standing.reason), ("to do", &standing.advice)] {
+        text.iter().for_each(|text| say(format_args!("{indent}  {word}: {}", plain(text))));
+    }
+}
+
+/// When it is tried next.
+pub(super) fn tried(time: Option<&str>, now: SystemTime) -> String {
     time.map_or("not tried by itself".to_owned(), |time| format!("tried {}", ahead(time, now)))
 }
 
-fn sent(mailbox: &Value) -> String {
-    let number = |object: &str, name: &str| mailbox[object][name].as_u64().unwrap_or(0);
-    let of = |name: &str, limit: &str, one: &str, many: &str| {
-        let sent = number("sent_in_24_hours", name);
-        match number("limits", limit) {
-            0 => counted(sent, one, many),
-            limit => format!("{sent} of {}", counted(limit, one, many)),
-        }
+fn print_mailbox(mailbox: &MailboxState, now: SystemTime) {
+    let MailboxState { mailbox: name, link, grant, standing, .. } = mailbox;
+    say(format_args!("mailbox {name}: link {link}, grant {grant}, {}", state(standing, now)));
+    print_why(standing, "");
+    let until = |word: &str, time: Option<&String>| {
+        time.into_iter().for_each(|time| say(format_args!("  {word} until {time}")));
     };
-    let messages = of("messages", "messages_per_day", "message", "messages");
-    let recipients = of("recipients", "recipients_per_day", "recipient", "recipients");
-    let reached = mailbox["limit_reached"].as_str().map(|limit| format!("; {limit} is reached")).unwrap_or_default();
+    until("access token", mailbox.access_token_until.as_ref());
+    until("refresh token", mailbox.refresh_token_expires.as_ref());
+    say(format_args!("  queue: {}", tallies([&mailbox.waiting, &mailbox.held, &mailbox.failed], now)));
+    say(format_args!("  {}", sent(mailbox)));
+}
+
+fn sent(mailbox: &MailboxState) -> String {
+    let of = |sent: u64, limit: u64, one: &str, many: &str| match limit {
+        0 => counted(sent, one, many),
+        limit => format!("{sent} of {}", counted(limit, one, many)),
+    };
+    let MailboxState { sent_in_24_hours: sent, limits, .. } = mailbox;
+    let messages = of(sent.messages, limits.messages_per_day, "message", "messages");
+    let recipients = of(sent.recipients, limits.recipients_per_day, "recipient", "recipients");
+    let reached = mailbox.limit_reached.as_ref().map(|limit| format!("; {limit} is reached")).unwrap_or_default();
     format!("sent in 24 hours: {messages}, {recipients}{reached}")
 }

@@ -7,6 +7,7 @@ mod browsers;
 mod certificates;
 mod hostname;
 mod start;
+mod summary;
 mod tasks;
 
 pub use start::{StartError, open, start};
@@ -24,7 +25,7 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 use tasks::Tasks;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{broadcast::error::RecvError, mpsc, watch},
     time::{Instant, interval, timeout, timeout_at},
 };
 
@@ -72,6 +73,7 @@ impl Daemon {
     /// Runs until SIGTERM, SIGINT, a stop over the control socket, or until `until` ends.
     pub async fn run(mut self, until: impl Future<Output = ()>) -> std::io::Result<()> {
         let mut signals = Signals::new()?;
+        let mut changes = self.relay.changes();
         tell_systemd(&[NotifyState::Ready, NotifyState::Status(&self.summary())]);
         tokio::pin!(until);
         loop {
@@ -80,6 +82,8 @@ impl Daemon {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hangup.recv() => drop(self.reload().await),
+                // One that was missed is in the line all the same.
+                Ok(_) | Err(RecvError::Lagged(_)) = changes.recv() => tell_systemd(&[NotifyState::Status(&self.summary())]),
                 request = self.requests.recv() => match request {
                     Some(Request::Reload(tell)) => drop(tell.send(self.reload().await)),
                     Some(Request::RotateKey(tell)) => drop(tell.send(self.rotate_key().await)),
@@ -160,6 +164,8 @@ impl Daemon {
             notes.push("a changed log or control-group is taken up at the next start".to_owned());
         }
         self.settings = settings;
+        // Mailboxes may have come and gone.
+        tell_systemd(&[NotifyState::Status(&self.summary())]);
         Ok(notes)
     }
 
@@ -207,13 +213,7 @@ impl Daemon {
 
     /// One line for `systemctl status`.
     fn summary(&self) -> String {
-        let addresses: Vec<String> = self.listeners.iter().map(|l| format!("{} on {}", l.name, l.address)).collect();
-        format!(
-            "listening: {}; {} mailboxes, {} apps",
-            addresses.join(", "),
-            self.settings.mailboxes.len(),
-            self.settings.apps.len()
-        )
+        summary::summary(&self.relay.standings(), &self.listeners)
     }
 }
 

@@ -103,6 +103,7 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
     serving.spawn("connections", upstream.run(ended.clone()));
     serving.spawn("certificates", certificates::watch(presented.clone(), ended.clone()));
     serving.spawn("queue", queue.run(ended.clone()));
+    serving.spawn("states", relay.clone().watch(ended.clone()));
     serving.spawn("holds and counters", relay.clone().keep(ended));
     serving.spawn("dispatcher", relay.clone().dispatch(stopped));
     Ok(Daemon { file, settings, store, tokens, relay, listeners, presented, requests, configured, stop, end, accepting, serving })

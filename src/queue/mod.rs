@@ -15,7 +15,7 @@ mod upkeep;
 
 pub use crate::store::{
     Claim, Count, Due, Event, Filter, HeldBy, Hold, Kept, Line, MailboxClock, Message, MinuteCount, NewMessage, Next, Number,
-    Page, RecipientState, Report, Scope, Settled, Settlement, Standing, State, Stored, Verb, Wanted,
+    Page, RecipientState, Report, Scope, Settled, Settlement, Standing, State, Stored, Told, ToldOf, Verb, Wanted,
 };
 pub use budget::{Budget, Share};
 pub use lane::{Claimed, Fill, Lane};
@@ -273,6 +273,21 @@ impl Queue {
     /// Keeps a mailbox's clock.
     pub async fn put_clock(&self, mailbox: Name, clock: MailboxClock) -> Result<(), store::Error> {
         self.store.put_clock(mailbox, clock).await
+    }
+
+    /// How links and mailboxes were told to stand.
+    pub async fn told(&self) -> Result<Vec<Told>, store::Error> {
+        self.store.told().await
+    }
+
+    /// Keeps what was told.
+    pub async fn put_told(&self, told: Told) -> Result<(), store::Error> {
+        self.store.put_told(told).await
+    }
+
+    /// Forgets what was told.
+    pub async fn drop_told(&self, of: ToldOf) -> Result<(), store::Error> {
+        self.store.drop_told(of).await
     }
 
     /// What was sent since `from`, by the minute.

@@ -2,8 +2,8 @@
 //! marked, and written by the keeper.
 
 use super::{
-    MailboxHold,
-    health::{Health, May, Trouble},
+    health::{Health, Kind, May, Trouble},
+    states::Met,
 };
 use crate::{
     config::Settings,
@@ -17,6 +17,9 @@ use std::{
 
 /// How long a paused mailbox is not looked at; whoever ends the pause wakes it.
 const PAUSED: Duration = Duration::from_secs(3600);
+
+/// Why it is not.
+pub(super) const PAUSED_WHY: &str = "held by an operator";
 
 /// Senders of one mailbox held at most. An app that makes up senders must not fill the memory; beyond that many, their messages
 /// are tried like others that fail for now.
@@ -115,39 +118,53 @@ impl Board {
         true
     }
 
-    /// Notes a failure; whether this is news.
-    pub(super) fn failed(&mut self, mailbox: &Name, of: Of, trouble: Trouble, now: SystemTime) -> bool {
+    /// Notes a failure.
+    pub(super) fn failed(&mut self, mailbox: &Name, of: Of, trouble: Trouble, now: SystemTime) {
         let entry = self.mailboxes.entry(mailbox.clone()).or_default();
         let (health, scope) = match (of, &entry.link) {
             (Of::Link, Some(link)) => (self.links.entry(link.clone()).or_default(), Scope::Link(link.clone())),
             _ => (&mut entry.health, Scope::Mailbox(mailbox.clone())),
         };
-        let is_news = health.failed(trouble, now);
+        health.failed(trouble, now);
         self.unsaved.insert(scope);
         self.set_clocks(now);
-        is_news
     }
 
-    /// Notes that messages go through `mailbox`; since when they had not, if this is news.
-    pub(super) fn worked(&mut self, mailbox: &Name, now: SystemTime) -> Option<SystemTime> {
-        let mut since = None;
+    /// Notes that messages go through `mailbox`; whether this is news.
+    pub(super) fn worked(&mut self, mailbox: &Name, now: SystemTime) -> bool {
+        let mut is_news = false;
         let mut changed = Vec::new();
-        let entry = self.mailboxes.get_mut(mailbox)?;
+        let Some(entry) = self.mailboxes.get_mut(mailbox) else { return false };
         if entry.health != Health::default() {
-            since = entry.health.worked();
+            is_news = entry.health.worked();
             changed.push(Scope::Mailbox(mailbox.clone()));
         }
         if let Some(link) = &entry.link
             && let Some(mut health) = self.links.remove(link)
         {
-            since = since.or(health.worked());
+            is_news |= health.worked();
             changed.push(Scope::Link(link.clone()));
         }
         if !changed.is_empty() {
             self.unsaved.extend(changed);
             self.set_clocks(now);
         }
-        since
+        is_news
+    }
+
+    /// What was told of `mailbox` may be over: a login finds out, one of a link at a time, unless a probe will show it anyway. Whether it
+    /// begins now.
+    pub(super) fn doubt(&mut self, mailbox: &Name, now: SystemTime) -> bool {
+        let Some(link) = self.mailboxes.get(mailbox).map(|entry| entry.link.clone()) else { return false };
+        let asks = |health: &Health| health.trouble().is_some_and(|(trouble, ..)| trouble.kind == Kind::Token);
+        let of_link = link.as_ref().and_then(|link| self.links.get(link));
+        let mut beside = self.mailboxes.values().filter(|entry| entry.link == link).map(|entry| &entry.health);
+        if of_link.is_some_and(asks) || beside.any(asks) {
+            return false;
+        }
+        let begun = self.mailboxes.get_mut(mailbox).is_some_and(|entry| entry.health.doubt(now));
+        self.set_clocks(now);
+        begun
     }
 
     /// Whether nothing but a delivered message shows that the mailbox works again.
@@ -263,17 +280,30 @@ impl Board {
         self.mailboxes.get(mailbox).map_or(now, |entry| entry.clock.read(now))
     }
 
-    /// Why `mailbox` sends nothing now; `None` when it does.
-    pub(super) fn held(&self, mailbox: &Name) -> Option<MailboxHold> {
+    /// Since when `mailbox` sends nothing, and why; `None` when it does.
+    pub(super) fn held(&self, mailbox: &Name) -> Option<(SystemTime, &str)> {
         let entry = self.mailboxes.get(mailbox)?;
         if let Some(since) = entry.paused {
-            let advice = Some(format!("`outlink queue release --mailbox {mailbox}` lets it send again").into());
-            return Some(MailboxHold { kind: "paused", reason: "held by an operator".to_owned(), advice, since, next: None });
+            return Some((since, PAUSED_WHY));
         }
         let link = entry.link.as_ref().and_then(|link| self.links.get(link));
-        let (trouble, since, next) = link.and_then(Health::trouble).or(entry.health.trouble())?;
-        let Trouble { kind, reason, advice, .. } = trouble.clone();
-        Some(MailboxHold { kind: kind.word(), reason, advice, since, next: Some(next) })
+        let (trouble, since, _) = link.and_then(Health::trouble).or(entry.health.trouble())?;
+        Some((since, &trouble.reason))
+    }
+
+    /// Since when an operator holds `mailbox`.
+    pub(super) fn paused(&self, mailbox: &Name) -> Option<SystemTime> {
+        self.mailboxes.get(mailbox)?.paused
+    }
+
+    /// The trouble of `mailbox` alone.
+    pub(super) fn own_trouble(&self, mailbox: &Name) -> Option<Met> {
+        met(&self.mailboxes.get(mailbox)?.health)
+    }
+
+    /// The trouble of the OAuth client of `link`.
+    pub(super) fn link_trouble(&self, link: &Name) -> Option<Met> {
+        met(self.links.get(link)?)
     }
 
     /// What has to be written, once.
@@ -309,7 +339,7 @@ impl Board {
             Scope::Paused(name) => {
                 let since = self.mailboxes.get(name)?.paused?;
                 let word = |text: &str| text.to_owned();
-                let (kind, probe, reason) = (word("paused"), word("none"), word("held by an operator"));
+                let (kind, probe, reason) = (word("paused"), word("none"), word(PAUSED_WHY));
                 Some(Hold { scope: scope.clone(), kind, probe, reason, advice: None, since, tries: 0, next: since })
             }
         }
@@ -341,6 +371,11 @@ impl Board {
     }
 }
 
+fn met(health: &Health) -> Option<Met> {
+    let (trouble, since, next) = health.trouble()?;
+    Some(Met { trouble: trouble.clone(), since, next })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::health::*, *};
@@ -369,7 +404,7 @@ mod tests {
     #[test]
     fn a_link_in_trouble_holds_all_its_mailboxes_and_one_that_works_frees_them() {
         let mut board = board();
-        assert!(board.failed(&name("a"), Of::Link, trouble(Kind::Token), at(0)));
+        board.failed(&name("a"), Of::Link, trouble(Kind::Token), at(0));
         for mailbox in ["a", "b"] {
             assert_eq!(board.may(&name(mailbox), at(5)), May::Wait(at(10)));
             assert_eq!(board.clock(&name(mailbox), at(50)), at(0), "nothing expires meanwhile");
@@ -377,10 +412,10 @@ mod tests {
         assert_eq!(board.may(&name("b"), at(10)), May::Probe(Probe::Login));
         board.probe(&name("b"), at(10), Duration::from_secs(30));
         assert_eq!(board.may(&name("a"), at(11)), May::Probing(at(40)), "one probe for the link");
-        assert_eq!(board.worked(&name("b"), at(12)), Some(at(0)));
+        assert!(board.worked(&name("b"), at(12)));
         assert_eq!(board.may(&name("a"), at(12)), May::Go);
         assert_eq!(board.clock(&name("a"), at(13)), at(1));
-        assert_eq!(board.worked(&name("b"), at(13)), None, "said once");
+        assert!(!board.worked(&name("b"), at(13)), "said once");
     }
 
     #[test]
@@ -391,7 +426,7 @@ mod tests {
         board.worked(&name("a"), at(2));
         board.forgive(None, at(2));
         assert!(matches!(board.may(&name("a"), at(3)), May::Wait(_)));
-        assert_eq!(board.held(&name("a")).unwrap().kind, "paused");
+        assert_eq!(board.held(&name("a")), Some((at(0), PAUSED_WHY)));
         assert!(board.pause(&name("a"), false, at(100)));
         assert_eq!((board.may(&name("a"), at(100)), board.clock(&name("a"), at(101))), (May::Go, at(1)));
     }
@@ -416,12 +451,25 @@ mod tests {
         assert_eq!((holds.len(), clocks.len()), (3, 2));
         let mut restored = Board::default();
         restored.restore(&holds, clocks, at(10));
-        assert_eq!(restored.held(&name("a")).unwrap().kind, "quota");
-        assert_eq!(restored.held(&name("b")).unwrap().kind, "paused");
+        assert_eq!(restored.held(&name("a")), Some((at(0), "because")));
+        assert_eq!(restored.held(&name("b")), Some((at(1), PAUSED_WHY)));
         assert_eq!(restored.sender_held(&name("b"), "x@y.z").as_deref(), Some("because"));
         assert_eq!(restored.clock(&name("a"), at(50)), at(0));
         restored.worked(&name("a"), at(60));
         assert!(restored.take_unsaved().contains(&Unsaved::Drop(Scope::Mailbox(name("a")))));
+    }
+
+    #[test]
+    fn what_is_doubted_is_asked_by_one_login_of_a_link_at_a_time_and_outlives_nothing() {
+        let mut board = board();
+        assert!(board.doubt(&name("a"), at(0)));
+        assert_eq!(board.may(&name("a"), at(0)), May::Probe(Probe::Login));
+        assert!(!board.doubt(&name("a"), at(0)) && !board.doubt(&name("b"), at(0)), "one asks already");
+        assert!(board.take_unsaved().iter().all(|unsaved| matches!(unsaved, Unsaved::Clock(..))));
+        assert!(board.worked(&name("a"), at(1)) && board.doubt(&name("b"), at(1)));
+        board.failed(&name("a"), Of::Mailbox, trouble(Kind::Quota), at(2));
+        board.worked(&name("b"), at(2));
+        assert!(!board.doubt(&name("a"), at(3)), "its own probe will show it");
     }
 
     #[test]

@@ -98,8 +98,8 @@ async fn enter(
             // A moment, and the probe says whether this one may go.
             May::Probing(_) if tokio::time::timeout_at(until, changed).await.is_ok() => {}
             May::Probing(_) | May::Wait(_) => {
-                let held = relay.board().held(&mailbox.name);
-                return Err(held.map_or_else(|| "the mailbox is in trouble".to_owned(), |held| held.reason));
+                let board = relay.board();
+                return Err(board.held(&mailbox.name).map_or("the mailbox is in trouble", |(_, why)| why).to_owned());
             }
         }
     }
@@ -128,6 +128,7 @@ impl Relay {
         }
         drop(board);
         self.health_changed.notify_waiters();
+        self.noted();
     }
 }
 

@@ -371,7 +371,7 @@ impl Relay {
         match self.queue.release_sender(mailbox, author, (now, clock)).await {
             Ok(0) => {}
             Ok(messages) => {
-                tracing::info!(event = "mailbox.changed", %mailbox, state = "sender-free", from = author, messages,
+                tracing::info!(event = "sender.changed", %mailbox, state = "free", from = author, messages,
                     "the sender may use this mailbox: its messages go out");
             }
             Err(error) => {
@@ -419,7 +419,7 @@ impl Relay {
         for mailbox in self.mailboxes_with_mail().await {
             let (since, clock) = {
                 let board = self.board();
-                (board.held(&mailbox).map(|held| held.since), board.clock(&mailbox, now))
+                (board.held(&mailbox).map(|(since, _)| since), board.clock(&mailbox, now))
             };
             self.free_strays(&mailbox, now).await;
             match self.queue.fail_held(&mailbox, since, (now, clock)).await {

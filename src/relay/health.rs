@@ -12,6 +12,9 @@ use std::time::{Duration, SystemTime};
 /// When a probe is tried again that found no place.
 const PUT_OFF: Duration = Duration::from_secs(2);
 
+/// What is told of a mailbox that a login is to show to work or not.
+const UNKNOWN: &str = "it is not known yet whether it works";
+
 /// What kind of trouble it is; decides the intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -189,9 +192,20 @@ impl Health {
         }
     }
 
-    /// Notes that it works. Whether this is news, and since when it had not worked.
-    pub(super) fn worked(&mut self) -> Option<SystemTime> {
-        self.0.take().filter(|state| !state.is_only_noted()).map(|state| state.since)
+    /// Notes that it works; whether this is news.
+    pub(super) fn worked(&mut self) -> bool {
+        self.0.take().is_some_and(|state| !state.is_only_noted())
+    }
+
+    /// Lets a login find out at once whether it works, unless trouble is known; whether it is to. Nothing is held for it beyond that
+    /// login, and whether there is a token is what it shows first.
+    pub(super) fn doubt(&mut self, now: SystemTime) -> bool {
+        if self.stands_still() {
+            return false;
+        }
+        let trouble = Trouble { kind: Kind::Token, probe: Probe::Login, reason: UNKNOWN.to_owned(), advice: None };
+        self.0 = Some(State { trouble, since: now, tries: 0, next: now, probing: false });
+        true
     }
 
     /// Lets it be tried at once: what was wrong may have been mended. It counts as in trouble until something shows otherwise.
@@ -279,7 +293,7 @@ mod tests {
             assert!(matches!(health.may(at(now)), May::Probing(_)), "others wait for the probe");
             assert!(!health.failed(trouble(Kind::Account, "no permission"), at(now)), "said once");
         }
-        assert_eq!(health.worked(), Some(at(0)));
+        assert!(health.worked());
         assert_eq!(health.may(at(now)), May::Go);
     }
 
@@ -307,7 +321,7 @@ mod tests {
         assert_eq!((health.may(at(0)), health.stands_still()), (May::Wait(at(1)), true));
         health.forgive(at(0));
         assert_eq!(health.may(at(0)), May::Probe(Probe::Message));
-        assert!(health.worked().is_some(), "the end of forgiven trouble is news");
+        assert!(health.worked(), "the end of forgiven trouble is news");
     }
 
     #[test]
@@ -323,7 +337,7 @@ mod tests {
         let mut noted = Health::default();
         noted.failed(trouble(Kind::Passing, "refused"), at(0));
         noted.forgive(at(1));
-        assert_eq!((noted.may(at(1)), noted.worked()), (May::Go, None));
+        assert_eq!((noted.may(at(1)), noted.worked()), (May::Go, false));
     }
 
     #[test]
@@ -365,6 +379,7 @@ mod tests {
         restored.probe(at(2060), PATIENCE);
         assert!(!restored.failed(trouble(Kind::Quota, "quota"), at(2060)), "no news");
         assert_eq!(restored.may(at(2061)), May::Wait(at(2060 + 3600)), "where it had been");
-        assert_eq!(restored.worked(), Some(at(0)));
+        assert_eq!(restored.trouble().map(|(_, since, _)| since), Some(at(0)));
+        assert!(restored.worked());
     }
 }

@@ -1,4 +1,4 @@
-//! What outlives the process beside the messages: holds, clocks, counters. Written when it changes, read at start.
+//! What outlives the process beside the messages: holds, clocks, counters, and how links and mailboxes were told to stand. Written when it changes, read at start.
 
 use super::{Relay, board::Unsaved};
 use crate::store;
@@ -15,7 +15,7 @@ const COUNTERS: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600 + 60);
 
 impl Relay {
-    /// Takes up what an earlier process left: holds, clocks, counters.
+    /// Takes up what an earlier process left.
     pub async fn restore(&self) -> Result<(), store::Error> {
         let now = SystemTime::now();
         let (holds, clocks) = (self.queue.holds().await?, self.queue.clocks().await?);
@@ -25,7 +25,7 @@ impl Relay {
         for hold in &holds {
             tracing::info!(scope = ?hold.scope, kind = hold.kind, reason = hold.reason, "held since before the start");
         }
-        Ok(())
+        self.restore_told().await
     }
 
     /// Writes what changes until `stop` says so (or its sender is gone), and once more at the end.
@@ -40,7 +40,7 @@ impl Relay {
                 Ok(()) => failing = false,
                 Err(error) if !failing => {
                     failing = true;
-                    tracing::warn!(%error, "holds and counters cannot be kept; tried again");
+                    tracing::warn!(%error, "holds, states and counters cannot be kept; tried again");
                 }
                 Err(_) => {}
             }
@@ -65,6 +65,7 @@ impl Relay {
                 result = Err(error);
             }
         }
+        result = result.and(self.save_told().await);
         let counts = self.gates.take_unsaved();
         if !counts.is_empty() {
             // What is lost here is counted again with the next message of its minute.

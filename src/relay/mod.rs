@@ -22,10 +22,11 @@ mod pace;
 mod queued;
 mod settle;
 mod standing;
+mod states;
+mod watch;
 mod work;
 
 pub use log::span;
-pub use operate::MailboxHold;
 pub use standing::{Change, Standing, Subject};
 
 use crate::{
@@ -49,6 +50,7 @@ use std::{
 };
 use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
+use watch::Standings;
 
 /// Octets of bodies that wait at hand in memory; what goes beyond is read from the store.
 const BODIES_AT_HAND: u64 = 16 << 20;
@@ -80,6 +82,10 @@ pub struct Relay {
     attempts: TaskTracker,
     /// Logins of people under way.
     authorizations: Authorizations,
+    /// How links and mailboxes were told to stand.
+    told: Mutex<Standings>,
+    /// Wakes who watches that: something happened.
+    noted: Notify,
     /// Tells how something stands otherwise than before.
     changes: broadcast::Sender<Change>,
 }
@@ -121,7 +127,9 @@ impl Relay {
             configured: Notify::new(),
             attempts: TaskTracker::new(),
             authorizations: Authorizations::default(),
-            changes: broadcast::Sender::new(standing::MOST_CHANGES),
+            told: Mutex::default(),
+            noted: Notify::new(),
+            changes: broadcast::Sender::new(watch::MOST_CHANGES),
         })
     }
 
@@ -142,20 +150,13 @@ impl Relay {
     /// Lets `mailbox`, or all, try again at once: a grant or a setting was mended.
     pub fn forgive(&self, mailbox: Option<&Name>) {
         self.board().forgive(mailbox, SystemTime::now());
+        self.noted();
         self.wake_all();
     }
 
     /// Closes the connections of `mailbox`, those in use after their message: the grant that logged them in is no more.
     pub fn disconnect(&self, mailbox: &Name) {
         self.upstream.forget(mailbox);
-    }
-
-    /// Why `mailbox` sends nothing now, for the status; `None` when it does.
-    pub fn trouble(&self, mailbox: &Name) -> Option<String> {
-        self.board().held(mailbox).map(|held| match held.advice {
-            Some(advice) => format!("{}; {advice}", held.reason),
-            None => held.reason,
-        })
     }
 
     /// How many messages are on their way to a provider.

@@ -1,40 +1,30 @@
 //! What an operator may ask of a relay: the same whether it runs or was only opened for a command.
 
-use super::Relay;
+use super::{Relay, Standing, Subject};
 use crate::{
     config::Settings,
-    mail::{Advice, Id, Name},
+    mail::{Id, Name},
     provider::Limits,
     queue::{Changed, Count, Filter, Number, Order, Page, Trace},
     store::{self, Body},
     tokens,
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-/// Why a mailbox sends nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MailboxHold {
-    /// What is wrong, in one word: passing, logins, token, account, quota, paused.
-    pub kind: &'static str,
-    /// Why.
-    pub reason: String,
-    /// What to do about it.
-    pub advice: Option<Advice>,
-    /// Since when.
-    pub since: SystemTime,
-    /// When it is tried again; `None`: not by itself.
-    pub next: Option<SystemTime>,
-}
-
 impl Relay {
-    /// Why `mailbox` sends nothing now; `None` when it does.
-    pub fn hold(&self, mailbox: &Name) -> Option<MailboxHold> {
-        self.board().held(mailbox)
+    /// The mailboxes whose mail waits, and why.
+    pub fn holds(&self) -> BTreeMap<Name, Standing> {
+        let mailboxes = self.standings().into_iter().filter_map(|(subject, standing)| match subject {
+            Subject::Mailbox { mailbox, .. } => Some((mailbox, standing)),
+            Subject::Link(_) => None,
+        });
+        let board = self.board();
+        mailboxes.filter(|(mailbox, _)| board.held(mailbox).is_some()).collect()
     }
 
     /// What is configured now.
@@ -151,13 +141,7 @@ impl Relay {
         if !paused {
             self.forgive(Some(mailbox));
         }
-        if changed {
-            let (state, text) = match paused {
-                true => ("paused", "an operator holds the mailbox: its messages wait"),
-                false => ("released", "an operator releases the mailbox"),
-            };
-            tracing::info!(event = "mailbox.changed", %mailbox, state, "{text}");
-        }
+        self.noted();
         self.flush().await?;
         let handle = self.lanes.of(mailbox);
         if paused {

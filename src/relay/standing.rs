@@ -1,12 +1,7 @@
 //! How each link and mailbox stands, as it is told: one state each, with reason, advice and time.
 
-use super::Relay;
 use crate::mail::{Advice, Name, State};
 use std::{fmt, time::SystemTime};
-use tokio::sync::broadcast;
-
-/// Changes that a slow listener may miss beyond; it is told how many.
-pub(super) const MOST_CHANGES: usize = 1024;
 
 /// What has a state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +34,8 @@ pub struct Standing {
     pub next: Option<SystemTime>,
 }
 
-/// Something stands otherwise than before.
+/// Something stands otherwise than before. Where `before` is the same state, its reason is another, or the end that it tells of has
+/// come nearer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// What.
@@ -60,6 +56,31 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// What it is called among both kinds: `mailbox.alerts`.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Link(name) => format!("link.{name}"),
+            Self::Mailbox { mailbox, .. } => format!("mailbox.{mailbox}"),
+        }
+    }
+
+    /// The link that it is or belongs to.
+    pub fn link(&self) -> &Name {
+        match self {
+            Self::Link(link) | Self::Mailbox { link, .. } => link,
+        }
+    }
+
+    /// The mailbox, where it is one.
+    pub fn mailbox(&self) -> Option<&Name> {
+        match self {
+            Self::Link(_) => None,
+            Self::Mailbox { mailbox, .. } => Some(mailbox),
+        }
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,9 +90,9 @@ impl fmt::Display for Subject {
     }
 }
 
-impl Relay {
-    /// Every change from now on, once.
-    pub fn changes(&self) -> broadcast::Receiver<Change> {
-        self.changes.subscribe()
+impl Change {
+    /// Whether it is bad news.
+    pub fn is_bad(&self) -> bool {
+        super::states::is_bad(self.standing.state, self.before)
     }
 }

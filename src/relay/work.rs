@@ -173,7 +173,7 @@ impl Work {
             };
             let (is_held, is_news) = relay.board().sender_failed(name, &message.author, trouble, now);
             if is_news {
-                tracing::warn!(event = "mailbox.changed", mailbox = %name, link = %self.mailbox.link, state = "sender-held",
+                tracing::warn!(event = "sender.changed", mailbox = %name, link = %self.mailbox.link, state = "held",
                     from = message.author, reason = judgement.reason, advice = judgement.advice_text(), advice_name = judgement.advice_name(),
                     "the provider does not let this mailbox send as this sender: its messages wait, others go on");
             }
@@ -383,22 +383,16 @@ impl Relay {
         board.sender_held(mailbox, &message.author).map(|reason| End::Held(HeldBy::Sender, reason))
     }
 
-    /// Tells the board of trouble, and the log when that is news.
+    /// Tells the board of trouble.
     pub(super) fn note_trouble(&self, mailbox: &Mailbox, judgement: &Judgement, now: SystemTime) {
         let Some(trouble) = judgement.trouble() else { return self.note_nothing(mailbox, now) };
         if judgement.wants_fewer_connections() {
             self.gates.of(mailbox).shrink(now);
         }
         let of = if judgement.outcome == Outcome::Hold(Hold::Link) { Of::Link } else { Of::Mailbox };
-        let state = if trouble.kind == TroubleKind::Passing { "failing" } else { "held" };
-        if self.board().failed(&mailbox.name, of, trouble, now) {
-            tracing::warn!(event = "mailbox.changed", mailbox = %mailbox.name, link = %mailbox.link, state, reason = judgement.reason,
-                advice = judgement.advice.as_ref().map_or("none: it is tried again by itself", |advice| &advice.text),
-                advice_name = judgement.advice_name(),
-                "the mailbox is in trouble: queued messages wait until it works, apps under the contract direct hear 451");
-        }
+        self.board().failed(&mailbox.name, of, trouble, now);
         self.health_changed.notify_waiters();
-        self.keeper.notify_one();
+        self.noted();
     }
 
     /// Tells the board that an attempt found out nothing about the mailbox.
@@ -407,15 +401,12 @@ impl Relay {
         self.health_changed.notify_waiters();
     }
 
-    /// Tells the board that messages go through, and the log when that is news.
+    /// Tells the board that messages go through.
     pub(super) fn note_works(&self, mailbox: &Mailbox, now: SystemTime) {
-        let since = self.board().worked(&mailbox.name, now);
+        let is_news = self.board().worked(&mailbox.name, now);
         self.health_changed.notify_waiters();
-        if let Some(since) = since {
-            let seconds = now.duration_since(since).unwrap_or_default().as_secs();
-            tracing::info!(event = "mailbox.changed", mailbox = %mailbox.name, link = %mailbox.link, state = "ready", seconds,
-                "the mailbox works again: what waits goes out");
-            self.keeper.notify_one();
+        if is_news {
+            self.noted();
             self.wake_all();
         }
     }

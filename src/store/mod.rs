@@ -25,6 +25,7 @@ mod rotation;
 mod schema;
 mod sealing;
 mod settle;
+mod states;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upkeep;
@@ -44,6 +45,7 @@ pub use operate::{Done, Released, Verb};
 pub use renewals::Began;
 pub use rotation::{Forgotten, Rotated};
 pub use settle::{Next, Settled, Settlement};
+pub use states::{Told, ToldOf};
 pub use upkeep::Before;
 
 use std::{

@@ -133,6 +133,7 @@ const MIGRATIONS: &[&str] = &[
         advice_name TEXT,
         since INTEGER NOT NULL,
         until INTEGER,                  -- when what it needs ends
+        warned INTEGER,                 -- at how many days before that it was warned of last
         PRIMARY KEY (subject, name)
     ) STRICT, WITHOUT ROWID;",
 ];

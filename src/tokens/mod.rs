@@ -23,7 +23,7 @@ mod unavailable;
 pub use consent::{Candidate, Consent, Origin, Refusal};
 pub use ending::Ending;
 pub use revoke::Ended;
-pub use status::{State, Status};
+pub use status::{RenewalFailure, State, Status};
 pub use unavailable::{Error, Unavailable};
 
 use std::{

@@ -62,6 +62,7 @@ impl Approach<'_> {
         let landing = self.source.land(flight, result, self.world.now());
         self.log(landing, until, trouble);
         self.world.wake.notify_one();
+        self.world.changed.send_replace(());
     }
 
     fn log(&self, landing: Landing, until: Option<String>, trouble: Option<Trouble>) {

@@ -1,48 +1,52 @@
-//! How a mailbox stands, for commands and the control socket.
+//! How a mailbox's grant and access token stand, for the states of mailboxes and links, and for listings.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
 use std::time::SystemTime;
 
-use super::{Entry, Route, Tokens};
+use super::{Entry, Route, Tokens, source::Key};
 use crate::{
-    mail::Name,
+    mail::{Advice, Name},
     oauth::{Health, Kind, Trouble},
+    provider::Grant,
     store::Granted,
 };
 
-/// How a mailbox stands; no secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// How a mailbox's grant and access token stand; no secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The mailbox.
-    pub mailbox: String,
+    pub mailbox: Name,
     /// Its link.
-    pub link: String,
+    pub link: Name,
     /// The link's grant.
-    pub grant: Option<String>,
+    pub grant: Option<Grant>,
     /// How renewing goes.
     pub state: State,
-    /// When its access token ends, RFC 3339; `None` when there is none that lives.
-    pub access_token_until: Option<String>,
-    /// Since when the mailbox has its grant, RFC 3339; `None` without one, and where none is needed.
-    pub authorised_since: Option<String>,
-    /// Who brought it, a user of this machine.
-    pub authorised_by: Option<String>,
-    /// Who signed in at the provider, where it said so.
-    pub account: Option<String>,
-    /// How the grant came here.
-    pub origin: Option<String>,
-    /// What is wrong.
-    pub reason: Option<String>,
+    /// When its access token ends; `None` when there is none that lives.
+    pub access_token_until: Option<SystemTime>,
+    /// Why renewing fails.
+    pub failure: Option<RenewalFailure>,
+    /// What the store knows of the grant; `None` without one, and where none is needed.
+    pub granted: Option<Granted>,
+}
+
+/// Why renewing fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenewalFailure {
+    /// What was tried and what came of it.
+    pub reason: String,
     /// What to do about it.
-    pub advice: Option<String>,
-    /// Its name in the tables of advice.
-    pub advice_name: Option<String>,
+    pub advice: Advice,
+    /// Whether every mailbox of the link has it: its OAuth client is what is in trouble.
+    pub of_link: bool,
+    /// Failures in a row, as far as they count.
+    pub tries: u32,
+    /// When it is tried again; `None`: not by itself.
+    pub next: Option<SystemTime>,
 }
 
 /// How renewing goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// The last renewal brought a token.
     Ready,
@@ -69,41 +73,40 @@ impl From<&Trouble> for State {
 impl Status {
     pub(super) fn of(mailbox: &Name, entry: &Entry, now: SystemTime) -> Self {
         let bare = Self {
-            mailbox: mailbox.to_string(),
-            link: entry.link.to_string(),
-            grant: entry.grant.map(|grant| grant.to_string()),
+            mailbox: mailbox.clone(),
+            link: entry.link.clone(),
+            grant: entry.grant,
             state: State::None,
             access_token_until: None,
-            authorised_since: None,
-            authorised_by: None,
-            account: None,
-            origin: None,
-            reason: None,
-            advice: None,
-            advice_name: None,
+            failure: None,
+            granted: None,
         };
         let source = match &entry.route {
             Route::Source(source) => source,
             Route::Repair { reason, advice } => {
-                let (advice, advice_name) = (Some(advice.to_string()), advice.name().map(str::to_owned));
-                return Self { state: State::NeedsRepair, reason: Some(reason.clone()), advice, advice_name, ..bare };
+                let (reason, advice) = (reason.clone(), advice.clone());
+                let failure = Some(RenewalFailure { reason, advice, of_link: true, tries: 1, next: None });
+                return Self { state: State::NeedsRepair, failure, ..bare };
             }
         };
         let (health, expires) = source.look();
-        let state = match &health {
-            Health::Well if expires.is_some() => State::Ready,
-            Health::Well => State::None,
-            Health::Failing { trouble, .. } | Health::Probing { trouble, .. } | Health::Stopped { trouble } => trouble.into(),
+        let is_shared = matches!(source.key, Key::Link(_));
+        let (state, failure) = match &health {
+            Health::Well if expires.is_some() => (State::Ready, None),
+            Health::Well => (State::None, None),
+            Health::Failing { trouble, tries, next } | Health::Probing { trouble, tries, next } => {
+                (trouble.into(), Some(RenewalFailure::of(trouble, is_shared, (*tries, Some(*next)))))
+            }
+            Health::Stopped { trouble } => (trouble.into(), Some(RenewalFailure::of(trouble, is_shared, (1, None)))),
         };
-        let trouble = health.trouble();
-        Self {
-            state,
-            access_token_until: expires.filter(|expires| *expires > now).map(rfc3339),
-            reason: trouble.map(|trouble| trouble.reason.clone()),
-            advice: trouble.map(|trouble| trouble.advice.to_string()),
-            advice_name: trouble.and_then(|trouble| trouble.advice.name().map(str::to_owned)),
-            ..bare
-        }
+        Self { state, access_token_until: expires.filter(|expires| *expires > now), failure, ..bare }
+    }
+}
+
+impl RenewalFailure {
+    fn of(trouble: &Trouble, is_shared: bool, (tries, next): (u32, Option<SystemTime>)) -> Self {
+        let of_link = trouble.kind == Kind::Configuration || (is_shared && trouble.kind != Kind::Consent);
+        Self { reason: trouble.reason.clone(), advice: trouble.advice.clone(), of_link, tries, next }
     }
 }
 
@@ -113,11 +116,8 @@ impl Tokens {
         let mut all = self.status();
         match self.world.store.granted().await {
             Ok(grants) => all.iter_mut().for_each(|status| {
-                if let Ok(at) = grants.binary_search_by(|grant| grant.mailbox.cmp(&status.mailbox)) {
-                    let Granted { origin, account, by, obtained_at, .. } = grants[at].clone();
-                    status.authorised_since = Some(rfc3339(obtained_at));
-                    (status.origin, status.account, status.authorised_by) = (Some(origin), account, by);
-                }
+                let at = grants.binary_search_by(|grant| grant.mailbox.as_str().cmp(status.mailbox.as_str()));
+                status.granted = at.ok().map(|at| grants[at].clone());
             }),
             Err(error) => tracing::warn!(%error, "it cannot be told since when mailboxes are authorised"),
         }

@@ -5,7 +5,7 @@ use super::{
         Exit, Outcome,
         out::{Lines, age, ahead, plain, size},
         reach::Reached,
-        status::{next, tallies},
+        status::{state, tallies},
     },
     json_line,
 };
@@ -64,8 +64,8 @@ fn head(out: &mut Lines, summary: &Summary, selection: &Selection, now: SystemTi
         let known = if queue.configured { "" } else { " (not configured)" };
         out.say(format_args!("mailbox {}{known}: {}", queue.mailbox, tallies(all, now)))?;
         if let Some(hold) = &queue.hold {
-            let (kind, reason, since) = (&hold.kind, plain(&hold.reason), age(&hold.since, now));
-            out.say(format_args!("  held for {since} ({kind}), {}: {reason}", next(hold.next.as_deref(), now)))?;
+            let reason = hold.reason.as_deref().map(plain).unwrap_or_default();
+            out.say(format_args!("  {}: {reason}", state(hold, now)))?;
             if let Some(advice) = &hold.advice {
                 out.say(format_args!("  to do: {}", plain(advice)))?;
             }
