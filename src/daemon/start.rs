@@ -17,8 +17,12 @@ use crate::{
     tokens::Tokens,
     upstream::Upstream,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, path::PathBuf, sync::Arc};
 use tokio::sync::{mpsc, watch};
+
+/// Open files besides the connections of apps: the store, connections to providers, messages in files.
+const FILES_BESIDE: u64 = 512;
 
 /// Requests over the control socket that wait for the daemon's attention.
 const MOST_REQUESTS: usize = 16;
@@ -55,6 +59,7 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
     if !not_yet.is_empty() {
         return Err(StartError::NotYet(not_yet));
     }
+    allow_files(&settings);
     let settings = Arc::new(settings);
     let starting = Starting::tell(&settings.state_directory);
     let store = open_store(&settings).await?;
@@ -146,6 +151,28 @@ async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     let (directory, needed) = (settings.state_directory.clone(), settings.keys_needed());
     let opened = tokio::task::spawn_blocking(move || Store::open_with_keys(&directory, &needed)).await;
     Ok(opened.map_err(|error| StartError::System(error.to_string()))??)
+}
+
+/// Every connection is an open file: takes as many as the system allows this process without asking anybody, and says when that is
+/// less than the listeners may need.
+fn allow_files(settings: &Settings) {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
+    if limits.current != limits.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::debug!(%error, "cannot raise the limit of open files");
+    }
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections: usize = settings.listeners.values().map(|listener| listener.limits.connections).sum();
+    if (connections as u64).saturating_add(FILES_BESIDE) > allowed {
+        tracing::warn!(
+            allowed,
+            connections,
+            "this process may have fewer open files than its listeners may have connections: raise LimitNOFILE= of the unit, or lower \
+             limits.connections"
+        );
+    }
 }
 
 /// Reads the certificates of all listeners that have one, beside the runtime: disks hang.

@@ -43,7 +43,7 @@ impl Incoming {
         let (hello, is_authenticated) = (session.hello(), session.is_authenticated());
         let arrival = Arrival { id, peer, tls, hello, is_authenticated, envelope, hostname };
         let date = date(chrono::Local::now());
-        let preparation = Preparation::new(arrival.field(&date), date, format!("<{id}@{hostname}>"));
+        let preparation = Preparation::new(arrival.field(&date), date, format!("<{id}@{hostname}>")).recognising(hostname);
         Self { id, preparation, kept: Kept { receiving: spool.receive(), failure: None } }
     }
 

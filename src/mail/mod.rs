@@ -10,6 +10,7 @@ mod envelope;
 mod id;
 mod name;
 mod outcome;
+mod passage;
 mod preparation;
 mod state;
 

@@ -3,17 +3,24 @@
 //!
 //! Works on the clean message (CRLF lines, no dot-stuffing) while it arrives, and keeps at most one header line in memory.
 
+use super::{Id, passage::own_id};
+
 /// Longest value kept of a field that is looked at, in octets.
 const LONGEST_VALUE: usize = 1000;
 
 /// Longest header line held back while its name is being read. A longer one passes in pieces.
 const LONGEST_LINE: usize = 64 * 1024;
 
+/// Passages kept of a message; the relay draws its line far below.
+const MOST_PASSAGES: usize = 16;
+
 /// What was seen in the header.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Findings {
     /// How many Received fields the message had (RFC 5321 §6.3).
     pub received: usize,
+    /// Under which ids it went through this very relay before, the latest first; at most sixteen.
+    pub passed: Vec<Id>,
     /// The From field's value, unfolded; `None` also where there are several or it has more than 1,000 octets: what was left out
     /// could name another author.
     pub from: Option<String>,
@@ -32,6 +39,7 @@ pub struct Preparation {
     state: State,
     line: Vec<u8>,
     seen: Seen,
+    hostname: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +68,9 @@ enum Field {
 #[derive(Debug, Default)]
 struct Seen {
     received: usize,
+    /// The Received field that is coming together.
+    passage: Vec<u8>,
+    passed: Vec<Id>,
     date: bool,
     from: Option<Vec<u8>>,
     /// `from` is not all that the message says of its author.
@@ -71,7 +82,13 @@ struct Seen {
 impl Preparation {
     /// `received` is the whole Received field with its CRLF; `date` and `message_id` are values for a message that has none.
     pub fn new(received: String, date: String, message_id: String) -> Self {
-        Self { received, date, message_id, state: State::Start, line: Vec::new(), seen: Seen::default() }
+        let seen = Seen::default();
+        Self { received, date, message_id, state: State::Start, line: Vec::new(), seen, hostname: String::new() }
+    }
+
+    /// Looks for Received fields that `hostname`, which is this relay, wrote.
+    pub fn recognising(self, hostname: &str) -> Self {
+        Self { hostname: hostname.to_owned(), ..self }
     }
 
     /// Takes the next piece and appends what goes on to `out`.
@@ -110,9 +127,11 @@ impl Preparation {
                 self.add_missing(out);
             }
         }
+        self.seen.end_passage(&self.hostname);
         let text = |value: Vec<u8>| String::from_utf8_lossy(&value).trim().to_owned();
         Findings {
             received: self.seen.received,
+            passed: self.seen.passed,
             from: self.seen.from.filter(|_| !self.seen.from_is_partial).map(text),
             subject: self.seen.subject.map(text),
             message_id: self.seen.message_id.map(text).filter(|id| !id.is_empty()).unwrap_or(self.message_id),
@@ -130,6 +149,9 @@ impl Preparation {
         match field {
             Some(field) => {
                 self.state = State::Header(field);
+                if !matches!(line.first(), Some(b' ' | b'\t')) {
+                    self.seen.end_passage(&self.hostname);
+                }
                 self.seen.note(field, field != current || !matches!(line.first(), Some(b' ' | b'\t')), &line);
                 if field != Field::Bcc {
                     out.extend_from_slice(&line);
@@ -160,10 +182,22 @@ impl Preparation {
 }
 
 impl Seen {
+    /// A Received field is whole.
+    fn end_passage(&mut self, hostname: &str) {
+        let id = if hostname.is_empty() { None } else { own_id(&self.passage, hostname) };
+        self.passed.extend(id.filter(|_| self.passed.len() < MOST_PASSAGES));
+        self.passage.clear();
+    }
+
     fn note(&mut self, field: Field, is_first_line: bool, line: &[u8]) {
         self.from_is_partial |= field == Field::From && is_first_line && self.from.is_some();
         let value = match field {
-            Field::Received => return self.received += usize::from(is_first_line),
+            Field::Received => {
+                self.received += usize::from(is_first_line);
+                let room = LONGEST_VALUE.saturating_sub(self.passage.len());
+                let start = if is_first_line { line.iter().position(|b| *b == b':').map_or(0, |colon| colon + 1) } else { 0 };
+                return self.passage.extend(line[start..].iter().take(room));
+            }
             Field::Date => return self.date = true,
             Field::Bcc | Field::Other => return,
             Field::From => &mut self.from,
@@ -268,6 +302,23 @@ mod tests {
         assert_eq!(findings.from.as_deref(), Some("\"A\" <a@b>"));
         assert_eq!(findings.subject.as_deref(), Some("one"));
         assert_eq!(findings.message_id, "<x@y>");
+    }
+
+    #[test]
+    fn a_message_that_was_here_before_is_recognised_by_its_header_alone() {
+        let id = |number| Id::new(std::time::SystemTime::UNIX_EPOCH, [number; 10]);
+        let ours =
+            |number| format!("Received: from a ([::1])\r\n\tby relay.example with ESMTPA\r\n\tid {};\r\n\tMon\r\n", id(number));
+        let others = "Received: from relay.example by mx.example.org with SMTP id 4711; Mon\r\n";
+        let message = format!("{}{others}{}Subject: x\r\n\r\n{}", ours(2), ours(1), ours(3));
+        for piece in [1, 7, 1000] {
+            let mut preparation = Preparation::new("R: r\r\n".into(), "d".into(), "<m>".into()).recognising("relay.example");
+            let mut out = Vec::new();
+            message.as_bytes().chunks(piece).for_each(|bytes| preparation.push(bytes, &mut out));
+            let findings = preparation.finish(&mut out);
+            assert_eq!((findings.received, findings.passed), (3, vec![id(2), id(1)]));
+        }
+        assert_eq!(prepare(ours(1).as_bytes(), 5).1.passed, []);
     }
 
     #[test]

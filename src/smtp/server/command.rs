@@ -370,7 +370,9 @@ mod tests {
             (b"BDAT 1 LAST now", "501 5.5.2 use BDAT size [LAST], and close"),
             (b"auth plain AGEAYg==", "Auth { mechanism: \"PLAIN\", initial: Some([secret]) }"),
             (b"NOOP a b", "Noop"),
-            (b"STARTTLS", "NotOffered"),
+            (b"STARTTLS", "Starttls"),
+            (b"STARTTLS x", "501 5.5.2 STARTTLS takes no argument"),
+            (b"ETRN x", "NotOffered"),
         ] {
             assert_eq!(code(line), expected);
         }
