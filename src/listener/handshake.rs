@@ -96,21 +96,29 @@ impl Failure {
     }
 }
 
+/// Whether the app knows nothing newer than TLS 1.1: it says so, or leaves out what came with TLS 1.2.
+fn is_old(error: &TlsError) -> bool {
+    matches!(
+        error,
+        TlsError::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::SupportedVersionsExtensionRequired
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
+        ) | TlsError::AlertReceived(AlertDescription::ProtocolVersion)
+    )
+}
+
 fn advice(error: &TlsError) -> &'static str {
     const OLD: &str = "TLS 1.0 and 1.1 are not spoken here: update the app, or give it a listener with tls = \"off\" on a network that you \
                        trust";
     const TRUST: &str = "the app does not trust the listener's certificate: install its CA there, use a certificate that it trusts, or \
                          check that the name that the app connects to stands in it and that both clocks are right";
     match error {
-        TlsError::PeerIncompatible(
-            PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
-        ) => OLD,
-        TlsError::AlertReceived(AlertDescription::ProtocolVersion) => OLD,
+        error if is_old(error) => OLD,
         TlsError::PeerIncompatible(_) => {
-            "the app offers only ciphers or curves that are no longer safe: update it, or give it a listener with tls = \"off\" on a \
-             network that you trust"
+            "the app offers only ciphers or curves that are no longer safe: update it, try a certificate with an RSA key, or give it a \
+             listener with tls = \"off\" on a network that you trust"
         }
         TlsError::AlertReceived(
             AlertDescription::UnknownCA
@@ -142,14 +150,10 @@ impl fmt::Display for Failure {
             }
             Self::Plain(0x80) => f.write_str("the app begins with SSL 2, which nobody speaks any more"),
             Self::Plain(_) => f.write_str("something else came where a TLS handshake was due"),
+            Self::Tls(error) if is_old(error) => f.write_str("the app offers only TLS 1.0 or 1.1"),
             Self::Tls(TlsError::PeerIncompatible(
-                PeerIncompatible::Tls12NotOffered
-                | PeerIncompatible::Tls12NotOfferedOrEnabled
-                | PeerIncompatible::SupportedVersionsExtensionRequired,
-            )) => f.write_str("the app offers only TLS 1.0 or 1.1"),
-            Self::Tls(TlsError::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon)) => {
-                f.write_str("the app offers no cipher that is spoken here")
-            }
+                PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoKxGroupsInCommon,
+            )) => f.write_str("the app offers no cipher or key exchange that is spoken here"),
             Self::Tls(error) => write!(f, "the TLS handshake failed: {error}"),
             Self::Broken(error) => write!(f, "the connection broke within the TLS handshake: {error}"),
         }

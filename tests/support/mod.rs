@@ -16,6 +16,7 @@ pub(crate) mod proxy;
 pub(crate) mod queued;
 pub(crate) mod story;
 pub(crate) mod tunnel;
+pub(crate) mod wire;
 pub(crate) mod world;
 
 use serde_json::Value;
