@@ -256,7 +256,7 @@ impl<H: Host> Connection<H> {
             self.deadline = Instant::now() + self.around.listener.limits.idle;
             has_password |= matches!(action, Action::Authenticate { .. });
             if action == Action::StartTls {
-                self.encrypt(&mut rest).await?;
+                Box::pin(self.encrypt(&mut rest)).await?;
             } else {
                 self.carry_out(action).await?;
             }
@@ -269,7 +269,8 @@ impl<H: Host> Connection<H> {
             Action::Reply(reply) => return self.say(&reply).await,
             // Done before it comes here.
             Action::StartTls => {}
-            Action::Authenticate { user, password } => self.authenticate(user, password).await?,
+            // Boxed, as they are rare and large: their memory is not that of every idle connection.
+            Action::Authenticate { user, password } => Box::pin(self.authenticate(user, password)).await?,
             Action::Mail(sender) => {
                 self.pace = None;
                 let verdict = self.app().and_then(|app| self.around.host.mail(&self.around.listener, app, sender.as_ref()));
@@ -295,7 +296,7 @@ impl<H: Host> Connection<H> {
                 self.body.clear();
             }
             Action::Discard => self.incoming = None,
-            Action::Message(envelope) => self.message(envelope).await?,
+            Action::Message(envelope) => Box::pin(self.message(envelope)).await?,
             Action::Close(why) => return Err(Ending::Closed(why)),
         }
         Ok(())
