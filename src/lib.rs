@@ -39,7 +39,10 @@ pub mod upstream;
 // Layer 5: the only place where those meet.
 pub mod relay;
 
-// Layer 6: the simulated provider.
+// Layer 6: what tries everything for real; other programs' files; who is told of changes; the simulated provider.
+pub mod doctor;
+pub mod import;
+pub mod notify;
 pub mod sandbox;
 
 // Layer 7: the control socket, and the listener for browsers after a login.

@@ -152,27 +152,43 @@ fn a_link_of_every_proof_sends() {
 fn every_setting_of_a_fault_has_an_option() {
     let sandbox = Sandbox::start(&[]);
     let options = [
-        "--times",
-        "--seconds",
-        "--mailbox",
-        "--milliseconds",
-        "--retry-after",
-        "--count",
-        "--error",
-        "--description",
-        "--aadsts",
+        ("--times", "7"),
+        ("--seconds", "7"),
+        ("--mailbox", "7"),
+        ("--client", "7"),
+        ("--milliseconds", "7"),
+        ("--retry-after", "7"),
+        ("--count", "7"),
+        ("--error", "7"),
+        ("--description", "7"),
+        ("--aadsts", "7"),
+        ("--subtype", "7"),
+        ("--status", "407"),
+        ("--html", "7"),
+        ("--via", "page"),
+        ("--step", "auth"),
+        ("--reply", "450 7"),
     ];
     let words: Vec<&str> =
-        ["token-server-slow", "on"].into_iter().chain(options.iter().flat_map(|option| [*option, "7"])).collect();
+        ["smtp-reply", "on"].into_iter().chain(options.iter().flat_map(|(option, value)| [*option, value])).collect();
     assert_eq!(fault(&sandbox, &words), (Some(0), String::new()));
     let faults: serde_json::Value = serde_json::from_slice(&http(sandbox.http, "GET", "/faults", "").1).expect("a list");
     let on = faults.as_array().into_iter().flatten().find(|fault| fault["on"] == true).expect("it is on");
     let setting = on["setting"].as_object().expect("its setting");
-    for option in options {
+    for (option, given) in options {
         let value = &setting[&option[2..].replace('-', "_")];
-        assert!(*value == 7 || *value == "7", "{option}: {on}");
+        assert_eq!(value.as_str().map_or_else(|| value.to_string(), str::to_owned), given, "{option}: {on}");
     }
     assert_eq!(setting.len(), options.len(), "{on}");
+    for (words, complaint) in [
+        (&["smtp-reply", "on"][..], "give `step`"),
+        (&["smtp-reply", "on", "--step", "auth", "--reply", "250 OK"], "from 400 to 599"),
+        (&["smtp-reply", "on", "--step", "noop", "--reply", "450 later"], "unknown variant `noop`"),
+        (&["token-refused", "on", "--status", "200"], "from 400 to 599"),
+    ] {
+        let (status, said) = fault(&sandbox, words);
+        assert!(status == Some(1) && said.contains(complaint), "{words:?}: {said}");
+    }
 }
 
 #[test]

@@ -6,7 +6,9 @@ use super::{
     keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
 };
 use crate::{
+    doctor::{self, Report},
     mail::Name,
+    notify::Trial,
     relay::authorize::{Begun, Progress, Wish},
     secret::Secret,
     tokens::Ended,
@@ -26,8 +28,14 @@ const WAIT: Duration = Duration::from_secs(60);
 /// The same where the provider is asked meanwhile.
 const REVOCATION: Duration = Duration::from_secs(90);
 
+/// Longest wait for a hook that is tried: its own timeout is shorter.
+const HOOK: Duration = Duration::from_secs(330);
+
 /// Longest wait for a step of an order: thousands of messages on a disk that may be slow.
 const ORDER: Duration = Duration::from_secs(15 * 60);
+
+/// Longest wait for an examination: many mailboxes, some at a time, each of which may be slow.
+const EXAMINATION: Duration = Duration::from_secs(15 * 60);
 
 /// Longest wait for a copy of everything, or for the octets of a message to a reader that takes its time.
 const COPY: Duration = Duration::from_secs(24 * 3600);
@@ -181,6 +189,12 @@ impl Client {
         self.read(response).await
     }
 
+    /// Runs a hook once with an example.
+    pub async fn test_hook(&self, hook: &str) -> Result<Trial, ClientError> {
+        let response = self.ask(Method::POST, &format!("notify/{hook}/test"), String::new(), HOOK).await?;
+        self.read(response).await
+    }
+
     /// Lets the daemon copy all that it keeps.
     pub async fn backup(&self, backup: &Backup) -> Result<BackedUp, ClientError> {
         let body = serde_json::to_string(backup).map_err(|error| self.broken(&error))?;
@@ -209,6 +223,13 @@ impl Client {
     /// Gives a login up.
     pub async fn cancel_authorization(&self, id: &str) -> Result<(), ClientError> {
         self.ask(Method::DELETE, &format!("authorizations/{id}"), String::new(), WAIT).await.map(drop)
+    }
+
+    /// Lets the daemon examine links and mailboxes.
+    pub async fn examine(&self, wish: &doctor::Wish) -> Result<Report, ClientError> {
+        let body = serde_json::to_string(wish).map_err(|error| self.broken(&error))?;
+        let response = self.ask(Method::POST, "doctor", body, EXAMINATION).await?;
+        self.read(response).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

@@ -204,6 +204,7 @@ pub(super) async fn links_with(relay: &Relay, summary: Option<&Summary>) -> Link
 
 fn fill(state: &mut MailboxState, grant: &tokens::Status) {
     state.access_token_until = grant.access_token_until.map(rfc3339);
+    state.refresh_token_expires = grant.refresh_until.map(rfc3339);
     if let Some(store::Granted { origin, account, by, obtained_at, .. }) = grant.granted.clone() {
         state.authorised_since = Some(rfc3339(obtained_at));
         (state.origin, state.account, state.authorised_by) = (Some(origin), account, by);

@@ -7,8 +7,10 @@
 
 pub mod authorize;
 mod client;
+pub mod doctor;
 mod group;
 mod health;
+mod hooks;
 mod keys;
 mod links;
 mod orders;
@@ -22,6 +24,7 @@ mod time;
 
 pub use client::{Client, ClientError};
 pub use health::{Health, Standing, Stands, health};
+pub use hooks::test_hook;
 pub use keys::{FileLeft, Files, KeyRotated, KeysDropped, SealedText, drop_keys, rotate_key, seal};
 pub use links::{Limits, LinkState, Links, MailboxState, Sent, links, links_of};
 pub use orders::{BackedUp, Backup, Changed, Left, MOST_IDS, Paused, Targets, Verb, backup, order, pause};

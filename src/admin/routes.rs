@@ -1,14 +1,17 @@
-//! The paths of the control socket below `/links`, `/health`, `/queue`, `/messages`, `/mailboxes`, `/backup` and `/authorizations`.
+//! The paths of the control socket below `/links`, `/health`, `/queue`, `/messages`, `/mailboxes`, `/notify`, `/backup`,
+//! `/authorizations` and `/doctor`.
 //!
 //! Every answer is JSON, but for a message's octets; what is refused is told in sentences.
 
 use super::{
-    Control, Problem, Refused, authorize, health, links,
+    Control, Problem, Refused, authorize, doctor, health, hooks, links,
     orders::{self, Verb},
     queue,
     selection::Selection,
 };
 use crate::{
+    doctor::Report,
+    notify::Trial,
     relay::authorize::{Begun, Progress},
     store::BodyReader,
 };
@@ -22,6 +25,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
 /// How much of a body is read at once.
@@ -37,10 +41,12 @@ pub(super) fn routes() -> Router<Arc<Control>> {
         .route("/messages/{id}", get(show))
         .route("/messages/{id}/body", get(body))
         .route("/mailboxes/{name}/pause", put(pause).delete(release))
+        .route("/notify/{name}/test", post(test_hook))
         .route("/backup", post(backup))
         .route("/authorizations", post(begin))
         .route("/authorizations/{id}", get(progress).delete(cancel))
         .route("/authorizations/{id}/answer", post(answer))
+        .route("/doctor", post(examine))
 }
 
 impl IntoResponse for Refused {
@@ -90,6 +96,9 @@ async fn body(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Re
     let content = match body.reader().await.map_err(gone)? {
         BodyReader::Memory(octets) => Body::from(octets),
         BodyReader::File(file) => Body::from_stream(ReaderStream::with_capacity(file, CHUNK)),
+        BodyReader::Headed(head, file) => {
+            Body::from_stream(ReaderStream::with_capacity(std::io::Cursor::new(head).chain(file), CHUNK))
+        }
     };
     // With its length a body that breaks off is known as broken.
     let head = [(header::CONTENT_TYPE, "message/rfc822".to_owned()), (header::CONTENT_LENGTH, body.len().to_string())];
@@ -102,6 +111,10 @@ async fn pause(State(control): State<Arc<Control>>, Path(name): Path<String>) ->
 
 async fn release(State(control): State<Arc<Control>>, Path(name): Path<String>) -> Answer<orders::Paused> {
     orders::pause(&control.relay, &name, false).await.map(Json)
+}
+
+async fn test_hook(State(control): State<Arc<Control>>, Path(name): Path<String>) -> Answer<Trial> {
+    hooks::test_hook(&control.relay, &name).await.map(Json)
 }
 
 async fn backup(State(control): State<Arc<Control>>, body: Bytes) -> Answer<orders::BackedUp> {
@@ -122,6 +135,10 @@ async fn cancel(State(control): State<Arc<Control>>, Path(id): Path<String>) -> 
 
 async fn answer(State(control): State<Arc<Control>>, Path(id): Path<String>, body: Bytes) -> Result<StatusCode, Refused> {
     authorize::answer(&control.relay, &id, &read(&body)?).map(|()| StatusCode::ACCEPTED)
+}
+
+async fn examine(State(control): State<Arc<Control>>, body: Bytes) -> Answer<Report> {
+    doctor::examine(&control.doctor, &read(&body)?).await.map(Json)
 }
 
 /// Reads a request's JSON, so that a fault in it is told like every other.

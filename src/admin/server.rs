@@ -6,7 +6,7 @@ use super::{
     keys::{self, KeyRotated, KeysDropped, SealedText, ToSeal},
     routes, status,
 };
-use crate::{listener::Presented, mail::Name, relay::Relay, secret::Secret, store::Store, tokens::Tokens};
+use crate::{doctor::Doctor, listener::Presented, mail::Name, relay::Relay, secret::Secret, store::Store, tokens::Tokens};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -58,6 +58,8 @@ pub struct Control {
     pub relay: Arc<Relay>,
     /// Grants.
     pub tokens: Arc<Tokens>,
+    /// What tries everything for real.
+    pub doctor: Arc<Doctor>,
     /// The keys of sealed secrets.
     pub store: Store,
     /// Its name in EHLO and Received.

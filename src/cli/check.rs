@@ -37,7 +37,7 @@ fn count(faults: &[Fault]) -> String {
     }
 }
 
-fn summary(settings: &Settings) -> String {
+pub(super) fn summary(settings: &Settings) -> String {
     let counted = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     let parts = [
         counted(settings.listeners.len(), "listener", "listeners"),
@@ -45,5 +45,6 @@ fn summary(settings: &Settings) -> String {
         counted(settings.mailboxes.len(), "mailbox", "mailboxes"),
         counted(settings.apps.len(), "app", "apps"),
     ];
-    format!("good: {}", parts.join(", "))
+    let hooks = Some(settings.hooks.len()).filter(|hooks| *hooks > 0).map(|hooks| counted(hooks, "hook", "hooks"));
+    format!("good: {}", parts.into_iter().chain(hooks).collect::<Vec<_>>().join(", "))
 }

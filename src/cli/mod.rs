@@ -9,13 +9,17 @@ mod caller;
 mod change;
 mod check;
 mod control;
+mod doctor;
+mod explain;
 mod grant;
 mod health;
+mod import;
 mod key;
 mod link;
 mod listing;
 mod logging;
 mod mailbox;
+mod notify;
 mod out;
 mod question;
 mod queue;
@@ -83,6 +87,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try everything for real, and name the cause and the fix of what fails
+    Doctor(doctor::Arguments),
     /// Run the relay
     Run(Config),
     /// Report every fault of the configuration
@@ -94,7 +100,7 @@ enum Command {
         json: bool,
     },
     /// Try everything on this machine: a relay, and a simulated provider behind it
-    Sandbox(sandbox::Arguments),
+    Sandbox(Box<sandbox::Arguments>),
     /// Outgoing links: OAuth 2.0 clients at a provider
     #[command(subcommand)]
     Link(link::LinkCommand),
@@ -109,13 +115,20 @@ enum Command {
     /// What the provider granted to a mailbox
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// Take links, mailboxes and grants over from email-oauth2-proxy, sasl-xoauth2 (Postfix) or mutt_oauth2.py
+    Import(Box<import::Arguments>),
     /// The key under which secrets are sealed
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Hooks: who is told when a link or mailbox changes its state
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Kept messages: list, look at, retry, hold, release, discard, move, export
     Queue(queue::Arguments),
     /// Tell what became of a message, or of all messages from or to an address
     Trace(queue::Trace),
+    /// Say what a reply, an error or an advice's name means, and what to do
+    Explain(explain::Arguments),
     /// The database and the message bodies
     #[command(subcommand)]
     Store(StoreCommand),
@@ -197,6 +210,7 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Run(config) => run::run(&config),
         Command::Check { config, json } => check::check(&config, json),
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
@@ -206,9 +220,12 @@ pub fn main() -> ExitCode {
         Command::Authorize(arguments) => authorize::authorize(&arguments),
         Command::Grant(GrantCommand::Import { mailbox, token, config }) => grant::import(&mailbox, token.as_deref(), &config),
         Command::Grant(GrantCommand::Revoke { mailbox, yes, config }) => grant::revoke(&mailbox, yes, &config),
+        Command::Import(arguments) => import::import(&arguments),
         Command::Key(command) => key::key(command),
+        Command::Notify(command) => notify::notify(command),
         Command::Queue(arguments) => queue::queue(arguments),
         Command::Trace(trace) => queue::trace(trace),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),
         Command::Status { config, json } => control::status(&config, json),
         Command::Health(arguments) => health::health(&arguments),

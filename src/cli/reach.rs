@@ -9,6 +9,7 @@ use crate::{
     },
     config,
     daemon::{self, StartError},
+    notify::Trial,
     relay::{
         Relay,
         authorize::{Begun, Progress, Wish},
@@ -205,6 +206,13 @@ impl Reached {
         match self {
             Self::Running(client) => client.pause(mailbox, paused).await.map_err(failed),
             Self::Stopped(relay) => admin::pause(relay, mailbox, paused).await.map_err(refused),
+        }
+    }
+
+    pub(super) async fn test_hook(&self, hook: &str) -> Result<Trial, Failed> {
+        match self {
+            Self::Running(client) => client.test_hook(hook).await.map_err(failed),
+            Self::Stopped(relay) => admin::test_hook(relay, hook).await.map_err(refused),
         }
     }
 

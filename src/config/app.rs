@@ -35,6 +35,7 @@ pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>
     let direct_wait = table.duration("direct-wait", words::DIRECT_WAIT);
     let expire_after = table.duration("expire-after", queue::EXPIRY);
     let warn_after = table.duration("warn-after", queue::EXPIRY);
+    let repair = table.choice("repair", &words::REPAIRS);
     let bounce_to = table.parsed("bounce-to", words::address);
     let _ = table.list("allowed-from", words::sender_pattern);
     table.finish();
@@ -67,6 +68,7 @@ pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>
         expire_after,
         warn_after,
         bounce_to,
+        repair,
     })
 }
 

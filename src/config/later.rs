@@ -1,6 +1,6 @@
 //! What a configuration may say already, but this version cannot do: `check` notes it, `run` refuses it.
 
-use super::settings::{Settings, WhenFromDiffers};
+use super::settings::Settings;
 
 impl Settings {
     /// One sentence for each thing that `run` has to refuse, with its key; empty when all can be done.
@@ -9,14 +9,6 @@ impl Settings {
         let mut say = |key: String, what: &str| refused.push(format!("{key}: {what}"));
         for key in &self.unheeded {
             say(key.clone(), "this comes in a later version, and running without it would do what was not meant; take it out");
-        }
-        for (name, mailbox) in &self.mailboxes {
-            if mailbox.when_from_differs == WhenFromDiffers::Rewrite {
-                say(
-                    format!("mailbox.{name}.when-from-differs"),
-                    "rewriting comes in a later version; write \"keep\" or \"refuse\"",
-                );
-            }
         }
         for (name, app) in &self.apps {
             if app.mailbox.as_str() == super::mailbox::BY_SENDER {

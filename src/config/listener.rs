@@ -5,7 +5,7 @@ use super::{
     table::{Table, Wrong},
     tls_files, words,
 };
-use crate::mail::Name;
+use crate::mail::{Name, Repair};
 use ipnet::IpNet;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -37,6 +37,7 @@ pub(super) fn default() -> Option<Listener> {
         delivery: Delivery::Queue,
         direct_wait: Duration::from_secs(60),
         limits: default_limits(),
+        repair: Repair::Standard,
     })
 }
 
@@ -73,6 +74,7 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Listener> {
     let delivery = table.choice("delivery", &words::DELIVERIES).unwrap_or(default.delivery);
     let direct_wait = table.duration("direct-wait", words::DIRECT_WAIT).unwrap_or(default.direct_wait);
     let limits = table.table("limits").map_or_else(default_limits, |mut limits| read_limits(&mut limits));
+    let repair = table.choice("repair", &words::REPAIRS).unwrap_or(default.repair);
     let allow_plaintext_auth = table.boolean("allow-plaintext-auth").unwrap_or(false);
     table.finish();
 
@@ -90,6 +92,7 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Listener> {
         delivery,
         direct_wait,
         limits,
+        repair,
     };
     check(table, &listener, &given);
     Some(listener)

@@ -270,7 +270,8 @@ pub(super) fn is_secret(name: &str) -> bool {
     let says_so = ["secret", "passw", "passphrase", "pwd", "sealed", "private-key", "service-account"]
         .iter()
         .any(|word| name.contains(word));
-    says_so || distance(&name, "client-secret") <= 3 || distance(&name, "password") <= 2
+    // Of a webhook or a database, which may hold a secret in it.
+    says_so || name == "url" || distance(&name, "client-secret") <= 3 || distance(&name, "password") <= 2
 }
 
 /// Whether a URL with a user name or password in it stands there (RFC 3986 §3.2.1).
@@ -343,6 +344,7 @@ mod tests {
             ("[app.a]\npassword = \"\"\"\nMARKED\"\"\"", "app.a.password", "password = [secret]"),
             ("[link.a]\nproxy = 'http://me:MARKED@p:1'", "link.a.proxy", "proxy = [secret]"),
             ("[link.a]\nservice-account = 'MARKED'", "link.a.service-account", "service-account = [secret]"),
+            ("[notify.a]\nurl = 'https://chat.example.com/MARKED'", "notify.a.url", "url = [secret]"),
             ("[app.password-reset]\nuser = \"plain\"", "app.password-reset.user", "user = \"plain\""),
         ] {
             let layer = layer(text);

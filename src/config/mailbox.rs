@@ -91,11 +91,7 @@ pub(super) fn reference(table: &Table<'_>, key: &str, text: &str, declared: &BTr
 
 fn take_when_from_differs(table: &mut Table<'_>) -> WhenFromDiffers {
     let words = [("keep", WhenFromDiffers::Keep), ("rewrite", WhenFromDiffers::Rewrite), ("refuse", WhenFromDiffers::Refuse)];
-    let chosen = table.choice("when-from-differs", &words).unwrap_or(WhenFromDiffers::Keep);
-    if chosen == WhenFromDiffers::Rewrite {
-        table.note("when-from-differs", "rewriting comes in a later version; `outlink run` refuses this");
-    }
-    chosen
+    table.choice("when-from-differs", &words).unwrap_or(WhenFromDiffers::Keep)
 }
 
 /// Port 465 is TLS from the first byte everywhere (RFC 8314 §3.3), 587 and 25 are STARTTLS; without a server of its own the

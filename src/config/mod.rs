@@ -15,6 +15,7 @@ mod link;
 mod listener;
 mod locate;
 mod mailbox;
+mod notify;
 mod parameters;
 mod proof;
 mod proxy;
@@ -33,11 +34,13 @@ pub mod write;
 
 pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
+pub(crate) use notify::BASE64_SECRET;
 pub use reseal::{Resealed, reseal};
 pub use secrets::SecretError;
 pub use settings::{
-    Allowed, App, Auth, Bind, Certificate, Delivery, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox,
-    Proof, Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, TlsFiles, WhenFromDiffers,
+    Action, Allowed, App, Auth, Bind, Certificate, Delivery, Hook, Http, Link, Listener, ListenerLimits, ListenerTls, Log,
+    LogFormat, Mailbox, Only, Proof, Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, TlsFiles, Webhook,
+    WhenFromDiffers,
 };
 pub use tls_files::{TlsFileError, TlsMaterial};
 

@@ -1,7 +1,7 @@
 //! The outermost table, and the small ones that stand in it.
 
 use super::{
-    app, checks, link, listener, mailbox, queue,
+    app, checks, link, listener, mailbox, notify, queue,
     settings::{Http, Log, LogFormat, Queue, Settings},
     table::{Reader, Table, Wrong},
     words,
@@ -29,8 +29,10 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     let queue = root.table("queue").map_or_else(Queue::default, |mut table| queue::read(&mut table));
     root.later(&["store", "aliases"]);
 
-    let (links, declared) = all(root.tables("link"), link::read);
-    let (mailboxes, declared) = all(root.tables("mailbox"), |name, table| mailbox::read(name, table, &links, &declared));
+    let (links, declared_links) = all(root.tables("link"), link::read);
+    let (mailboxes, declared) = all(root.tables("mailbox"), |name, table| mailbox::read(name, table, &links, &declared_links));
+    let known = notify::Declared { links: &declared_links, mailboxes: &declared, good: &mailboxes };
+    let (hooks, _) = all(root.tables("notify"), |name, table| notify::read(name, table, &known));
     let (apps, _) = all(root.tables("app"), |name, table| app::read(name, table, &declared));
     let (mut listeners, declared) = all(root.tables("listener"), listener::read);
     if declared.is_empty() {
@@ -50,6 +52,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         links,
         mailboxes,
         apps,
+        hooks,
         queue,
         http,
         log,
@@ -88,7 +91,7 @@ fn all<'a, T>(
 /// Variables such as `OUTLINK_PORT_2525_TCP` (an orchestrator's) or `OUTLINK_CONTOSO_SECRET` (named by an `{ env = … }`) look like keys of
 /// the outermost table. They are no reason to refuse; a slip in a table's key is.
 fn ignore_foreign_variables(root: &mut Table<'_>) {
-    const KNOWN: [&str; 12] = [
+    const KNOWN: [&str; 13] = [
         "state-directory",
         "hostname",
         "control-group",
@@ -101,6 +104,7 @@ fn ignore_foreign_variables(root: &mut Table<'_>) {
         "mailbox",
         "app",
         "listener",
+        "notify",
     ];
     let sources = root.sources();
     let foreign = |key: &str| {

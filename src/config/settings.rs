@@ -1,11 +1,13 @@
 //! The settings: what the rest of the program is given. Parsed once, at the border; nothing in here can be wrong.
 
+mod hook;
 mod listener;
 
+pub use hook::{Action, Hook, Only, Webhook};
 pub use listener::{Auth, Bind, Listener, ListenerLimits, ListenerTls, TlsFiles};
 
 use crate::{
-    mail::{Address, Name},
+    mail::{Address, Name, Repair},
     provider::{Chunking, Cloud, Grant, Limits, NullSender, Provider, TlsMode},
     secret::{PasswordHash, Sealed, Secret},
 };
@@ -27,6 +29,8 @@ pub struct Settings {
     pub mailboxes: BTreeMap<Name, Arc<Mailbox>>,
     /// Legacy applications, by name.
     pub apps: BTreeMap<Name, Arc<App>>,
+    /// What a change of state runs, by name.
+    pub hooks: BTreeMap<Name, Arc<Hook>>,
     /// The durable queue.
     pub queue: Queue,
     /// The HTTP listener.
@@ -317,6 +321,8 @@ pub struct App {
     pub warn_after: Option<Duration>,
     /// Its recipient of bounces, who wins over the queue's.
     pub bounce_to: Option<Address>,
+    /// How much of a broken header is repaired; `None`: as the listener says.
+    pub repair: Option<Repair>,
 }
 
 /// The durable queue.

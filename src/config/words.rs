@@ -4,7 +4,7 @@ use super::{
     settings::{Delivery, Server},
     table::Wrong,
 };
-use crate::mail::Address;
+use crate::mail::{Address, Repair};
 use ipnet::{IpNet, Ipv4Net};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,6 +16,9 @@ use url::{Host, Url};
 /// The words of `delivery`.
 pub(super) const DELIVERIES: [(&str, Delivery); 3] =
     [("queue", Delivery::Queue), ("direct", Delivery::Direct), ("direct-then-queue", Delivery::DirectThenQueue)];
+/// The words of `repair`.
+pub(super) const REPAIRS: [(&str, Repair); 3] =
+    [("none", Repair::None), ("standard", Repair::Standard), ("legacy", Repair::Legacy)];
 /// What `direct-wait` may be: below 100 ms nothing would ever be delivered, above ten minutes we stop waiting ourselves.
 pub(super) const DIRECT_WAIT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
@@ -107,7 +110,7 @@ pub(super) fn endpoint(text: &str) -> Result<Url, Wrong> {
 }
 
 /// Whether a URL leads to this machine.
-fn is_local(url: &Url) -> bool {
+pub(super) fn is_local(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -10,7 +10,7 @@ mod start;
 mod summary;
 mod tasks;
 
-pub use start::{StartError, open, start};
+pub use start::{StartError, open, own_name, start};
 
 use crate::{
     admin::{self, KeyRotated, KeysDropped, ListenerStatus, Refused, Request},
@@ -50,7 +50,7 @@ pub struct Daemon {
     listeners: Vec<ListenerStatus>,
     presented: Certificates,
     requests: mpsc::Receiver<Request>,
-    /// Tells the listener for logins that the settings are others.
+    /// Tells the listener for logins and the hooks that the settings are others.
     configured: watch::Sender<()>,
     /// Says to those who accept work that they shall end; `end` then to those who serve them.
     stop: watch::Sender<bool>,

@@ -9,7 +9,9 @@ use super::{
 use crate::{
     admin::{self, Control, ListenerStatus},
     config::{Listener, Settings},
+    doctor::Doctor,
     listener::{self, Passed, Presented, Service, Socket},
+    notify,
     queue::Queue,
     relay::{Parts, Relay},
     store::{self, Starting, Store},
@@ -95,7 +97,8 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
             let listeners = listeners.clone();
             let (relay, tokens, store) = (relay.clone(), tokens.clone(), store.clone());
             let presented = presented.clone();
-            let control = Control { relay, tokens, store, hostname, listeners, presented, requests: ask };
+            let doctor = Arc::new(Doctor::new(relay.clone()));
+            let control = Control { relay, tokens, doctor, store, hostname, listeners, presented, requests: ask };
             serving.spawn("control socket", socket.serve(Arc::new(control), ended.clone()));
         }
         Err(error) => {
@@ -103,6 +106,8 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
         }
     }
     let (configured, changed) = watch::channel(());
+    // Before anything goes out that could change a state.
+    serving.spawn("hooks", notify::run(relay.clone(), relay.changes(), changed.clone(), ended.clone()));
     serving.spawn("listener for logins", browsers::listen(relay.clone(), changed, ended.clone()));
     serving.spawn("renewals", tokens.clone().run(stopped.clone(), ended.clone()));
     serving.spawn("connections", upstream.run(ended.clone()));
@@ -196,7 +201,7 @@ async fn bind(settings: &Settings, mut passed: Passed) -> Result<Vec<(Arc<Listen
 }
 
 /// The configured name, the machine's, or a mailbox's domain with a warning.
-fn own_name(settings: &Settings) -> Result<String, StartError> {
+pub fn own_name(settings: &Settings) -> Result<String, StartError> {
     if let Some(hostname) = &settings.hostname {
         return Ok(hostname.clone());
     }

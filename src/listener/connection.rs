@@ -285,9 +285,11 @@ impl<H: Host> Connection<H> {
             Action::Begin => {
                 self.pace = Some((Instant::now(), 0));
                 let around = &self.around;
-                self.incoming = self.session.envelope().map(|envelope| {
-                    Incoming::begin(&self.session, envelope, &self.peer, self.tls, (&around.hostname, &around.spool))
-                });
+                if let (Some(envelope), Some(app)) = (self.session.envelope(), &self.app) {
+                    let case = around.host.case(&around.listener, app, envelope);
+                    let place = (&*around.hostname, &around.spool);
+                    self.incoming = Some(Incoming::begin(&self.session, (envelope, case), (&self.peer, self.tls), place));
+                }
             }
             Action::Body => {
                 if let Some(incoming) = &mut self.incoming {

@@ -3,7 +3,7 @@
 use super::Peer;
 use crate::{
     config::{App, Listener},
-    mail::{Address, Envelope, Findings, Id, Recipient},
+    mail::{Address, Case, Envelope, Findings, Id, Recipient},
     secret::Secret,
     smtp::Reply,
     store::Body,
@@ -28,6 +28,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// Whether `app` may send from `sender` now; `None` is the null sender.
     fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply>;
+
+    /// What a message of `app` is repaired for.
+    fn case(&self, listener: &Listener, app: &App, envelope: &Envelope) -> Case;
 
     /// Whether one more recipient is taken, beside the `accepted` ones.
     fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply>;

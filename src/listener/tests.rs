@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{App, Auth, Bind, Delivery, Listener, ListenerLimits, ListenerTls},
-    mail::{Address, Name, Recipient},
+    mail::{Address, Case, Envelope, Name, Recipient},
     secret::Secret,
     smtp::Reply,
     store::{Body, Spool},
@@ -45,6 +45,7 @@ pub(super) fn listener() -> Listener {
             errors: 10,
             idle: PATIENCE,
         },
+        repair: crate::mail::Repair::Standard,
     }
 }
 
@@ -60,6 +61,7 @@ fn app() -> Arc<App> {
         expire_after: None,
         warn_after: None,
         bounce_to: None,
+        repair: None,
     })
 }
 
@@ -85,6 +87,10 @@ impl Host for FakeHost {
     fn mail(&self, _: &Listener, _: &App, sender: Option<&Address>) -> Result<(), Reply> {
         let is_denied = sender.is_some_and(|sender| sender.local() == "denied");
         if is_denied { Err(Reply::new(550, Some((7, 1)), "not yours")) } else { Ok(()) }
+    }
+
+    fn case(&self, _: &Listener, _: &App, envelope: &Envelope) -> Case {
+        Case { author: envelope.sender.clone(), ..Case::default() }
     }
 
     fn recipient(&self, _: &Listener, _: &App, accepted: usize, _: &Recipient) -> Result<(), Reply> {

@@ -1,4 +1,5 @@
-//! The vocabulary of mail: addresses, envelopes, ids, outcomes, what is done to a header before it is relayed, and bounces.
+//! The vocabulary of mail: addresses, envelopes, ids, outcomes, what is done to a header before it is relayed, bounces, and
+//! other mail that this program writes.
 //!
 //! Layer 0: values only. Nothing here knows a socket, a file, a clock or a provider.
 
@@ -6,20 +7,34 @@ mod address;
 mod advice;
 mod author;
 pub mod bounce;
+mod change;
+mod encode;
 mod envelope;
+mod header;
 mod id;
+mod letter;
 mod name;
 mod outcome;
+mod page;
 mod passage;
+mod phrase;
 mod preparation;
+mod repair;
+mod rewrite;
 mod state;
 
 pub use address::{Address, InvalidAddress};
 pub use advice::Advice;
 pub use author::author;
+pub use change::{Change, changes_in_words};
+pub use encode::Encoder;
 pub use envelope::{BodyType, Envelope, InvalidParameter, Notify, Recipient, Ret, Xtext};
+pub use header::{Field, Header};
 pub use id::{Id, InvalidId};
+pub use letter::Letter;
 pub use name::{InvalidName, Name};
 pub use outcome::{Hold, Outcome};
 pub use preparation::{Findings, Preparation};
+pub use repair::{Case, Repair, repair};
+pub use rewrite::rewrite;
 pub use state::State;

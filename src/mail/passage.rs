@@ -20,7 +20,7 @@ pub(super) fn own_id(value: &[u8], hostname: &str) -> Option<Id> {
             break;
         }
     }
-    id.filter(|_| is_ours)
+    id.filter(|_| is_ours && !hostname.is_empty())
 }
 
 /// The text outside of parentheses.

@@ -1,15 +1,22 @@
 //! What is done to every message before it is relayed (RFC 6409 §8, RFC 5321 §4.4): Received in front, Date and Message-ID
 //! when missing, Bcc removed, because Gmail would show it to everybody. All else passes byte for byte.
 //!
-//! Works on the clean message (CRLF lines, no dot-stuffing) while it arrives, and keeps at most one header line in memory.
+//! And what the app's `repair` allows. Works on the clean message (CRLF lines, no dot-stuffing) while it arrives, and keeps its header in
+//! memory until the header ends, 64 KiB at most.
 
-use super::{Id, passage::own_id};
+use super::{
+    Case, Change, Header, Id, Repair,
+    encode::may_encode,
+    header::{self, Field, Line},
+    passage::own_id,
+    repair::{LONGEST_LINE, repair},
+};
 
 /// Longest value kept of a field that is looked at, in octets.
 const LONGEST_VALUE: usize = 1000;
 
-/// Longest header line held back while its name is being read. A longer one passes in pieces.
-const LONGEST_LINE: usize = 64 * 1024;
+/// Longest header kept until its end, in octets: ten times the usual one. A longer one passes unrepaired.
+const LONGEST_HEADER: usize = 64 * 1024;
 
 /// Passages kept of a message; the relay draws its line far below.
 const MOST_PASSAGES: usize = 16;
@@ -19,7 +26,8 @@ const MOST_PASSAGES: usize = 16;
 pub struct Findings {
     /// How many Received fields the message had (RFC 5321 §6.3).
     pub received: usize,
-    /// Under which ids it went through this very relay before, the latest first; at most sixteen.
+    /// Under which ids it went through this very relay before, the latest first; at most sixteen, and of a header that is too long to
+    /// be kept those in its first part.
     pub passed: Vec<Id>,
     /// The From field's value, unfolded; `None` also where there are several or it has more than 1,000 octets: what was left out
     /// could name another author.
@@ -28,6 +36,10 @@ pub struct Findings {
     pub subject: Option<String>,
     /// The Message-ID that the message has now.
     pub message_id: String,
+    /// What was changed.
+    pub changes: Vec<Change>,
+    /// The body has lines that are too long, and is to be encoded (see [`super::Encoder`]).
+    pub encode_body: bool,
 }
 
 /// The filter: give it the message piece by piece, and send on what it writes.
@@ -36,9 +48,15 @@ pub struct Preparation {
     received: String,
     date: String,
     message_id: String,
+    case: Case,
     state: State,
     line: Vec<u8>,
+    header: Header,
+    /// Octets of `header`.
+    size: usize,
     seen: Seen,
+    body: Body,
+    /// This relay, whose own Received fields are looked for.
     hostname: String,
 }
 
@@ -46,44 +64,46 @@ pub struct Preparation {
 enum State {
     /// Before the first octet.
     Start,
-    /// In the header; what the current field is.
-    Header(Field),
+    /// In the header, which is kept until it ends.
+    Header,
+    /// In a header that is too long to be kept: it passes, but for a field that must not.
+    Passing {
+        /// The current field does not pass.
+        hidden: bool,
+        /// The last piece was no whole line.
+        amid: bool,
+    },
     /// The rest passes.
     Body,
 }
 
-/// The fields that matter here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Bcc,
-    Date,
-    From,
-    MessageId,
-    Received,
-    Subject,
-    Other,
-}
-
-/// Values as they come together over folded lines.
+/// What counts of a header that is too long to be kept whole.
 #[derive(Debug, Default)]
 struct Seen {
     received: usize,
-    /// The Received field that is coming together.
-    passage: Vec<u8>,
-    passed: Vec<Id>,
     date: bool,
-    from: Option<Vec<u8>>,
-    /// `from` is not all that the message says of its author.
-    from_is_partial: bool,
-    subject: Option<Vec<u8>>,
-    message_id: Option<Vec<u8>>,
+    message_id: bool,
+    changes: Vec<Change>,
+    findings: Findings,
+}
+
+/// What counts of the body.
+#[derive(Debug, Default)]
+struct Body {
+    /// Whether its lines are measured.
+    measured: bool,
+    may_encode: bool,
+    column: usize,
+    is_long: bool,
 }
 
 impl Preparation {
     /// `received` is the whole Received field with its CRLF; `date` and `message_id` are values for a message that has none.
-    pub fn new(received: String, date: String, message_id: String) -> Self {
-        let seen = Seen::default();
-        Self { received, date, message_id, state: State::Start, line: Vec::new(), seen, hostname: String::new() }
+    pub fn new(received: String, date: String, message_id: String, case: Case) -> Self {
+        let body = Body { measured: case.repair == Repair::Legacy, ..Body::default() };
+        let (line, header, seen) = (Vec::new(), Header::default(), Seen::default());
+        let (state, hostname) = (State::Start, String::new());
+        Self { received, date, message_id, case, state, line, header, size: 0, seen, body, hostname }
     }
 
     /// Looks for Received fields that `hostname`, which is this relay, wrote.
@@ -95,13 +115,14 @@ impl Preparation {
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         if self.state == State::Start && !bytes.is_empty() {
             out.extend_from_slice(self.received.as_bytes());
-            self.state = State::Header(Field::Other);
+            self.state = State::Header;
         }
         let mut rest = bytes;
         while self.state != State::Body {
             let Some(end) = rest.iter().position(|b| *b == b'\n') else {
                 self.line.extend_from_slice(rest);
-                if self.line.len() > LONGEST_LINE {
+                if self.line.len() > LONGEST_HEADER {
+                    self.pass_header(out);
                     self.header_line(out);
                 }
                 return;
@@ -110,6 +131,7 @@ impl Preparation {
             rest = &rest[end + 1..];
             self.header_line(out);
         }
+        self.body.measure(rest);
         out.extend_from_slice(rest);
     }
 
@@ -117,127 +139,155 @@ impl Preparation {
     pub fn finish(mut self, out: &mut Vec<u8>) -> Findings {
         if self.state == State::Start {
             out.extend_from_slice(self.received.as_bytes());
+            self.state = State::Header;
+        }
+        if self.state != State::Body && !self.line.is_empty() {
+            self.line.extend_from_slice(b"\r\n");
+            self.header_line(out);
         }
         if self.state != State::Body {
-            if !self.line.is_empty() {
-                self.line.extend_from_slice(b"\r\n");
-                self.header_line(out);
-            }
-            if self.state != State::Body {
-                self.add_missing(out);
-            }
+            self.end_header(out);
         }
-        self.seen.end_passage(&self.hostname);
-        let text = |value: Vec<u8>| String::from_utf8_lossy(&value).trim().to_owned();
-        Findings {
-            received: self.seen.received,
-            passed: self.seen.passed,
-            from: self.seen.from.filter(|_| !self.seen.from_is_partial).map(text),
-            subject: self.seen.subject.map(text),
-            message_id: self.seen.message_id.map(text).filter(|id| !id.is_empty()).unwrap_or(self.message_id),
+        let Seen { changes, findings, .. } = self.seen;
+        let mut findings = Findings { changes, ..findings };
+        if self.body.is_long && !self.body.may_encode {
+            findings.changes.push(Change::PassedLongLines);
         }
+        findings.encode_body = self.body.is_long && self.body.may_encode;
+        findings
     }
 
     /// Handles the line in `self.line` and empties it.
     fn header_line(&mut self, out: &mut Vec<u8>) {
         let line = std::mem::take(&mut self.line);
-        let State::Header(current) = self.state else { return out.extend_from_slice(&line) };
-        let field = match line.first() {
-            Some(b' ' | b'\t') => Some(current),
-            _ => field_of(&line),
+        let ends = match self.state {
+            State::Header => !self.header.push(&line),
+            State::Passing { amid, .. } => !amid && header::line(&line) == Line::Ends,
+            State::Start | State::Body => true,
         };
-        match field {
-            Some(field) => {
-                self.state = State::Header(field);
-                if !matches!(line.first(), Some(b' ' | b'\t')) {
-                    self.seen.end_passage(&self.hostname);
-                }
-                self.seen.note(field, field != current || !matches!(line.first(), Some(b' ' | b'\t')), &line);
-                if field != Field::Bcc {
-                    out.extend_from_slice(&line);
-                }
+        if ends {
+            self.end_header(out);
+            if !is_blank(&line) {
+                // The header ended without its blank line: without one, what follows would be read as header.
+                out.extend_from_slice(b"\r\n");
+                self.body.measure(&line);
             }
-            None => {
-                self.add_missing(out);
-                if !is_blank(&line) {
-                    // The header ended without its blank line: without one, what follows would be read as header.
-                    out.extend_from_slice(b"\r\n");
-                }
-                out.extend_from_slice(&line);
-                self.state = State::Body;
+            out.extend_from_slice(&line);
+            self.state = State::Body;
+        } else if self.state == State::Header {
+            self.size += line.len();
+            if self.size > LONGEST_HEADER {
+                self.pass_header(out);
             }
+        } else {
+            self.pass(&line, out);
         }
         self.line = line;
         self.line.clear();
     }
 
-    fn add_missing(&mut self, out: &mut Vec<u8>) {
-        if !self.seen.date {
-            out.extend_from_slice(format!("Date: {}\r\n", self.date).as_bytes());
-        }
-        if self.seen.message_id.is_none() {
-            out.extend_from_slice(format!("Message-ID: {}\r\n", self.message_id).as_bytes());
-        }
-    }
-}
-
-impl Seen {
-    /// A Received field is whole.
-    fn end_passage(&mut self, hostname: &str) {
-        let id = if hostname.is_empty() { None } else { own_id(&self.passage, hostname) };
-        self.passed.extend(id.filter(|_| self.passed.len() < MOST_PASSAGES));
-        self.passage.clear();
-    }
-
-    fn note(&mut self, field: Field, is_first_line: bool, line: &[u8]) {
-        self.from_is_partial |= field == Field::From && is_first_line && self.from.is_some();
-        let value = match field {
-            Field::Received => {
-                self.received += usize::from(is_first_line);
-                let room = LONGEST_VALUE.saturating_sub(self.passage.len());
-                let start = if is_first_line { line.iter().position(|b| *b == b':').map_or(0, |colon| colon + 1) } else { 0 };
-                return self.passage.extend(line[start..].iter().take(room));
-            }
-            Field::Date => return self.date = true,
-            Field::Bcc | Field::Other => return,
-            Field::From => &mut self.from,
-            Field::Subject => &mut self.subject,
-            Field::MessageId => &mut self.message_id,
-        };
-        // Of a field that occurs twice the first counts; the second only ends it.
-        if is_first_line && value.is_some() {
+    /// The header is too long to be kept: it passes from here on as it is.
+    fn pass_header(&mut self, out: &mut Vec<u8>) {
+        if self.state != State::Header {
             return;
         }
-        let start = if is_first_line { line.iter().position(|b| *b == b':').map_or(0, |colon| colon + 1) } else { 0 };
-        let kept = value.get_or_insert_with(Vec::new);
-        let room = LONGEST_VALUE.saturating_sub(kept.len());
-        let mut octets = line[start..].iter().filter(|b| !matches!(b, b'\r' | b'\n'));
-        kept.extend(octets.by_ref().take(room));
-        self.from_is_partial |= field == Field::From && octets.next().is_some();
+        self.state = State::Passing { hidden: false, amid: false };
+        self.seen.changes.push(Change::PassedLongHeader);
+        self.seen.findings = Findings { from: None, ..self.findings(&self.header) };
+        for field in std::mem::take(&mut self.header).fields {
+            self.pass(field.raw(), out);
+        }
+    }
+
+    /// Lets a line of a long header pass, or a field, or a piece of a line.
+    fn pass(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        let State::Passing { mut hidden, amid } = self.state else { return };
+        if !amid && let Line::Field(name) = header::line(line) {
+            let name = &line[..name];
+            let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
+            self.seen.received += usize::from(is("Received"));
+            self.seen.date |= is("Date");
+            self.seen.message_id |= is("Message-ID");
+            hidden = is("Bcc") || is("Resent-Bcc");
+        }
+        if hidden {
+            self.seen.changes.push(Change::RemovedBcc);
+            self.seen.changes.dedup();
+        } else {
+            out.extend_from_slice(line);
+        }
+        self.state = State::Passing { hidden, amid: !line.ends_with(b"\n") };
+    }
+
+    /// The header is whole: what it lacks is added, what is broken is repaired.
+    fn end_header(&mut self, out: &mut Vec<u8>) {
+        let mut header = std::mem::take(&mut self.header);
+        let is_kept = self.state == State::Header;
+        if is_kept {
+            let before = header.fields.len();
+            header.fields.retain(|field| !field.is("Bcc") && !field.is("Resent-Bcc"));
+            if header.fields.len() < before {
+                self.seen.changes.push(Change::RemovedBcc);
+            }
+            self.seen.changes.extend(repair(&mut header, &self.case));
+            self.seen.received = header.all("Received").count();
+            (self.seen.date, self.seen.message_id) = (header.has("Date"), header.has("Message-ID"));
+            self.seen.findings = self.findings(&header);
+            self.body.may_encode = may_encode(&header);
+        }
+        if !self.seen.date {
+            header.add("Date", &self.date);
+            self.seen.changes.push(Change::AddedDate);
+        }
+        if !self.seen.message_id {
+            header.add("Message-ID", &self.message_id);
+            self.seen.changes.push(Change::AddedMessageId);
+        }
+        header.write(out);
+        self.seen.findings.received = self.seen.received;
+        if self.seen.findings.message_id.is_empty() {
+            self.seen.findings.message_id.clone_from(&self.message_id);
+        }
     }
 }
 
-/// Which field a line begins; `None` when it begins none and so ends the header.
-fn field_of(line: &[u8]) -> Option<Field> {
-    // An mbox separator in front of the header is no field, but does not end the header either.
-    if line.starts_with(b"From ") || line.starts_with(b">From ") {
-        return Some(Field::Other);
+impl Preparation {
+    fn findings(&self, header: &Header) -> Findings {
+        let own = |field: &Field| own_id(&field.value(), &self.hostname);
+        Findings { passed: header.all("Received").filter_map(own).take(MOST_PASSAGES).collect(), ..findings(header) }
     }
-    let colon = line.iter().position(|b| *b == b':')?;
-    let name = line[..colon].trim_ascii_end();
-    // RFC 5322 §3.6.8: printable ASCII without colon. Non-ASCII names pass, as they do no harm.
-    if name.is_empty() || name.iter().any(|b| *b <= b' ' || *b == 127) {
-        return None;
+}
+
+impl Body {
+    fn measure(&mut self, octets: &[u8]) {
+        if !self.measured || self.is_long {
+            return;
+        }
+        let mut begin = 0;
+        for end in memchr::memchr_iter(b'\n', octets) {
+            // The carriage return before it is no octet of the line.
+            self.is_long |= self.column + end - begin > LONGEST_LINE + 1;
+            (self.column, begin) = (0, end + 1);
+        }
+        self.column += octets.len() - begin;
+        self.is_long |= self.column > LONGEST_LINE + 1;
     }
-    Some(match name.to_ascii_lowercase().as_slice() {
-        b"bcc" | b"resent-bcc" => Field::Bcc,
-        b"date" => Field::Date,
-        b"from" => Field::From,
-        b"message-id" => Field::MessageId,
-        b"received" => Field::Received,
-        b"subject" => Field::Subject,
-        _ => Field::Other,
-    })
+}
+
+/// What a header says, as far as it is looked at.
+fn findings(header: &Header) -> Findings {
+    let text = |name: &str| header.get(name).map(|field| String::from_utf8_lossy(&shortened(field.value())).trim().to_owned());
+    let mut authors = header.all("From");
+    let from = match (authors.next().map(Field::value), authors.next()) {
+        (Some(value), None) if value.len() <= LONGEST_VALUE => Some(String::from_utf8_lossy(&value).into_owned()),
+        _ => None,
+    };
+    Findings { from, subject: text("Subject"), message_id: text("Message-ID").unwrap_or_default(), ..Findings::default() }
+}
+
+fn shortened(mut value: Vec<u8>) -> Vec<u8> {
+    value.truncate(LONGEST_VALUE);
+    value
 }
 
 fn is_blank(line: &[u8]) -> bool {
@@ -250,7 +300,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn prepare(message: &[u8], piece: usize) -> (String, Findings) {
-        let mut preparation = Preparation::new("Received: by relay\r\n".into(), "today".into(), "<new@relay>".into());
+        let mut preparation =
+            Preparation::new("Received: by relay\r\n".into(), "today".into(), "<new@relay>".into(), Case::default());
         let mut out = Vec::new();
         message.chunks(piece.max(1)).for_each(|bytes| preparation.push(bytes, &mut out));
         let findings = preparation.finish(&mut out);
@@ -312,8 +363,8 @@ mod tests {
         let others = "Received: from relay.example by mx.example.org with SMTP id 4711; Mon\r\n";
         let message = format!("{}{others}{}Subject: x\r\n\r\n{}", ours(2), ours(1), ours(3));
         for piece in [1, 7, 1000] {
-            let mut preparation = Preparation::new("R: r\r\n".into(), "d".into(), "<m>".into()).recognising("relay.example");
-            let mut out = Vec::new();
+            let preparation = Preparation::new("R: r\r\n".into(), "d".into(), "<m>".into(), Case::default());
+            let (mut preparation, mut out) = (preparation.recognising("relay.example"), Vec::new());
             message.as_bytes().chunks(piece).for_each(|bytes| preparation.push(bytes, &mut out));
             let findings = preparation.finish(&mut out);
             assert_eq!((findings.received, findings.passed), (3, vec![id(2), id(1)]));
@@ -338,11 +389,11 @@ mod tests {
 
     #[test]
     fn an_endless_line_is_not_kept() {
-        let mut preparation = Preparation::new(String::new(), String::new(), String::new());
+        let mut preparation = Preparation::new(String::new(), String::new(), String::new(), Case::default());
         let mut out = Vec::new();
         for _ in 0..64 {
             preparation.push(&[b'a'; 16 * 1024], &mut out);
-            assert!(preparation.line.capacity() <= 4 * LONGEST_LINE);
+            assert!(preparation.line.capacity() <= 4 * LONGEST_HEADER);
         }
         assert!(out.len() >= 63 * 16 * 1024);
     }

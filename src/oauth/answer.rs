@@ -43,6 +43,9 @@ pub(super) struct Answer {
     refresh_token: Option<RefreshToken>,
     #[serde(default, deserialize_with = "seconds")]
     refresh_token_expires_in: Option<Duration>,
+    /// What others call it.
+    #[serde(default, deserialize_with = "seconds")]
+    refresh_expires_in: Option<Duration>,
     #[serde(default, deserialize_with = "scopes")]
     scope: Option<Vec<Scope>>,
     #[serde(default, deserialize_with = "text")]
@@ -136,7 +139,11 @@ impl Success for Answer {
             access_token: Secret::new(self.access_token.secret().clone()),
             lifetime: self.expires_in,
             refresh_token: refresh_token.map(|token| Secret::new(token.clone())),
-            refresh_lifetime: self.refresh_token_expires_in,
+            // Keycloak says 0 of one that does not end.
+            refresh_lifetime: [self.refresh_token_expires_in, self.refresh_expires_in]
+                .into_iter()
+                .flatten()
+                .find(|life| !life.is_zero()),
             accounts: claims::accounts(self.id_token.as_ref().map(Secret::expose), self.access_token.secret()),
             scopes: self.scope.map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect()),
         })
@@ -192,6 +199,14 @@ mod tests {
         assert_eq!(rotated.refresh_token.unwrap().expose(), "r2");
         assert_eq!(rotated.refresh_lifetime, Some(Duration::from_secs(604_799)));
         assert_eq!(read(r#"{"access_token":"at","refresh_token":""}"#).unwrap().refresh_token, None);
+        for (told, life) in [
+            (r#""refresh_expires_in":43200"#, Some(43_200)),
+            (r#""refresh_token_expires_in":60,"refresh_expires_in":60"#, Some(60)),
+            (r#""refresh_expires_in":0"#, None),
+        ] {
+            let found = read(&format!(r#"{{"access_token":"at","refresh_token":"r",{told}}}"#)).unwrap();
+            assert_eq!(found.refresh_lifetime, life.map(Duration::from_secs), "{told}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) fn accounts(id_token: Option<&str>, access_token: &str) -> Vec<String
 }
 
 fn addresses(token: &str) -> Vec<String> {
-    let Some(payload) = payload(token) else { return Vec::new() };
+    let Some(payload) = jwt_payload(token) else { return Vec::new() };
     let mut found: Vec<String> = Vec::new();
     for text in CLAIMS.iter().filter_map(|claim| payload.get(*claim)?.as_str()) {
         let text = text.strip_prefix(PERSONAL).unwrap_or(text);
@@ -35,7 +35,8 @@ fn addresses(token: &str) -> Vec<String> {
     found
 }
 
-fn payload(token: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
+/// The claims of a JWT; `None` for what is none.
+pub fn jwt_payload(token: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
     let mut parts = token.split('.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
     let octets = BASE64_URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;

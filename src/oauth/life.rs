@@ -261,7 +261,8 @@ impl Life {
 
     fn fail(&mut self, trouble: Trouble, now: SystemTime, jitter: f64) -> Landing {
         let tries = self.health.tries().saturating_add(1);
-        let news = self.health.trouble().is_none_or(|old| (old.kind, &old.reason) != (trouble.kind, &trouble.reason));
+        let news =
+            self.health.trouble().is_none_or(|old| (old.kind, lasting(&old.reason)) != (trouble.kind, lasting(&trouble.reason)));
         self.health = match trouble.kind {
             Kind::Transient => Health::Failing { tries, next: now + backoff(tries, trouble.retry_after, jitter), trouble },
             Kind::Administrator | Kind::Configuration => {
@@ -309,10 +310,15 @@ impl Life {
         self.in_flight
     }
 
+    /// When a renewal may begin; `None` while one is in the air, or when none helps.
+    pub fn allowed(&self) -> Option<SystemTime> {
+        self.health.next().filter(|_| !self.in_flight)
+    }
+
     /// When something is to be done next for one that is in use: the renewal, or the next attempt.
     pub fn due(&self) -> Option<SystemTime> {
         let wanted = self.token.as_ref().map_or(SystemTime::UNIX_EPOCH, Token::renew_at);
-        self.health.next().map(|next| next.max(wanted)).filter(|_| !self.in_flight)
+        self.allowed().map(|next| next.max(wanted))
     }
 }
 
@@ -320,9 +326,20 @@ fn expired_on_arrival() -> Trouble {
     Trouble {
         kind: Kind::Transient,
         reason: "the token endpoint gave an access token that had already expired when it arrived".into(),
-        advice: "check this machine's clock, and expires_in in the answers of the token endpoint".into(),
+        // A row of the provider's tables, which stand above.
+        advice: Advice {
+            name: "token-dead-on-arrival".into(),
+            text: "check this machine's clock, and expires_in in the answers of the token endpoint".into(),
+        },
         retry_after: None,
     }
+}
+
+/// What of a reason stays the same while the same trouble lasts: Entra ends its texts with the ids and the time of the request, and
+/// some with its clock.
+fn lasting(reason: &str) -> &str {
+    let ends = [" Trace ID: ", " Current time: "].into_iter().filter_map(|end| reason.find(end));
+    &reason[..ends.min().unwrap_or(reason.len())]
 }
 
 #[cfg(test)]
@@ -395,6 +412,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_same_trouble_with_another_request_id_is_no_news() {
+        let mut life = Life::new(0);
+        let mut lands = |now, reason: &str| {
+            let flight = begin(&mut life, now);
+            let trouble = Trouble { reason: reason.into(), ..trouble(Kind::Transient) };
+            matches!(life.land(flight, Err(trouble), at(now), 0.0), Landing::Failed { news: true, .. })
+        };
+        assert!(lands(0, "answered 503: AADSTS90033: Busy. Trace ID: 1 Timestamp: 1"));
+        assert!(!lands(10, "answered 503: AADSTS90033: Busy. Trace ID: 2 Timestamp: 2"));
+        assert!(lands(100, "answered 400: AADSTS700024: Outdated. Current time: 1. Trace ID: 3"));
+        assert!(!lands(1000, "answered 400: AADSTS700024: Outdated. Current time: 2. Trace ID: 4"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod consent;
 pub mod device;
 mod exchange;
 mod fault;
+pub mod forecast;
 mod form;
 mod identity;
 mod key;
@@ -21,6 +22,7 @@ mod signed_tests;
 
 pub use answer::{Granted, check_token};
 pub use assertion::{ClientAssertion, Unsigned};
+pub use claims::jwt_payload;
 pub use exchange::{HttpRequest, HttpResponse};
 pub use fault::{Fault, retry_after};
 pub use identity::{Certificate, Identity};

@@ -24,7 +24,7 @@ pub(super) struct Addresses {
 }
 
 /// The addresses of one cloud.
-pub(super) fn cloud(cloud: Cloud) -> &'static Addresses {
+pub(super) const fn cloud(cloud: Cloud) -> &'static Addresses {
     match cloud {
         Cloud::Global => &GLOBAL,
         Cloud::Gcc => &GCC,

@@ -4,16 +4,23 @@
 //! Layer 2: pure. Every table row has its row of test; what no table judges is temporary.
 
 mod advice;
+mod explain;
 mod fault;
+mod life;
 mod microsoft;
+mod network;
+pub(crate) mod own;
 mod preset;
 mod redirect;
 mod registration;
 mod reply;
 mod scopes;
 
-pub use advice::{AdviceEntry, advice_named, all_advice};
+pub use advice::{AdviceEntry, Topic, advice_named, all_advice, cloud_names, commands};
+pub use explain::{Consequence, Explanation, Hints, LONGEST as LONGEST_EXPLAINED, Marks, Meaning, Unknown, explain};
 pub use fault::{OAuthFault, OAuthOutcome, OAuthVerdict, classify_oauth};
+pub use life::refresh_tokens;
+pub use network::{NetworkFault, network_advice};
 pub use preset::{Chunking, Limits, NullSender, Preset, TlsMode, preset};
 pub use redirect::{as_written, is_loopback, loopback_redirect};
 pub use registration::Registration;

@@ -155,7 +155,7 @@ impl Registration<'_> {
 }
 
 /// A word of PowerShell: in single quotes where it has more than plain characters.
-fn quoted(word: &str) -> Cow<'_, str> {
+pub(super) fn quoted(word: &str) -> Cow<'_, str> {
     let plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@'));
     if plain && !word.starts_with(['@', '-']) { word.into() } else { format!("'{}'", word.replace('\'', "''")).into() }
 }

@@ -34,7 +34,7 @@ impl Budget {
     pub fn take(&self, body: Body) -> Option<Share> {
         let octets = match &body {
             Body::Memory(octets) => octets.len() as u64,
-            Body::File(_) => 0,
+            Body::File(_) | Body::Headed(_) => 0,
         };
         let used = self.0.used.fetch_add(octets, Ordering::Relaxed);
         let share = Share { body, octets, budget: self.clone() };

@@ -1,15 +1,15 @@
 //! One attempt: a place among the mailbox's connections, a token where a login is needed, the message.
 
-use super::Relay;
+use super::{Relay, outgoing::Outgoing};
 use crate::{
     config::Mailbox,
-    mail::{Envelope, Outcome},
-    provider::{NullSender, classify},
+    mail::{Change, Envelope, Outcome},
+    provider::classify,
     store::Body,
     tokens::Unavailable,
     upstream::{Failure, Policy, Progress, Reason, Sent, Slot},
 };
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Warm connections that may turn out dead before all are given up and a fresh one is made.
@@ -30,6 +30,14 @@ impl From<Failure> for Unsent {
     }
 }
 
+/// What an attempt came to.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) sent: Result<Sent, Unsent>,
+    /// What went out otherwise than it is kept.
+    pub(super) changes: Vec<Change>,
+}
+
 /// What is to be sent, and how.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Errand<'a> {
@@ -43,15 +51,24 @@ pub(super) struct Errand<'a> {
 
 /// Sends the message over a warm connection or a new one. A connection found dead and a token refused for the first time are
 /// replaced without the message noticing.
-pub(super) async fn attempt(relay: &Relay, mailbox: &Arc<Mailbox>, errand: Errand<'_>) -> Result<Sent, Unsent> {
-    let envelope = as_sent(mailbox, errand.envelope);
+pub(super) async fn attempt(relay: &Relay, mailbox: &Arc<Mailbox>, errand: Errand<'_>) -> Attempt {
+    match Outgoing::of(mailbox, errand.envelope, errand.body).await {
+        Ok(outgoing) => Attempt { sent: send(relay, mailbox, errand, &outgoing).await, changes: outgoing.changes },
+        Err(why) => {
+            let failure = Failure::local(&mailbox.server, format!("the message cannot be read: {why}"));
+            Attempt { sent: Err(failure.into()), changes: Vec::new() }
+        }
+    }
+}
+
+async fn send(relay: &Relay, mailbox: &Arc<Mailbox>, errand: Errand<'_>, outgoing: &Outgoing<'_>) -> Result<Sent, Unsent> {
     let (mut stale, mut refused) = (0, None);
     loop {
         let mut slot = relay.upstream.slot(mailbox, errand.until).await?;
         if !slot.is_warm() && !login(relay, mailbox, &mut slot, &mut refused).await? {
             continue;
         }
-        match slot.send(&envelope, errand.body, errand.policy, errand.progress).await {
+        match slot.send(&outgoing.envelope, &outgoing.body, errand.policy, errand.progress).await {
             Err(failure) if failure.stale => {
                 stale += 1;
                 if stale >= MOST_STALE {
@@ -75,14 +92,6 @@ pub(super) async fn try_login(relay: &Relay, mailbox: &Arc<Mailbox>, until: Inst
         if slot.is_warm() || login(relay, mailbox, &mut slot, &mut refused).await? {
             return Ok(());
         }
-    }
-}
-
-/// Exchange refuses the null sender of bounces; there the mailbox itself takes its place (`null-sender`).
-fn as_sent<'a>(mailbox: &Mailbox, envelope: &'a Envelope) -> Cow<'a, Envelope> {
-    match (&envelope.sender, mailbox.null_sender) {
-        (None, NullSender::Mailbox) => Cow::Owned(Envelope { sender: Some(mailbox.address.clone()), ..envelope.clone() }),
-        (Some(_), _) | (None, NullSender::Keep) => Cow::Borrowed(envelope),
     }
 }
 

@@ -167,6 +167,11 @@ impl Board {
         begun
     }
 
+    /// Whether the provider counts the logins of this mailbox.
+    pub(super) fn counts_logins(&self, mailbox: &Name) -> bool {
+        self.mailboxes.get(mailbox).is_some_and(|entry| entry.health.counts_logins())
+    }
+
     /// Whether nothing but a delivered message shows that the mailbox works again.
     pub(super) fn needs_delivery(&self, mailbox: &Name) -> bool {
         self.mailboxes.get(mailbox).is_some_and(|entry| entry.health.needs_delivery())

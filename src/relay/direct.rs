@@ -5,7 +5,7 @@
 
 use super::{
     Relay,
-    attempt::{Errand, Unsent, attempt},
+    attempt::{Attempt, Errand, Unsent, attempt},
     gate::{Closed, Pass},
     health::{Kind, May, Probe, Trouble},
     judge::{Case, Judgement, bland, unknown},
@@ -147,7 +147,7 @@ impl Story {
     async fn run(self, progress: Progress, pass: Pass, tell: oneshot::Sender<Reply>) {
         let (envelope, body) = (&self.submission.envelope, &self.submission.body);
         let errand = Errand { envelope, body, policy: Policy::AllOrNone, progress: &progress, until: self.until };
-        let result = attempt(&self.relay, &self.mailbox, errand).await;
+        let Attempt { sent: result, .. } = attempt(&self.relay, &self.mailbox, errand).await;
         pass.leave(was_seen(&result));
         let case = Case::of(self.submission.id, (&self.mailbox, &self.link), &self.submission.envelope);
         let judgement = match result {

@@ -7,6 +7,7 @@ use super::{
     gate::{Closed, Gate, Pass},
     health::{May, Probe},
     judge::Case,
+    own,
     work::Work,
 };
 use crate::{
@@ -402,7 +403,7 @@ impl Relay {
         }
         let settings = self.settings();
         let mailboxes: Vec<Name> = settings.mailboxes.keys().cloned().collect();
-        let apps: Vec<Name> = settings.apps.keys().cloned().collect();
+        let apps: Vec<Name> = settings.apps.keys().cloned().chain([own::app()]).collect();
         let now = SystemTime::now();
         let clock = |mailbox: &Name| self.board().clock(mailbox, now);
         if let Err(error) = self.queue.fit_to(&mailboxes, &apps, now, clock).await {

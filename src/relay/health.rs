@@ -220,6 +220,11 @@ impl Health {
         self.0.as_ref().is_some_and(|state| !state.is_only_noted())
     }
 
+    /// Whether the provider counts logins, so that none is to be made before its time.
+    pub(super) fn counts_logins(&self) -> bool {
+        self.0.as_ref().is_some_and(|state| state.trouble.kind == Kind::Logins)
+    }
+
     /// Whether nothing but a delivered message shows that it is over: the account or a quota refused whole messages.
     pub(super) fn needs_delivery(&self) -> bool {
         let whole = |trouble: &Trouble| trouble.probe == Probe::Message && matches!(trouble.kind, Kind::Account | Kind::Quota);

@@ -124,6 +124,7 @@ impl Case<'_> {
         if failure.unknown {
             return Judgement { reply: unknown(self.id), ..self.later(Outcome::RetryMessage, failure.to_string(), None) };
         }
+        let advice = || failure.advice().map(|advice| advice.advise(&self.names()));
         match &failure.reason {
             Reason::Reply(reply) => Judgement { reason: failure.to_string(), ..self.replied(failure.step, reply, None) },
             // No place among the connections: the mailbox is busy, not in trouble.
@@ -131,9 +132,9 @@ impl Case<'_> {
                 Judgement { trouble: None, ..self.later(Outcome::RetryMailbox, failure.to_string(), None) }
             }
             _ if failure.step.is_before_mail() => {
-                Judgement { probe: Probe::Login, ..self.later(Outcome::RetryMailbox, failure.to_string(), None) }
+                Judgement { probe: Probe::Login, ..self.later(Outcome::RetryMailbox, failure.to_string(), advice()) }
             }
-            _ => self.later(Outcome::RetryMessage, failure.to_string(), None),
+            _ => self.later(Outcome::RetryMessage, failure.to_string(), advice()),
         }
     }
 
@@ -189,7 +190,7 @@ impl Case<'_> {
     /// Judges that there was no access token.
     pub(super) fn without_token(&self, unavailable: &Unavailable) -> Judgement {
         let (outcome, advice) = match unavailable {
-            Unavailable::Transient { .. } => (Outcome::RetryMailbox, None),
+            Unavailable::Transient { advice, .. } => (Outcome::RetryMailbox, advice.clone()),
             Unavailable::NeedsConsent { advice, .. } => (Outcome::Hold(Hold::Mailbox), Some(advice.clone())),
             Unavailable::NeedsRepair { advice, of_link: true, .. } => (Outcome::Hold(Hold::Link), Some(advice.clone())),
             Unavailable::NeedsRepair { advice, of_link: false, .. } => (Outcome::Hold(Hold::Mailbox), Some(advice.clone())),
@@ -229,30 +230,29 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
+/// A mailbox as configuration makes it, and an envelope to two recipients.
+#[cfg(test)]
+pub(super) fn parts(provider: &str) -> (Mailbox, Envelope) {
+    let text = format!(
+        "[link.l]\nprovider = \"{provider}\"\ngrant = \"client-credentials\"\nclient-id = \"id\"\nclient-secret = {{ env = \"S\" }}\n\
+         tenant = \"contoso.com\"\nscopes = [\"https://outlook.office365.com/.default\"]\n\
+         token-endpoint = \"https://login.example.com/token\"\n\
+         [mailbox.alerts]\nlink = \"l\"\naddress = \"alerts@contoso.com\"\nserver = \"smtp.example.com:587\"\n"
+    );
+    let variables = [("S".to_owned(), "x".to_owned())].into();
+    let (settings, _) = crate::config::parse(&text, &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let mailbox = settings.mailboxes.values().next().expect("one mailbox");
+    let mut envelope = Envelope::from(None);
+    envelope.recipients =
+        ["a@example.com", "b@example.com"].map(|a| crate::mail::Recipient::to(crate::mail::Address::parse(a).unwrap())).into();
+    ((**mailbox).clone(), envelope)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        mail::{Address, Recipient},
-        smtp::Enhanced,
-    };
+    use crate::smtp::Enhanced;
     use std::time::SystemTime;
-
-    /// A mailbox as configuration makes it, and an envelope to two recipients.
-    fn parts(provider: &str) -> (Mailbox, Envelope) {
-        let text = format!(
-            "[link.l]\nprovider = \"{provider}\"\ngrant = \"client-credentials\"\nclient-id = \"id\"\nclient-secret = {{ env = \"S\" }}\n\
-             tenant = \"contoso.com\"\nscopes = [\"https://outlook.office365.com/.default\"]\n\
-             token-endpoint = \"https://login.example.com/token\"\n\
-             [mailbox.alerts]\nlink = \"l\"\naddress = \"alerts@contoso.com\"\nserver = \"smtp.example.com:587\"\n"
-        );
-        let variables = [("S".to_owned(), "x".to_owned())].into();
-        let (settings, _) = crate::config::parse(&text, &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
-        let mailbox = settings.mailboxes.values().next().expect("one mailbox");
-        let mut envelope = Envelope::from(None);
-        envelope.recipients = ["a@example.com", "b@example.com"].map(|a| Recipient::to(Address::parse(a).unwrap())).into();
-        ((**mailbox).clone(), envelope)
-    }
 
     fn reply(text: &str) -> Reply {
         let (code, rest) = text.split_once(' ').unwrap();

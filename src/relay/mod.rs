@@ -11,6 +11,7 @@ pub mod authorize;
 mod board;
 mod direct;
 mod dispatch;
+mod examine;
 mod gate;
 mod health;
 mod judge;
@@ -18,6 +19,8 @@ mod keeper;
 mod log;
 mod notices;
 mod operate;
+mod outgoing;
+mod own;
 mod pace;
 mod queued;
 mod settle;
@@ -26,13 +29,15 @@ mod states;
 mod watch;
 mod work;
 
+pub use examine::{Freed, Held, Tested};
 pub use log::span;
+pub use own::{NotSent, Own};
 pub use standing::{Change, Standing, Subject};
 
 use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},
     listener::{Host, Peer, Submission},
-    mail::{Address, Id, Name, Recipient, author},
+    mail::{Address, Case, Envelope, Id, Name, Recipient, author},
     queue::{Budget, Queue},
     secret::Secret,
     smtp::Reply,
@@ -226,6 +231,15 @@ impl Host for Relay {
         }
     }
 
+    fn case(&self, listener: &Listener, app: &App, envelope: &Envelope) -> Case {
+        let repair = app.repair.unwrap_or(listener.repair);
+        let Some((mailbox, _)) = self.route(app) else { return Case { repair, ..Case::default() } };
+        // Who may send as itself is its message's author; of others, such as `root`, the mailbox answers.
+        let passes = |sender: &&Address| sender.domain().is_some() && mailbox.allowed_from.matches(sender);
+        let author = envelope.sender.as_ref().filter(passes).unwrap_or(&mailbox.address).clone();
+        Case { repair, author: Some(author), smtputf8: envelope.smtputf8 }
+    }
+
     fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {
         let (mailbox, _) = self.route(app).ok_or_else(gone)?;
         let most = mailbox.limits.recipients_per_message as usize;
@@ -284,8 +298,8 @@ fn chance() -> f64 {
     f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
 }
 
-/// An id for a message of our own.
-fn new_id(now: SystemTime) -> Id {
+/// An id for a message or an event of our own.
+pub fn new_id(now: SystemTime) -> Id {
     let mut random = [0; 10];
     // Without a source of chance the id stays valid, and unique to the millisecond.
     let _ = aws_lc_rs::rand::fill(&mut random);

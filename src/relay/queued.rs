@@ -3,7 +3,7 @@
 
 use super::{
     Relay,
-    attempt::{Errand, Unsent, attempt},
+    attempt::{Attempt, Errand, Unsent, attempt},
     gate::Pass,
     health::May,
     judge::{Case, Judgement},
@@ -13,8 +13,8 @@ use super::{
 use crate::{
     config::{Link, Mailbox},
     listener::Submission,
-    mail::{Outcome, author},
-    queue::{Claim, Claimed, HeldBy, LEASE, Message, NewMessage, Refused, Stored},
+    mail::{Change, Outcome, author, changes_in_words},
+    queue::{Claim, Claimed, Event, HeldBy, LEASE, Message, NewMessage, Refused, Stored},
     smtp::Reply,
     upstream::{Policy, Progress},
 };
@@ -98,7 +98,7 @@ fn accepted(submission: &Submission, mailbox: &Mailbox, text: &'static str) {
     tracing::info!(event = "message.accepted", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,
         link = %mailbox.link, client = %submission.peer, from = log::sender(&submission.envelope),
         to = log::recipients(&submission.envelope), bytes = submission.body.len(),
-        message_id = submission.findings.message_id, "{text}");
+        message_id = submission.findings.message_id, changes = changes_in_words(&submission.findings.changes), "{text}");
 }
 
 /// What the app hears when the message could not be kept.
@@ -162,9 +162,15 @@ impl Relay {
             claim: None,
             held,
             settled: Vec::new(),
-            events: Vec::new(),
+            events: changed(&submission.findings.changes, now),
         }
     }
+}
+
+/// What a message's story says of its repairs.
+fn changed(changes: &[Change], at: SystemTime) -> Vec<Event> {
+    let event = || Event { at, event: "changed".into(), detail: changes_in_words(changes), took: None };
+    if changes.is_empty() { Vec::new() } else { vec![event()] }
 }
 
 /// Whom a provider may deny: the address in From, else the sender.
@@ -207,9 +213,9 @@ async fn send(
     let begun = std::time::Instant::now();
     let (envelope, body) = (&submission.envelope, &submission.body);
     let errand = Errand { envelope, body, policy: Policy::Each, progress: &progress, until };
-    let sent = attempt(&relay, &mailbox, errand).await;
+    let Attempt { sent, changes } = attempt(&relay, &mailbox, errand).await;
     pass.leave(was_seen(&sent));
-    Attempted { sent, recipients: envelope.recipients.len(), took: begun.elapsed() }
+    Attempted { sent, changes, recipients: envelope.recipients.len(), took: begun.elapsed() }
 }
 
 /// A message under `direct-then-queue` whose attempt has begun.

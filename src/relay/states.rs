@@ -10,20 +10,13 @@ use super::{
 };
 use crate::{
     mail::{Advice, State},
+    oauth::forecast::{self, Warning},
     tokens::{self, Ending},
 };
-use std::time::{Duration, SystemTime};
-
-/// What ends within this time is `expiring`.
-pub(super) const SOON: Duration = Duration::from_secs(60 * DAY);
-
-/// When an end is warned of, in days before it.
-const WARNINGS: [u32; 5] = [60, 30, 7, 1, 0];
+use std::time::SystemTime;
 
 /// Failures of a renewal in a row that are no news yet: the fourth comes after seven seconds.
 const PASSING_RENEWALS: u32 = 3;
-
-const DAY: u64 = 24 * 3600;
 
 /// What the board says of one of its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,8 +199,10 @@ fn unexplained(met: Option<&Met>, is_explained: bool, is_known: bool, last: &Sta
 
 /// What ends soon, the first of them.
 fn ending(endings: &[Ending], now: SystemTime) -> Option<Found> {
-    let first = endings.iter().min_by_key(|ending| ending.at)?;
-    (first.at <= now + SOON).then(|| Found::of_ending(first))
+    // What has not begun to count is no better than what is over.
+    let hinders = |ending: &&Ending| ending.from.filter(|from| now < *from).map_or(ending.at, |_| now);
+    let soon = endings.iter().filter(|ending| ending.warning(now).is_some());
+    soon.min_by_key(hinders).map(Found::of_ending)
 }
 
 /// Of the same state the first.
@@ -225,7 +220,7 @@ impl Last {
     /// How it stands now, and whether that is to be told.
     pub(super) fn follow(&self, found: Found, now: SystemTime) -> (Self, News) {
         let before = &self.standing;
-        let warned = found.until.map(|until| warning(until, now));
+        let warned = found.until.and_then(|until| forecast::warning(until, now)).map(Warning::days);
         let Found { state, reason, advice, since, until, next, .. } = found;
         let news = match state == before.state {
             false => News::State,
@@ -250,17 +245,6 @@ fn needs_a_person(state: State) -> bool {
 /// What stays the same while the same trouble goes on: a provider's reply has another id each time, its advice has not.
 fn cause(advice: Option<&Advice>) -> Option<&str> {
     advice.map(|advice| advice.name().unwrap_or(&advice.text))
-}
-
-/// The last of the warnings that are due.
-fn warning(until: SystemTime, now: SystemTime) -> u32 {
-    let left = days(until, now);
-    WARNINGS.into_iter().filter(|warning| left <= u64::from(*warning)).min().unwrap_or(WARNINGS[0])
-}
-
-/// Days before `until`, begun ones counted; 0 when it has passed.
-pub(super) fn days(until: SystemTime, now: SystemTime) -> u64 {
-    until.duration_since(now).unwrap_or_default().as_secs().div_ceil(DAY)
 }
 
 /// Whether coming from `before` into `state` is bad news. A hold by an operator is neither, and trouble of any kind is bad.

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     config::Settings,
     mail::{Advice, Name, State},
+    oauth::forecast,
     queue::{Told, ToldOf},
     store,
     tokens::{self, Ending},
@@ -199,18 +200,23 @@ impl Relay {
 
     /// Tells what changes until `end` says so (or its sender is gone).
     pub async fn watch(self: Arc<Self>, mut end: watch::Receiver<bool>) {
-        let mut tokens = self.tokens.changes();
+        let (mut tokens, mut configured) = (self.tokens.changes(), None);
+        let mut may_end_otherwise = true;
         loop {
-            tokens.mark_unchanged();
-            self.read_endings().await;
+            let settings = self.settings();
+            if may_end_otherwise || configured.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &settings)) {
+                tokens.mark_unchanged();
+                self.read_endings().await;
+            }
+            configured = Some(settings);
             self.compare(SystemTime::now());
             tokio::time::sleep(BREATH).await;
-            tokio::select! {
+            may_end_otherwise = tokio::select! {
                 _ = end.wait_for(|end| *end) => return,
-                () = self.noted.notified() => {}
-                Ok(()) = tokens.changed() => {}
-                () = tokio::time::sleep(LOOK) => {}
-            }
+                () = self.noted.notified() => false,
+                Ok(()) = tokens.changed() => true,
+                () = tokio::time::sleep(LOOK) => true,
+            };
         }
     }
 
@@ -291,7 +297,7 @@ fn log(change: &Change, lasted: Duration, now: SystemTime) {
     let (mailbox, link) = (subject.mailbox().map(tracing::field::display), subject.link());
     let advice_name = advice.as_ref().and_then(Advice::name);
     let (reason, advice) = (reason.as_deref(), advice.as_ref().map(|advice| advice.text.as_str()));
-    let days = until.map(|until| states::days(until, now));
+    let days = until.map(|until| forecast::days_left(until, now));
     let (since, until) = (rfc3339(*since), until.map(rfc3339));
     let text = text(change);
     match change.is_bad() {

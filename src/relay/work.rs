@@ -2,7 +2,7 @@
 
 use super::{
     Relay,
-    attempt::{Errand, Unsent, attempt},
+    attempt::{Attempt, Errand, Unsent, attempt},
     board::Of,
     dispatch::Handle,
     gate::Pass,
@@ -10,11 +10,12 @@ use super::{
     judge::{Case, Judgement},
     log::{self, Entry},
     notices::{Fate, Subject, fates},
+    own,
     settle::{Plan, Tried, expired},
 };
 use crate::{
     config::{Link, Mailbox},
-    mail::{Hold, Name, Outcome, bounce},
+    mail::{Change, Hold, Name, Outcome, bounce, changes_in_words},
     queue::{
         Claimed, Event, HeldBy, Kept, Message, NO_APP, NO_MAILBOX, NewMessage, Next, RecipientState, Report, Settled, Settlement,
     },
@@ -60,6 +61,8 @@ pub(super) enum End {
 /// What an attempt brought: the dialogue's end, for the first recipients of the message.
 pub(super) struct Attempted {
     pub(super) sent: Result<Sent, Unsent>,
+    /// What went out otherwise than it is kept.
+    pub(super) changes: Vec<Change>,
     pub(super) recipients: usize,
     pub(super) took: Duration,
 }
@@ -87,11 +90,11 @@ impl Work {
         let (progress, begun) = (Progress::new(), Instant::now());
         let until = tokio::time::Instant::now() + PLACE;
         let errand = Errand { envelope: &envelope, body: &body, policy: Policy::Each, progress: &progress, until };
-        let sent = attempt(&self.relay, &self.mailbox, errand).await;
+        let Attempt { sent, changes } = attempt(&self.relay, &self.mailbox, errand).await;
         // The connection is free for the next one; settling needs none.
         pass.leave(was_seen(&sent));
         crate::crash::point("answered");
-        let result = Attempted { sent, recipients, took: begun.elapsed() };
+        let result = Attempted { sent, changes, recipients, took: begun.elapsed() };
         self.conclude(result, Some(&body)).await;
     }
 
@@ -124,8 +127,11 @@ impl Work {
             false => self.go_on(tried.next(message, plan), (body, clock, now)).await,
         };
         let next = self.unless_removed(next, clock);
-        let (word, detail) =
-            (word(&next, &tried), loudest.as_ref().map_or_else(String::new, |judgement| judgement.reason.clone()));
+        let word = word(&next, &tried);
+        let mut detail = loudest.as_ref().map_or_else(String::new, |judgement| judgement.reason.clone());
+        if tried.is_delivered() && !result.changes.is_empty() {
+            detail.push_str(&format!("; sent with {}", changes_in_words(&result.changes)));
+        }
         let event = Event { at: now, event: word.to_owned(), detail, took: Some(result.took) };
         if let Some(judgement) = &loudest {
             let entry = Entry { message, mailbox: &self.mailbox, next: &next, took: result.took };
@@ -369,7 +375,7 @@ fn word(next: &Next, tried: &Tried) -> &'static str {
 impl Relay {
     /// Whether this message is not to be tried at all.
     pub(super) fn end_of(&self, mailbox: &Name, message: &Message, probes_sender: bool, now: SystemTime) -> Option<End> {
-        if !self.settings().apps.contains_key(&message.app) {
+        if !self.settings().apps.contains_key(&message.app) && message.app != own::app() {
             return Some(End::Held(HeldBy::App, NO_APP.to_owned()));
         }
         // A sender's hold does not count as the message's time; its end is moved when the hold is lifted.

@@ -5,7 +5,7 @@
 //! at once.
 
 use super::{
-    faults::Fault,
+    faults::{Fault, Step},
     session::{Login, Session, Turn, Way},
     token::Refused,
     usage::Counted,
@@ -19,8 +19,8 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(super) enum Pending {
     /// The token.
     Token(Mechanism),
-    /// The empty line after a 334 that explained the refusal.
-    Refused,
+    /// The empty line after a 334 that explained the refusal; then comes this, or what the provider always says.
+    Refused(Option<String>),
     /// User and password in one.
     Plain,
     /// The user name.
@@ -77,9 +77,14 @@ impl Session {
 
     pub(super) fn auth_continues(&mut self, pending: Pending, line: &[u8], out: &mut Vec<u8>) -> Turn {
         let texts = self.texts();
-        if matches!(pending, Pending::Refused) {
-            // Counted with the 334 before: a client may hang up instead of asking for this reply.
-            return self.error(out, texts.token_refused, &[]);
+        // Counted with the 334 before: a client may hang up instead of asking for this reply.
+        match pending {
+            Pending::Refused(None) => return self.error(out, texts.token_refused, &[]),
+            Pending::Refused(Some(reply)) => {
+                out.extend_from_slice(reply.as_bytes());
+                return Turn::Again;
+            }
+            _ => {}
         }
         if line == b"*" {
             return self.fail(out, texts.auth_cancelled);
@@ -100,7 +105,7 @@ impl Session {
                 self.await_auth(Pending::LoginPassword(text))
             }
             Pending::LoginPassword(user) => self.password(&user, &text, out),
-            Pending::Refused => Turn::Again,
+            Pending::Refused(_) => Turn::Again,
         }
     }
 
@@ -124,20 +129,34 @@ impl Session {
                 return self.fail(out, reply);
             }
         }
+        if let Some((reply, turn)) = self.spoken(Step::Auth, Some(user)) {
+            // A login that its server refuses is explained first; what else is wrong is said at once.
+            if shared.personality.challenges && reply.starts_with("535") {
+                return self.challenge("401", Some(reply), out);
+            }
+            shared.usage.login_failures.fetch_add(1, Relaxed);
+            out.extend_from_slice(reply.as_bytes());
+            return turn;
+        }
         let checked = if strikes(Fault::Auth535) { Err(Refused::Unknown) } else { shared.tokens.check(token, user) };
         match checked {
             Ok(known) => self.welcome(user, format!("access token #{}", known.number), out),
             Err(refused) if shared.personality.challenges => {
                 // 400: a good token, but not for this; 401: no good token.
                 let status = if matches!(refused, Refused::OtherUser | Refused::OtherScope) { "400" } else { "401" };
-                let scope = super::scope_of_smtp(shared.options.provider);
-                let challenge = format!("{{\"status\":\"{status}\",\"schemes\":\"bearer mac\",\"scope\":\"{scope}\"}}\n");
-                self.say(out, &format!("334 {}", STANDARD.encode(challenge)), &[]);
-                shared.usage.login_failures.fetch_add(1, Relaxed);
-                self.await_auth(Pending::Refused)
+                self.challenge(status, None, out)
             }
             Err(_) => self.fail(out, texts.token_refused),
         }
+    }
+
+    /// Explains a refused token; the reply itself comes after the client's next line.
+    fn challenge(&mut self, status: &str, reply: Option<String>, out: &mut Vec<u8>) -> Turn {
+        let scope = super::scope_of_smtp(self.shared.options.provider);
+        let challenge = format!("{{\"status\":\"{status}\",\"schemes\":\"bearer mac\",\"scope\":\"{scope}\"}}\n");
+        self.say(out, &format!("334 {}", STANDARD.encode(challenge)), &[]);
+        self.shared.usage.login_failures.fetch_add(1, Relaxed);
+        self.await_auth(Pending::Refused(reply))
     }
 
     fn password(&mut self, user: &str, password: &str, out: &mut Vec<u8>) -> Turn {

@@ -2,6 +2,7 @@
 //! OAuth client.
 
 use crate::secret::Secret;
+use chrono::{Datelike as _, NaiveDate};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use std::sync::Arc;
@@ -43,9 +44,14 @@ pub(super) fn make() -> Result<(Arc<ServerConfig>, String), Error> {
     Ok((Arc::new(config), authority.pem()))
 }
 
-/// A certificate for a client's assertions and its key, both in PEM. Of RSA, as Microsoft takes no other.
-pub(super) fn client() -> Result<(String, Secret), rcgen::Error> {
+/// A certificate for a client's assertions and its key, both in PEM. Of RSA, as Microsoft takes no other. It counts until the end of
+/// the day `until`.
+pub(super) fn client(until: Option<NaiveDate>) -> Result<(String, Secret), rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
+    if let Some(end) = until.and_then(|last| last.succ_opt()) {
+        let part = |number: u32| u8::try_from(number).unwrap_or(1);
+        params.not_after = rcgen::date_time_ymd(end.year(), part(end.month()), part(end.day()));
+    }
     params.distinguished_name.push(DnType::CommonName, "outlink sandbox client");
     let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)?;
     Ok((params.self_signed(&key)?.pem(), Secret::new(key.serialize_pem())))

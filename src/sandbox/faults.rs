@@ -1,9 +1,13 @@
 //! What can be made to go wrong while the sandbox runs.
 //!
 //! A fault is on until it is switched off, has struck `times` times, or `seconds` of the sandbox's clock have passed. What a fault
-//! silenced stays so until it is switched off or its `seconds` have passed, also when its times are spent.
+//! silenced stays so until it is switched off or its `seconds` have passed, also when its times are spent. Each mailbox and each
+//! client may have its own setting of one fault, so that many rows of a table can be played at once.
 
-use super::clock::{Clock, rfc3339};
+use super::{
+    clock::{Clock, rfc3339},
+    spoken,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -89,13 +93,19 @@ pub enum Fault {
     NoRefreshToken,
     /// The token endpoint answers `error`, `description` and, at Microsoft, the number `aadsts`.
     TokenRefused,
+    /// The authorization endpoint does, on the provider's page or in the redirect.
+    AuthorizeRefused,
+    /// The device endpoint does.
+    DeviceRefused,
+    /// The SMTP server gives `reply` at `step`.
+    SmtpReply,
 }
 
 use Fault::*;
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         ExpiredToken,
         InvalidGrant,
         TokenServerDown,
@@ -126,6 +136,9 @@ impl Fault {
         OtherAccount,
         NoRefreshToken,
         TokenRefused,
+        AuthorizeRefused,
+        DeviceRefused,
+        SmtpReply,
     ];
 
     /// Its name on the command line and in URLs.
@@ -161,6 +174,9 @@ impl Fault {
             OtherAccount => "other-account",
             NoRefreshToken => "no-refresh-token",
             TokenRefused => "token-refused",
+            AuthorizeRefused => "authorize-refused",
+            DeviceRefused => "device-refused",
+            SmtpReply => "smtp-reply",
         }
     }
 
@@ -196,7 +212,10 @@ pub struct Setting {
     /// The most recipients of one message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// The error of the token endpoint.
+    /// The only OAuth client that it strikes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// The error of an OAuth endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Its description.
@@ -205,15 +224,104 @@ pub struct Setting {
     /// Its AADSTS number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aadsts: Option<u32>,
+    /// Its finer name: Google's `error_subtype`, Microsoft's `suberror`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subtype: Option<String>,
+    /// The HTTP status that it comes with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// A page of HTML in place of all that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub html: Option<String>,
+    /// How an error of the authorization endpoint reaches the application; else as the provider does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
+    /// Where the SMTP server gives the reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+    /// The reply: code, enhanced code and text, lines divided by `\n`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
 }
 
-/// What the token endpoint is to answer.
+/// What an OAuth endpoint is to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) error: String,
     pub(super) description: String,
     pub(super) aadsts: Option<u32>,
+    /// Google's `error_subtype`, Microsoft's `suberror`.
+    pub(super) subtype: Option<String>,
+    pub(super) status: Option<u16>,
+    /// A page that takes the place of JSON.
+    pub(super) html: Option<String>,
+    pub(super) via: Option<Via>,
 }
+
+/// How an error of the authorization endpoint reaches the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Via {
+    /// Not at all: the provider shows it to the person.
+    Page,
+    /// By the browser.
+    Redirect,
+}
+
+/// Where the SMTP server gives a reply of one's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "they are SMTP's own words")]
+pub enum Step {
+    Greeting,
+    Ehlo,
+    Auth,
+    Mail,
+    Rcpt,
+    /// At DATA, or at each BDAT.
+    Data,
+    /// At the end of the message.
+    End,
+}
+
+/// Whom a fault may strike.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Who<'a> {
+    pub(super) mailbox: Option<&'a str>,
+    pub(super) client: Option<&'a str>,
+}
+
+impl<'a> From<Option<&'a str>> for Who<'a> {
+    fn from(mailbox: Option<&'a str>) -> Self {
+        Self { mailbox, client: None }
+    }
+}
+
+impl Setting {
+    /// What is missing or wrong, in a sentence.
+    pub(super) fn check(&self, fault: Fault) -> Result<(), String> {
+        if let Some(status) = self.status.filter(|status| !(400..600).contains(status)) {
+            return Err(format!("`status` is an HTTP status from 400 to 599, not {status}"));
+        }
+        match (fault, self.step, &self.reply) {
+            (SmtpReply, Some(_), Some(reply)) => spoken::check(reply),
+            (SmtpReply, _, _) => Err("give `step`, and `reply` such as \"450 4.2.1 try later\"".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whose it is; another setting of the same fault for the same takes its place.
+    fn only(&self) -> Only {
+        let small = |text: &Option<String>| text.as_ref().map(|text| text.to_ascii_lowercase());
+        (small(&self.mailbox), small(&self.client))
+    }
+}
+
+/// The one mailbox, and the one client.
+type Only = (Option<String>, Option<String>);
+
+/// Most settings at once: more than any table has rows.
+const MOST: usize = 1000;
 
 /// A fault that is on.
 struct Armed {
@@ -231,7 +339,7 @@ impl Armed {
 /// All faults. The bits say which may be on, so that the common case, none, takes no lock.
 pub(super) struct Faults {
     bits: AtomicU64,
-    armed: Mutex<BTreeMap<Fault, Armed>>,
+    armed: Mutex<BTreeMap<(Fault, Only), Armed>>,
     /// In microseconds: a round trip below one millisecond can be asked for by option.
     round_trip: AtomicU64,
 }
@@ -247,14 +355,21 @@ impl Faults {
         Duration::from_micros(self.round_trip.load(Ordering::Relaxed))
     }
 
-    pub(super) fn switch_on(&self, fault: Fault, setting: Setting, clock: &Clock) {
+    /// Whether there was room.
+    pub(super) fn switch_on(&self, fault: Fault, setting: Setting, clock: &Clock) -> bool {
         if fault == RoundTrip {
-            return self.round_trip.store(setting.milliseconds.unwrap_or(20).min(LONGEST) * 1000, Ordering::Relaxed);
+            self.round_trip.store(setting.milliseconds.unwrap_or(20).min(LONGEST) * 1000, Ordering::Relaxed);
+            return true;
         }
         let since = clock.now();
         let until = setting.seconds.and_then(|seconds| since.checked_add(Duration::from_secs(seconds)));
-        self.lock().insert(fault, Armed { setting, since, until });
+        let (mut all, key) = (self.lock(), (fault, setting.only()));
+        if all.len() >= MOST && !all.contains_key(&key) {
+            return false;
+        }
+        all.insert(key, Armed { setting, since, until });
         self.bits.fetch_or(fault.bit(), Ordering::Release);
+        true
     }
 
     pub(super) fn switch_off(&self, fault: Fault) {
@@ -262,69 +377,79 @@ impl Faults {
             return self.round_trip.store(0, Ordering::Relaxed);
         }
         let mut armed = self.lock();
-        armed.remove(&fault);
+        armed.retain(|(of, _), _| *of != fault);
         self.bits.fetch_and(!fault.bit(), Ordering::Release);
     }
 
     /// Whether the fault strikes now; spends one of its times.
-    pub(super) fn strikes(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock) -> bool {
-        self.strike(fault, mailbox, clock, |_| true).is_some()
+    pub(super) fn strikes<'a>(&self, fault: Fault, who: impl Into<Who<'a>>, clock: &Clock) -> bool {
+        self.strike(fault, who.into(), clock, |_| true).is_some()
     }
 
     /// As [`Faults::strikes`], for something that exists since `issued`: strikes only what is older than the fault.
-    pub(super) fn strikes_older(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, issued: SystemTime) -> bool {
-        self.strike(fault, mailbox, clock, |armed| issued <= armed.since).is_some()
+    pub(super) fn strikes_older<'a>(&self, fault: Fault, who: impl Into<Who<'a>>, clock: &Clock, issued: SystemTime) -> bool {
+        self.strike(fault, who.into(), clock, |armed| issued <= armed.since).is_some()
     }
 
     /// As [`Faults::strikes`], for one more recipient than `taken`.
-    pub(super) fn strikes_beyond(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, taken: usize) -> bool {
-        self.strike(fault, mailbox, clock, |armed| taken as u64 >= armed.setting.count.unwrap_or(RECIPIENTS)).is_some()
+    pub(super) fn strikes_beyond<'a>(&self, fault: Fault, who: impl Into<Who<'a>>, clock: &Clock, taken: usize) -> bool {
+        self.strike(fault, who.into(), clock, |armed| taken as u64 >= armed.setting.count.unwrap_or(RECIPIENTS)).is_some()
     }
 
     /// The delay, if the fault strikes now.
-    pub(super) fn delay(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock) -> Option<Duration> {
-        let struck = self.strike(fault, mailbox, clock, |_| true)?;
+    pub(super) fn delay<'a>(&self, fault: Fault, who: impl Into<Who<'a>>, clock: &Clock) -> Option<Duration> {
+        let struck = self.strike(fault, who.into(), clock, |_| true)?;
         Some(struck.milliseconds.map_or(SLOW, |ms| Duration::from_millis(ms.min(LONGEST))))
     }
 
     /// The seconds for `Retry-After`, if the fault strikes now.
-    pub(super) fn retry_after(&self, fault: Fault, clock: &Clock) -> Option<u64> {
-        self.strike(fault, None, clock, |_| true).map(|struck| struck.retry_after.unwrap_or(RETRY_AFTER))
+    pub(super) fn retry_after(&self, fault: Fault, who: Who<'_>, clock: &Clock) -> Option<u64> {
+        self.strike(fault, who, clock, |_| true).map(|struck| struck.retry_after.unwrap_or(RETRY_AFTER))
     }
 
-    /// What the token endpoint is to answer, if the fault strikes now.
-    pub(super) fn answer(&self, fault: Fault, clock: &Clock) -> Option<Answer> {
-        let struck = self.strike(fault, None, clock, |_| true)?;
+    /// What an OAuth endpoint is to answer, if the fault strikes now.
+    pub(super) fn answer(&self, fault: Fault, who: Who<'_>, clock: &Clock) -> Option<Answer> {
+        let struck = self.strike(fault, who, clock, |_| true)?;
         Some(Answer {
-            error: struck.error.unwrap_or_else(|| "invalid_grant".into()),
+            error: struck.error.unwrap_or_else(|| if fault == TokenRefused { "invalid_grant" } else { "access_denied" }.into()),
             description: struck.description.unwrap_or_default(),
             aadsts: struck.aadsts,
+            subtype: struck.subtype,
+            status: struck.status,
+            html: struck.html,
+            via: struck.via,
         })
+    }
+
+    /// The reply to give at this step, if the fault strikes now.
+    pub(super) fn reply(&self, step: Step, mailbox: Option<&str>, clock: &Clock) -> Option<String> {
+        self.strike(SmtpReply, mailbox.into(), clock, |armed| armed.setting.step == Some(step))?.reply
     }
 
     /// Whether it was switched on and not off, even if it has struck for the last time.
     pub(super) fn is_on(&self, fault: Fault, clock: &Clock) -> bool {
-        self.lock().get(&fault).is_some_and(|armed| !armed.is_over(clock))
+        self.lock().iter().any(|((of, _), armed)| *of == fault && !armed.is_over(clock))
     }
 
-    fn strike(&self, fault: Fault, mailbox: Option<&str>, clock: &Clock, fits: impl Fn(&Armed) -> bool) -> Option<Setting> {
+    /// The setting of the first that strikes; one for this mailbox or client comes before one for all.
+    fn strike(&self, fault: Fault, who: Who<'_>, clock: &Clock, fits: impl Fn(&Armed) -> bool) -> Option<Setting> {
         if self.bits.load(Ordering::Acquire) & fault.bit() == 0 {
             return None;
         }
         let mut all = self.lock();
-        let armed = all.get_mut(&fault)?;
-        let over = armed.is_over(clock);
-        if over || armed.setting.times == Some(0) {
+        all.retain(|(of, _), armed| *of != fault || !armed.is_over(clock));
+        let named = |only: &Option<String>, it: Option<&str>| {
+            only.as_ref().is_none_or(|only| it.is_some_and(|it| it.eq_ignore_ascii_case(only)))
+        };
+        let mut of_fault = all.iter_mut().rev().filter(|((of, _), _)| *of == fault).map(|(_, armed)| armed).peekable();
+        if of_fault.peek().is_none() {
             self.bits.fetch_and(!fault.bit(), Ordering::Release);
-            if over {
-                all.remove(&fault);
-            }
             return None;
         }
-        let named = |only: &String| mailbox.is_some_and(|m| m.eq_ignore_ascii_case(only));
-        if !armed.setting.mailbox.as_ref().is_none_or(named) || !fits(armed) {
-            return None;
-        }
+        let armed = of_fault.find(|armed| {
+            let Setting { mailbox, client, times, .. } = &armed.setting;
+            *times != Some(0) && named(mailbox, who.mailbox) && named(client, who.client) && fits(armed)
+        })?;
         if let Some(times) = &mut armed.setting.times {
             *times -= 1;
         }
@@ -334,20 +459,27 @@ impl Faults {
     /// Every fault with its state, for `GET /faults`.
     pub(super) fn list(&self, clock: &Clock) -> Vec<serde_json::Value> {
         let (all, trip) = (self.lock(), self.round_trip());
-        let row = |fault: Fault| match all.get(&fault) {
-            _ if fault == RoundTrip => {
-                serde_json::json!({ "name": fault.name(), "on": !trip.is_zero(), "milliseconds": trip.as_secs_f64() * 1000.0 })
+        let rows = |fault: Fault| {
+            if fault == RoundTrip {
+                let trip = trip.as_secs_f64() * 1000.0;
+                return vec![serde_json::json!({ "name": fault.name(), "on": trip > 0.0, "milliseconds": trip })];
             }
-            Some(armed) if armed.setting.times != Some(0) && !armed.is_over(clock) => serde_json::json!({
-                "name": fault.name(), "on": true, "since": rfc3339(armed.since), "until": armed.until.map(rfc3339),
-                "setting": armed.setting,
-            }),
-            _ => serde_json::json!({ "name": fault.name(), "on": false }),
+            let is_on = |armed: &&Armed| armed.setting.times != Some(0) && !armed.is_over(clock);
+            let on = all.iter().filter(|((of, _), _)| *of == fault).map(|(_, armed)| armed).filter(is_on);
+            let on: Vec<_> = on
+                .map(|armed| {
+                    serde_json::json!({
+                        "name": fault.name(), "on": true, "since": rfc3339(armed.since), "until": armed.until.map(rfc3339),
+                        "setting": armed.setting,
+                    })
+                })
+                .collect();
+            if on.is_empty() { vec![serde_json::json!({ "name": fault.name(), "on": false })] } else { on }
         };
-        Fault::ALL.into_iter().map(row).collect()
+        Fault::ALL.into_iter().flat_map(rows).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Fault, Armed>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Fault, Only), Armed>> {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -379,6 +511,39 @@ mod tests {
         assert!(faults.is_on(Busy, &clock), "what it silenced stays silent");
         clock.advance(60_000);
         assert!(!faults.is_on(Quota, &clock) && !faults.strikes(Quota, None, &clock));
+    }
+
+    #[test]
+    fn each_mailbox_and_each_client_may_have_a_setting_of_its_own() {
+        let (faults, clock) = (Faults::new(Duration::ZERO), Clock::default());
+        let row = |mailbox: &str, client: &str, reply: &str, step| Setting {
+            mailbox: Some(mailbox.to_owned()).filter(|text| !text.is_empty()),
+            client: Some(client.to_owned()).filter(|text| !text.is_empty()),
+            reply: Some(reply.into()),
+            error: Some(reply.into()),
+            step: Some(step),
+            ..Setting::default()
+        };
+        for setting in [
+            row("", "", "450 all", Step::Mail),
+            row("a@example.com", "", "450 a", Step::Mail),
+            row("b@example.com", "", "450 old", Step::Mail),
+            row("B@example.com", "", "450 b", Step::Rcpt),
+        ] {
+            assert!(faults.switch_on(SmtpReply, setting, &clock));
+        }
+        let reply = |step, mailbox| faults.reply(step, Some(mailbox), &clock);
+        assert_eq!(reply(Step::Mail, "A@example.com").as_deref(), Some("450 a"));
+        assert_eq!(reply(Step::Mail, "b@example.com").as_deref(), Some("450 all"));
+        assert_eq!(reply(Step::Rcpt, "b@example.com").as_deref(), Some("450 b"));
+        assert_eq!(reply(Step::End, "a@example.com"), None);
+        faults.switch_on(TokenRefused, row("", "one", "first", Step::Mail), &clock);
+        faults.switch_on(TokenRefused, row("", "two", "second", Step::Mail), &clock);
+        let of = |client| faults.answer(TokenRefused, Who { client, mailbox: None }, &clock).map(|answer| answer.error);
+        assert_eq!((of(Some("two")).as_deref(), of(Some("one")).as_deref(), of(None)), (Some("second"), Some("first"), None));
+        assert_eq!(faults.list(&clock).iter().filter(|row| row["on"] == true).count(), 5);
+        faults.switch_off(TokenRefused);
+        assert_eq!((of(Some("two")), faults.is_on(SmtpReply, &clock)), (None, true));
     }
 
     #[test]

@@ -54,9 +54,11 @@ pub(super) fn fault(status: StatusCode, text: &str) -> Response {
     (status, Json(json!({ "error": text }))).into_response()
 }
 
-/// A new refresh token for the one user, as if a person had consented again: what `outlink grant import` reads.
-async fn grant(State(shared): State<Arc<Shared>>) -> String {
-    shared.tokens.consent(super::ADDRESS).expose().to_owned()
+/// A new refresh token, as if a person had consented again: what `outlink grant import` reads. `?mailbox=…` is another user's.
+async fn grant(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> String {
+    let query = query.unwrap_or_default();
+    let mailbox = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "mailbox").map(|(_, mailbox)| mailbox);
+    shared.tokens.consent(mailbox.as_deref().unwrap_or(super::ADDRESS)).expose().to_owned()
 }
 
 async fn list(State(shared): State<Arc<Shared>>) -> Response {
@@ -120,8 +122,13 @@ async fn switch_on(State(shared): State<Arc<Shared>>, Path(name): Path<String>, 
             Err(why) => return fault(StatusCode::BAD_REQUEST, &format!("cannot read the fault's JSON: {why}")),
         },
     };
-    shared.faults.switch_on(which, setting, &shared.clock);
-    StatusCode::NO_CONTENT.into_response()
+    if let Err(wrong) = setting.check(which) {
+        return fault(StatusCode::BAD_REQUEST, &wrong);
+    }
+    match shared.faults.switch_on(which, setting, &shared.clock) {
+        true => StatusCode::NO_CONTENT.into_response(),
+        false => fault(StatusCode::CONFLICT, "too many faults are on; switch some off"),
+    }
 }
 
 async fn switch_off(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response {

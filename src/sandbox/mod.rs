@@ -20,6 +20,7 @@ mod round_trip;
 mod session;
 mod silence;
 mod smtp;
+mod spoken;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -27,7 +28,7 @@ mod transaction;
 mod usage;
 mod written;
 
-pub use faults::{Fault, Setting};
+pub use faults::{Fault, Setting, Step, Via};
 pub use mailroom::Received;
 pub use options::{Error, Options, Proof};
 
@@ -41,7 +42,7 @@ use session::Way;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use token::Tokens;
 use tokio::{
@@ -61,6 +62,9 @@ const ADDRESS: &str = "robot@sandbox.example";
 
 /// Microsoft's directory.
 const TENANT: &str = "sandbox.example";
+
+/// The object id of the app under Microsoft's Enterprise applications.
+const OBJECT_ID: &str = "00000000-0000-4000-8000-0000000000e1";
 
 /// The one scope that Google's SMTP server takes.
 const GOOGLE_SCOPE: &str = "https://mail.google.com/";
@@ -114,6 +118,8 @@ struct Shared {
     mailroom: Arc<Mailroom>,
     usage: Arc<Usage>,
     client_secret: Secret,
+    /// Its last day.
+    secret_until: Option<chrono::NaiveDate>,
     password: Secret,
     ca_pem: String,
 }
@@ -126,6 +132,11 @@ impl Shared {
             provider::Provider::Microsoft => "00000000-0000-4000-8000-000000000001",
             provider::Provider::Custom => "outlink-sandbox",
         }
+    }
+
+    /// Whether this is its id, or another one that was registered for it.
+    fn knows_client(&self, id: &str) -> bool {
+        id == self.client_id() || self.clients.has_id(id)
     }
 
     /// The OAuth server's own URL.
@@ -144,7 +155,9 @@ impl Shared {
 
     /// A new certificate for the client, registered, and its key; both in PEM.
     fn client_certificate(&self) -> Result<(String, Secret), String> {
-        let (certificate, key) = certificate::client().map_err(|why| format!("cannot make the client's certificate: {why}"))?;
+        let until = last_day(self.options.certificate_life, self.clock.now());
+        let (certificate, key) =
+            certificate::client(until).map_err(|why| format!("cannot make the client's certificate: {why}"))?;
         let registered = self.clients.add_key(oauth::PublicKey::from_pem(certificate.as_bytes())?);
         if registered { Ok((certificate, key)) } else { Err("too many certificates are registered for the client".into()) }
     }
@@ -186,7 +199,9 @@ impl Provider {
         let personality = personality::personality(options.provider);
         let shared = Arc::new(Shared {
             personality,
-            tokens: Tokens::new(options.provider, clock.clone(), faults.clone()),
+            tokens: Tokens::new(options.provider, (clock.clone(), faults.clone()), options.refresh_life)
+                .saying(options.claims.clone()),
+            secret_until: last_day(options.secret_life, clock.now()),
             options,
             grant,
             proof,
@@ -310,6 +325,11 @@ impl Provider {
             self.tasks.shutdown().await;
         }
     }
+}
+
+/// The last day of what lives so long from now.
+fn last_day(life: Option<Duration>, now: SystemTime) -> Option<chrono::NaiveDate> {
+    Some(chrono::DateTime::<chrono::Utc>::from(now.checked_add(life?)?).date_naive())
 }
 
 /// The client as it is registered at start; Google's is a desktop client.

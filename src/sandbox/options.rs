@@ -57,6 +57,15 @@ pub struct Options {
     pub granted: bool,
     /// How often a device may ask for its token.
     pub device_interval: Duration,
+    /// What Microsoft's access tokens say instead of what they would say; null takes a claim out.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+    /// How long refresh tokens live: Custom's after each use, those of the others after the consent. `None` is for as long as the
+    /// provider documents.
+    pub refresh_life: Option<Duration>,
+    /// How long the client secret lives; it ends with the day.
+    pub secret_life: Option<Duration>,
+    /// How long the certificate lives that is written for the client; it ends with the day.
+    pub certificate_life: Option<Duration>,
     /// Certificates or public keys in PEM, registered for the client's assertions.
     pub certificates: Vec<String>,
     /// Most messages kept.
@@ -81,6 +90,10 @@ impl Default for Options {
             proof: None,
             granted: true,
             device_interval: Duration::from_secs(5),
+            claims: serde_json::Map::new(),
+            refresh_life: None,
+            secret_life: None,
+            certificate_life: None,
             certificates: Vec::new(),
             keep_messages: 1000,
             keep_bytes: 256 << 20,

@@ -6,7 +6,7 @@ use super::{
     Shared,
     auth::Pending,
     clock::{unix_milliseconds, unix_seconds},
-    faults::Fault,
+    faults::{Fault, Step},
     mailroom::Draft,
     personality::{self, Texts},
     random_text,
@@ -87,6 +87,8 @@ pub(super) struct Session {
     pub(super) transaction: Option<Transaction>,
     /// What a fault keeps unanswered.
     pub(super) held: Option<Held>,
+    /// A reply that waits for the octets of its chunk, and what follows it.
+    pub(super) unsaid: Option<(String, Turn)>,
     errors: u32,
 }
 
@@ -102,12 +104,17 @@ impl Session {
             dialogue: Dialogue::Command,
             transaction: None,
             held: None,
+            unsaid: None,
             errors: 0,
         }
     }
 
-    pub(super) fn greet(&self, out: &mut Vec<u8>) {
+    pub(super) fn greet(&self, out: &mut Vec<u8>) -> Turn {
+        if let Some(turn) = self.speak(Step::Greeting, out) {
+            return turn;
+        }
         self.say(out, self.texts().greeting, &[]);
+        Turn::Again
     }
 
     /// TLS stands: all knowledge from before is gone (RFC 3207 §4.2).
@@ -189,6 +196,16 @@ impl Session {
         }
         if self.silences(line) {
             return Turn::Silent;
+        }
+        let step = match verb(line).as_slice() {
+            b"EHLO" | b"HELO" => Some(Step::Ehlo),
+            b"MAIL" => Some(Step::Mail),
+            b"RCPT" => Some(Step::Rcpt),
+            b"DATA" => Some(Step::Data),
+            _ => None,
+        };
+        if let Some(turn) = step.and_then(|step| self.speak(step, out)) {
+            return turn;
         }
         self.obey(line, out)
     }

@@ -98,8 +98,9 @@ async fn converse(stream: TcpStream, way: Way, acceptor: TlsAcceptor, shared: Ar
 /// Talks until STARTTLS or the end.
 async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, session: &mut Session, greet: bool) -> io::Result<Turn> {
     let (mut buf, mut out) = (BytesMut::with_capacity(2 * READ), Vec::new());
-    if greet {
-        session.greet(&mut out);
+    if greet && session.greet(&mut out) == Turn::Close {
+        send(stream, &mut out).await?;
+        return Ok(Turn::Close);
     }
     loop {
         loop {

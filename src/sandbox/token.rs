@@ -50,6 +50,8 @@ pub(super) enum Refused {
 pub(super) enum Dead {
     /// Never given out.
     Unknown,
+    /// The life that was chosen for all of them is over.
+    Over,
     /// Not used for 90 days (Microsoft) or six months (Google).
     Inactive,
     /// It was used and replaced before; using it again ended its grant.
@@ -67,6 +69,8 @@ pub(super) struct Consent {
     pub(super) mailbox: String,
     /// To what; `None` is whatever is asked for.
     pub(super) scope: Option<String>,
+    /// When.
+    given: SystemTime,
 }
 
 struct Access {
@@ -129,12 +133,30 @@ pub(super) struct Tokens {
     provider: Provider,
     clock: Arc<Clock>,
     faults: Arc<Faults>,
+    /// What Microsoft's access tokens say instead; null takes a claim out.
+    claims: serde_json::Map<String, serde_json::Value>,
+    /// The life of refresh tokens, where one was chosen.
+    life: Option<Duration>,
     state: Mutex<State>,
 }
 
 impl Tokens {
-    pub(super) fn new(provider: Provider, clock: Arc<Clock>, faults: Arc<Faults>) -> Self {
-        Self { provider, clock, faults, state: Mutex::default() }
+    /// With a `life`, Custom's refresh tokens live so long after each use; those of the others so long after the consent, as
+    /// Google's do while the consent screen is in Testing, and Microsoft's of a single-page application.
+    pub(super) fn new(provider: Provider, (clock, faults): (Arc<Clock>, Arc<Faults>), life: Option<Duration>) -> Self {
+        Self { provider, clock, faults, life, claims: serde_json::Map::new(), state: Mutex::default() }
+    }
+
+    /// The same with these claims in Microsoft's access tokens.
+    pub(super) fn saying(self, claims: serde_json::Map<String, serde_json::Value>) -> Self {
+        Self { claims, ..self }
+    }
+
+    /// How long a refresh token of `consent` that is given or used now lives, where that is told.
+    pub(super) fn left(&self, consent: &Consent) -> Option<Duration> {
+        let life = self.life?;
+        let begun = if self.provider == Provider::Custom { self.clock.now() } else { consent.given };
+        begun.checked_add(life)?.duration_since(self.clock.now()).ok().or(Some(Duration::ZERO))
     }
 
     /// A new access token for `mailbox`, or for any where there is none.
@@ -161,7 +183,8 @@ impl Tokens {
             number: state.given,
             issued,
             mailbox: mailbox.map(String::from),
-            for_smtp: self.is_for_smtp(scope),
+            // Exchange refuses what is for somebody else, and a person's token without its permission.
+            for_smtp: self.is_for_smtp(scope) && !["aud", "scp"].iter().any(|claim| self.claims.contains_key(*claim)),
             consent,
             revoked: false,
         };
@@ -185,7 +208,16 @@ impl Tokens {
                 claims["unique_name"] = mailbox.into();
                 claims["scp"] = "SMTP.Send".into();
             }
-            None => claims["roles"] = serde_json::json!(["SMTP.SendAsApp"]),
+            None => {
+                claims["roles"] = serde_json::json!(["SMTP.SendAsApp"]);
+                claims["oid"] = super::OBJECT_ID.into();
+            }
+        }
+        for (claim, value) in &self.claims {
+            claims[claim] = value.clone();
+        }
+        if let Some(claims) = claims.as_object_mut() {
+            claims.retain(|_, value| !value.is_null());
         }
         let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let header = serde_json::json!({ "typ": "JWT", "alg": "RS256", "kid": "sandbox" });
@@ -215,9 +247,10 @@ impl Tokens {
 
     /// A person's new consent, that has no tokens yet.
     pub(super) fn begin(&self, mailbox: &str, scope: Option<&str>) -> Consent {
+        let given = self.clock.now();
         let mut state = self.lock();
         state.consents += 1;
-        Consent { number: state.consents, mailbox: mailbox.into(), scope: scope.map(String::from) }
+        Consent { number: state.consents, mailbox: mailbox.into(), scope: scope.map(String::from), given }
     }
 
     /// Its refresh token.
@@ -263,6 +296,11 @@ impl Tokens {
         Some((access.consent?, access.mailbox.clone()?))
     }
 
+    /// Whose a refresh token is, or was.
+    pub(super) fn mailbox(&self, token: &str) -> Option<String> {
+        Some(self.lock().refresh.get(token)?.consent.mailbox.clone())
+    }
+
     /// What a refresh token was agreed for, where that was said.
     pub(super) fn agreed(&self, token: &str) -> Option<String> {
         self.lock().refresh.get(token)?.consent.scope.clone()
@@ -293,12 +331,16 @@ impl Tokens {
             }
             Standing::Revoked => return Err(Dead::Revoked),
         }
+        let begun = if self.provider == Provider::Custom { refresh.used } else { consent.given };
+        if self.life.and_then(|life| begun.checked_add(life)).is_some_and(|end| now >= end) {
+            return Err(Dead::Over);
+        }
         if now.duration_since(refresh.used).is_ok_and(|idle| idle > longest) {
             return Err(Dead::Inactive);
         }
         refresh.used = now;
         let one_time = self.provider == Provider::Custom
-            || self.faults.strikes(Fault::OneTimeRefreshTokens, Some(&consent.mailbox), &self.clock);
+            || self.faults.strikes(Fault::OneTimeRefreshTokens, Some(consent.mailbox.as_str()), &self.clock);
         if one_time {
             refresh.standing = Standing::Replaced;
         }
@@ -352,7 +394,34 @@ mod tests {
     use super::{super::faults::Setting, *};
 
     fn tokens(provider: Provider) -> Tokens {
-        Tokens::new(provider, Arc::default(), Arc::new(Faults::new(Duration::ZERO)))
+        living(provider, None)
+    }
+
+    fn living(provider: Provider, life: Option<Duration>) -> Tokens {
+        Tokens::new(provider, (Arc::default(), Arc::new(Faults::new(Duration::ZERO))), life)
+    }
+
+    #[test]
+    fn a_chosen_life_counts_from_each_use_at_custom_and_from_the_consent_elsewhere() {
+        for (provider, slides) in [(Provider::Google, false), (Provider::Microsoft, false), (Provider::Custom, true)] {
+            let tokens = living(provider, Some(DAY * 7));
+            let consent = tokens.begin("a@example.com", None);
+            let mut token = tokens.refresh_token(&consent);
+            let left = |days| tokens.left(&consent).is_some_and(|left| left.as_secs_f64().round() == (DAY * days).as_secs_f64());
+            assert!(left(7), "{provider}");
+            for day in 1..7 {
+                tokens.clock.advance(24 * 3_600_000);
+                token = tokens.refresh(token.expose()).unwrap().1.unwrap_or(token);
+                assert!(left(if slides { 7 } else { 7 - day }), "{provider}");
+            }
+            tokens.clock.advance(24 * 3_600_000);
+            match tokens.refresh(token.expose()) {
+                Ok((_, next)) => token = next.filter(|_| slides).expect("only Custom's lives"),
+                Err(dead) => assert!(dead == Dead::Over && !slides, "{provider}"),
+            }
+            tokens.clock.advance(7 * 24 * 3_600_000);
+            assert_eq!(tokens.refresh(token.expose()).err(), Some(Dead::Over), "{provider}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From MAIL to the verdict on the message: envelope, DATA, BDAT (RFC 3030), and the faults that strike there.
 
 use super::{
-    faults::Fault,
+    faults::{Fault, Step},
     mailroom::{Draft, Envelope},
     random_text,
     receive::Dots,
@@ -25,6 +25,8 @@ pub(super) enum Refusal {
     UnknownCommand,
     BadSequence,
     NoRecipients,
+    /// By the fault `smtp-reply`.
+    Spoken,
 }
 
 /// The message being put together.
@@ -151,8 +153,10 @@ impl Session {
             return Turn::Close;
         };
         let refused = self.shared.options.chunking == Some(false) || self.strikes(Fault::BdatRefused);
+        self.unsaid = self.spoken(Step::Data, self.user());
         let fate = match &self.transaction {
             _ if refused => Fate::Refuse(Refusal::UnknownCommand),
+            _ if self.unsaid.is_some() => Fate::Refuse(Refusal::Spoken),
             None => Fate::Refuse(Refusal::BadSequence),
             Some(transaction) if transaction.envelope.to.is_empty() => Fate::Refuse(Refusal::NoRecipients),
             Some(_) => Fate::Keep,
@@ -183,6 +187,11 @@ impl Session {
         match fate {
             Fate::Refuse(Refusal::UnknownCommand) => return self.error(out, texts.unknown_command, &[("command", "BDAT")]),
             Fate::Refuse(Refusal::BadSequence) => return self.error(out, texts.bad_sequence, &[]),
+            Fate::Refuse(Refusal::Spoken) => {
+                let Some((reply, turn)) = self.unsaid.take() else { return Turn::Again };
+                out.extend_from_slice(reply.as_bytes());
+                return turn;
+            }
             Fate::Refuse(Refusal::NoRecipients) => return self.error(out, texts.no_recipients, &[]),
             Fate::Keep if !last => self.say(out, texts.chunk_ok, &[]),
             Fate::Keep => {
@@ -199,6 +208,9 @@ impl Session {
         let Some(transaction) = self.transaction.take() else { return Turn::Again };
         let mut envelope = transaction.envelope;
         envelope.by = by;
+        if let Some(turn) = self.speak(Step::End, out) {
+            return turn;
+        }
         if let Some(refusal) = self.refusal(&draft, &envelope) {
             self.say(out, refusal, &[("from", &envelope.from)]);
             return Turn::Again;

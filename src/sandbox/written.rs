@@ -96,7 +96,9 @@ fn write_proof(shared: &Shared, directory: &Path) -> io::Result<String> {
     Ok(match shared.proof {
         Proof::None => client,
         Proof::Secret => {
-            format!("{client}client-secret = {{ file = {} }}\n", put("client-secret", shared.client_secret.expose(), 0o600)?)
+            let file = put("client-secret", shared.client_secret.expose(), 0o600)?;
+            let until = shared.secret_until.map(|last| format!("client-secret-expires = {last}\n")).unwrap_or_default();
+            format!("{client}client-secret = {{ file = {file} }}\n{until}")
         }
         Proof::Certificate => {
             let (certificate, key) = shared.client_certificate().map_err(io::Error::other)?;

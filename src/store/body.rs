@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempPath;
 use tokio::{
     fs::File,
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
 };
 
 use crate::mail::Id;
@@ -112,6 +112,17 @@ pub enum Body {
     Memory(Bytes),
     /// In a file. One that is not kept is removed with its last clone.
     File(BodyFile),
+    /// One in a file, with other octets at its beginning; never kept.
+    Headed(Headed),
+}
+
+/// A body of which the first octets are others.
+#[derive(Debug, Clone)]
+pub struct Headed {
+    head: Bytes,
+    /// Octets of the file that they stand for.
+    instead: u64,
+    file: BodyFile,
 }
 
 /// A body in a file.
@@ -145,6 +156,7 @@ impl Body {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
             Self::File(file) => file.length,
+            Self::Headed(Headed { head, instead, file }) => head.len() as u64 + file.length.saturating_sub(*instead),
         }
     }
 
@@ -157,15 +169,29 @@ impl Body {
     pub async fn reader(&self) -> io::Result<BodyReader> {
         match self {
             Self::Memory(bytes) => Ok(BodyReader::Memory(bytes.clone())),
-            Self::File(file) => {
-                let path = file.path();
-                match File::open(&path).await {
-                    // It was kept, and so renamed, just now.
-                    Err(why) if why.kind() == io::ErrorKind::NotFound && file.path() != path => {
-                        Ok(BodyReader::File(File::open(file.path()).await?))
-                    }
-                    opened => Ok(BodyReader::File(opened?)),
-                }
+            Self::File(file) => Ok(BodyReader::File(file.open().await?)),
+            Self::Headed(Headed { head, instead, file }) => {
+                let mut file = file.open().await?;
+                file.seek(io::SeekFrom::Start(*instead)).await?;
+                Ok(BodyReader::Headed(head.clone(), file))
+            }
+        }
+    }
+
+    /// The same body with `head` instead of its first octets. Cheap where the body lies in a file, which is not written.
+    pub async fn with_head(&self, head: Vec<u8>, instead: u64) -> io::Result<Self> {
+        match self {
+            Self::File(file) => Ok(Self::Headed(Headed { head: head.into(), instead, file: file.clone() })),
+            Self::Headed(Headed { head: before, instead: already, file }) => {
+                let (mut head, before_last) = (head, usize::try_from(instead).unwrap_or(usize::MAX));
+                head.extend_from_slice(before.get(before_last..).unwrap_or_default());
+                let more = instead.saturating_sub(before.len() as u64);
+                Ok(Self::Headed(Headed { head: head.into(), instead: already + more, file: file.clone() }))
+            }
+            Self::Memory(octets) => {
+                let mut all = head;
+                all.extend_from_slice(octets.get(usize::try_from(instead).unwrap_or(usize::MAX)..).unwrap_or_default());
+                Ok(Self::Memory(all.into()))
             }
         }
     }
@@ -185,6 +211,15 @@ impl Body {
 }
 
 impl BodyFile {
+    async fn open(&self) -> io::Result<File> {
+        let path = self.path();
+        match File::open(&path).await {
+            // It was kept, and so renamed, just now.
+            Err(why) if why.kind() == io::ErrorKind::NotFound && self.path() != path => File::open(self.path()).await,
+            opened => opened,
+        }
+    }
+
     fn path(&self) -> PathBuf {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).path().to_owned()
     }
@@ -209,7 +244,7 @@ impl Kept {
     pub(super) fn inline(&self) -> Option<&[u8]> {
         match &self.0 {
             Body::Memory(bytes) => Some(bytes),
-            Body::File(_) => None,
+            Body::File(_) | Body::Headed(_) => None,
         }
     }
 }
@@ -286,6 +321,8 @@ pub enum BodyReader {
     Memory(Bytes),
     /// The open file.
     File(File),
+    /// What comes before the rest of the open file.
+    Headed(Bytes, File),
 }
 
 impl BodyReader {
@@ -293,7 +330,8 @@ impl BodyReader {
     pub async fn next(&mut self) -> io::Result<Bytes> {
         match self {
             Self::Memory(bytes) => Ok(std::mem::take(bytes)),
-            Self::File(file) => {
+            Self::Headed(head, _) if !head.is_empty() => Ok(std::mem::take(head)),
+            Self::File(file) | Self::Headed(_, file) => {
                 let mut piece = Vec::with_capacity(CHUNK);
                 file.read_buf(&mut piece).await?;
                 Ok(piece.into())

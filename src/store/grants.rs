@@ -1,7 +1,7 @@
 //! The grants: one refresh token per mailbox, replaced by compare-and-swap, the one before it kept.
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{
     Error, Store, millis,
@@ -71,6 +71,19 @@ pub struct Grant {
     pub last_renewed_at: Option<SystemTime>,
     /// When the refresh token ends, where it was told.
     pub refresh_until: Option<SystemTime>,
+    /// Whether a renewal moved that; `None`: not known yet.
+    pub refresh_moves: Option<bool>,
+    /// How long the consent before it lasted, where that was a life that the provider documents.
+    pub lasted: Option<Duration>,
+}
+
+/// What was told with an access token that was made of a grant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touch {
+    /// The scopes, where they were named.
+    pub scopes: Option<Vec<String>>,
+    /// When the refresh token ends, and whether that moves.
+    pub refresh: Option<(SystemTime, Option<bool>)>,
 }
 
 /// What became of a refresh token that a provider gave in place of another.
@@ -131,30 +144,44 @@ impl Store {
         self.0.committer.run("keep the new refresh token", work).await
     }
 
-    /// Notes that an access token was made of the grant `consent`, and the scopes that were named with it. Ends the renewal whose
-    /// lease was taken until `lease`: another's goes on.
+    /// Notes that an access token was made of the grant `consent`, and what was told with it. Ends the renewal whose lease was
+    /// taken until `lease`: another's goes on.
     pub async fn touch(
         &self,
         mailbox: &Name,
         (consent, lease): (i64, Option<SystemTime>),
-        scopes: Option<Vec<String>>,
+        told: Touch,
         now: SystemTime,
     ) -> Result<(), Error> {
         let mailbox = mailbox.clone();
         let work = move |connection: &Connection| {
             let sql = "UPDATE grants SET last_renewed_at = :now, scopes = coalesce(:scopes, scopes),
+                           refresh_moves = CASE WHEN :until IS NULL THEN refresh_moves ELSE :moves END,
+                           refresh_until = coalesce(:until, refresh_until),
                            interrupted_at = CASE WHEN renewing_until = :lease THEN NULL ELSE interrupted_at END,
                            renewing_since = CASE WHEN renewing_until = :lease THEN NULL ELSE renewing_since END,
                            renewing_until = nullif(renewing_until, :lease)
                        WHERE mailbox = :mailbox AND consent = :consent";
-            let scopes = scopes.as_ref().map(|scopes| scopes.join(" "));
+            let scopes = told.scopes.as_ref().map(|scopes| scopes.join(" "));
+            let (until, moves) = told.refresh.unzip();
             let values = named_params! {
                 ":now": millis(now), ":scopes": scopes, ":lease": lease.map(millis), ":mailbox": mailbox.as_str(),
-                ":consent": consent
+                ":consent": consent, ":until": until.map(millis), ":moves": moves.flatten()
             };
             connection.execute(sql, values).map(drop)
         };
         self.0.committer.run("note the renewal", work).await
+    }
+
+    /// Notes that the grant `consent` has ended after a life that the next one may have, too.
+    pub async fn note_life(&self, mailbox: &Name, consent: i64, life: Duration) -> Result<(), Error> {
+        let mailbox = mailbox.clone();
+        let life = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
+        let work = move |connection: &Connection| {
+            let sql = "UPDATE grants SET lasted = ?3 WHERE mailbox = ?1 AND consent = ?2";
+            connection.execute(sql, params![mailbox.as_str(), consent, life]).map(drop)
+        };
+        self.0.committer.run("note how long a grant lasted", work).await
     }
 }
 
@@ -170,6 +197,8 @@ struct Entry {
     obtained_at: i64,
     last_renewed_at: Option<i64>,
     refresh_until: Option<i64>,
+    refresh_moves: Option<bool>,
+    lasted: Option<i64>,
 }
 
 impl Entry {
@@ -185,13 +214,20 @@ impl Entry {
             obtained_at: time(self.obtained_at),
             last_renewed_at: self.last_renewed_at.map(time),
             refresh_until: self.refresh_until.map(time),
+            refresh_moves: self.refresh_moves,
+            lasted: self.lasted.map(length),
         }
     }
 }
 
+/// Milliseconds as the store keeps a length of time.
+pub(super) fn length(milliseconds: i64) -> Duration {
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+}
+
 fn read(connection: &Connection, mailbox: &Name) -> rusqlite::Result<Option<Entry>> {
     let sql = "SELECT consent, generation, refresh_token, refresh_token_key, client, origin, account, brought_by, scopes,
-                   obtained_at, last_renewed_at, refresh_until FROM grants WHERE mailbox = ?1";
+                   obtained_at, last_renewed_at, refresh_until, refresh_moves, lasted FROM grants WHERE mailbox = ?1";
     connection.query_row(sql, [mailbox.as_str()], entry).optional()
 }
 
@@ -207,6 +243,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         obtained_at: row.get("obtained_at")?,
         last_renewed_at: row.get("last_renewed_at")?,
         refresh_until: row.get("refresh_until")?,
+        refresh_moves: row.get("refresh_moves")?,
+        lasted: row.get("lasted")?,
     })
 }
 
@@ -222,6 +260,8 @@ fn put(connection: &Connection, ring: &Ring, mailbox: &Name, grant: &NewGrant, n
                    refresh_token = excluded.refresh_token, refresh_token_key = excluded.refresh_token_key,
                    client = excluded.client, origin = excluded.origin, account = excluded.account, brought_by = excluded.brought_by,
                    scopes = excluded.scopes, obtained_at = excluded.obtained_at, refresh_until = excluded.refresh_until,
+                   -- A consent that outlived it has shown that it is no rule any more.
+                   lasted = CASE WHEN last_renewed_at > obtained_at + lasted THEN NULL ELSE lasted END, refresh_moves = NULL,
                    last_renewed_at = NULL, renewing_since = NULL, renewing_until = NULL, interrupted_at = NULL
                RETURNING consent, generation";
     let values = named_params! {
@@ -327,8 +367,13 @@ mod tests {
             ..new("r1")
         };
         let version = store.put_grant(&name(), given, at(1)).await.unwrap();
-        store.touch(&name(), (version.consent, None), Some(vec!["a".into(), "b".into()]), at(2)).await.unwrap();
-        store.touch(&name(), (version.consent, None), None, at(3)).await.unwrap();
+        let scopes = Touch { scopes: Some(vec!["a".into(), "b".into()]), ..Touch::default() };
+        store.touch(&name(), (version.consent, None), scopes, at(2)).await.unwrap();
+        let refresh = Touch { refresh: Some((at(12), Some(true))), ..Touch::default() };
+        store.touch(&name(), (version.consent, None), refresh, at(3)).await.unwrap();
+        store.touch(&name(), (version.consent, None), Touch::default(), at(3)).await.unwrap();
+        store.note_life(&name(), version.consent, Duration::from_secs(7)).await.unwrap();
+        store.note_life(&name(), version.consent + 1, Duration::from_secs(8)).await.unwrap();
         drop(store);
         let store = Store::open(directory.path()).unwrap();
         let grant = store.grant(&name()).await.unwrap().unwrap();
@@ -342,9 +387,27 @@ mod tests {
             scopes: Some(vec!["a".into(), "b".into()]),
             obtained_at: at(1),
             last_renewed_at: Some(at(3)),
-            refresh_until: Some(at(9)),
+            refresh_until: Some(at(12)),
+            refresh_moves: Some(true),
+            lasted: Some(Duration::from_secs(7)),
         };
         assert_eq!(grant, expected);
+    }
+
+    #[tokio::test]
+    async fn how_long_a_consent_lasted_is_told_of_the_next_until_one_outlives_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut version = store.put_grant(&name(), new("r1"), at(0)).await.unwrap();
+        store.note_life(&name(), version.consent, Duration::from_secs(7)).await.unwrap();
+        for (renewed, lasted) in [(6, Some(7)), (7, Some(7)), (8, None)] {
+            version = store.put_grant(&name(), new("r"), at(0)).await.unwrap();
+            store.touch(&name(), (version.consent, None), Touch::default(), at(renewed)).await.unwrap();
+            let next = store.put_grant(&name(), new("s"), at(0)).await.unwrap();
+            assert!(next.consent > version.consent);
+            let grant = store.grant(&name()).await.unwrap().unwrap();
+            assert_eq!((grant.lasted, grant.refresh_moves), (lasted.map(Duration::from_secs), None), "{renewed}");
+        }
     }
 
     #[tokio::test]

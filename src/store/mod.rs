@@ -36,7 +36,7 @@ pub use claims::{Due, Wanted};
 pub use counters::Count as MinuteCount;
 pub use error::Error;
 pub use granted::Granted;
-pub use grants::{Grant, NewGrant, Replaced, Version};
+pub use grants::{Grant, NewGrant, Replaced, Touch, Version};
 pub use holds::{Hold, MailboxClock, Scope};
 pub use listing::{Count, Filter, Line, Page, Standing};
 pub use lock::Starting;

@@ -90,7 +90,7 @@ mod tests {
     use crate::{
         secret::Secret,
         store::{
-            NewGrant,
+            NewGrant, Touch,
             tests::{at, name},
         },
     };
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(begin(version, 2).await, Began::Busy { until: at(61) }, "that was another's lease");
         store.end_renewal(&alerts, at(61)).await.unwrap();
         assert_eq!(begin(version, 3).await, GO);
-        store.touch(&alerts, (version.consent, Some(at(63))), None, at(4)).await.unwrap();
+        store.touch(&alerts, (version.consent, Some(at(63))), Touch::default(), at(4)).await.unwrap();
         assert_eq!(begin(version, 5).await, GO);
         store.replace_refresh_token(&alerts, version, &Secret::new("r2".into()), at(6)).await.unwrap();
         assert_eq!(begin(version, 7).await, Began::Changed);
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(store.begin_renewal(&alerts, version, at(122), at(62)).await.unwrap(), told);
         store.end_renewal(&alerts, at(122)).await.unwrap();
         assert_eq!(store.begin_renewal(&alerts, version, at(123), at(63)).await.unwrap(), told);
-        store.touch(&alerts, (version.consent, Some(at(123))), None, at(64)).await.unwrap();
+        store.touch(&alerts, (version.consent, Some(at(123))), Touch::default(), at(64)).await.unwrap();
         assert_eq!(store.begin_renewal(&alerts, version, at(125), at(65)).await.unwrap(), GO);
     }
 
@@ -159,8 +159,8 @@ mod tests {
         let version = store.grant(&alerts).await.unwrap().unwrap().version;
         // Another one uses r2 already.
         assert_eq!(store.begin_renewal(&alerts, version, at(63), at(3)).await.unwrap(), GO);
-        store.touch(&alerts, (first.consent, Some(at(61))), None, at(4)).await.unwrap();
-        store.touch(&alerts, (first.consent, None), None, at(4)).await.unwrap();
+        store.touch(&alerts, (first.consent, Some(at(61))), Touch::default(), at(4)).await.unwrap();
+        store.touch(&alerts, (first.consent, None), Touch::default(), at(4)).await.unwrap();
         assert_eq!(store.begin_renewal(&alerts, version, at(65), at(5)).await.unwrap(), Began::Busy { until: at(63) });
         assert_eq!(store.grant(&alerts).await.unwrap().unwrap().last_renewed_at, Some(at(4)));
     }

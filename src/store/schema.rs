@@ -123,6 +123,7 @@ const MIGRATIONS: &[&str] = &[
     INSERT INTO meta (name, value) VALUES ('clear-text', 1) -- schemas 1 and 2 had tokens in clear text, see `sealing`",
     "ALTER TABLE grants ADD COLUMN client TEXT;              -- to whose client it was given; NULL: not known",
     "ALTER TABLE grants ADD COLUMN refresh_moves INTEGER;    -- whether a renewal moved its end: 1, 0; NULL: not known
+    ALTER TABLE grants ADD COLUMN lasted INTEGER;           -- how long the consent before it lasted, where that tells something
     ALTER TABLE holds ADD COLUMN advice_name TEXT;
     CREATE TABLE standings (
         subject TEXT NOT NULL,          -- mailbox, link

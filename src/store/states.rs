@@ -3,12 +3,7 @@
 use rusqlite::{Connection, Row, named_params};
 use std::time::SystemTime;
 
-use super::{
-    Error, Store,
-    claims::{damaged, name},
-    holds::advice,
-    millis, time,
-};
+use super::{Error, Store, claims::name, holds::advice, millis, time};
 use crate::mail::{Advice, Name, State};
 
 /// What was told of a link or a mailbox.
@@ -48,11 +43,6 @@ impl ToldOf {
     }
 }
 
-/// A state that only another version knows.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown state {0}")]
-struct UnknownState(String);
-
 impl Store {
     /// Keeps what was told.
     pub async fn put_told(&self, told: Told) -> Result<(), Error> {
@@ -69,12 +59,12 @@ impl Store {
         self.0.committer.run("forget how a link or mailbox stood", work).await
     }
 
-    /// All that was told.
+    /// All that was told; not what only another version would understand.
     pub async fn told(&self) -> Result<Vec<Told>, Error> {
         let read = |connection: &Connection| {
             let mut statement = connection.prepare_cached("SELECT * FROM standings ORDER BY subject, name")?;
             let all = statement.query_map([], read)?;
-            all.collect()
+            all.filter_map(Result::transpose).collect()
         };
         self.0.reader.read("read how links and mailboxes stood", read).await
     }
@@ -92,18 +82,18 @@ fn put(connection: &Connection, told: &Told) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Told> {
+fn read(row: &Row<'_>) -> rusqlite::Result<Option<Told>> {
     let (subject, name) = (row.get::<_, String>("subject")?, name(row.get("name")?)?);
-    let state: String = row.get("state")?;
-    Ok(Told {
+    let Some(state) = State::named(&row.get::<_, String>("state")?) else { return Ok(None) };
+    Ok(Some(Told {
         of: if subject == "link" { ToldOf::Link(name) } else { ToldOf::Mailbox(name) },
-        state: State::named(&state).ok_or_else(|| damaged(UnknownState(state)))?,
+        state,
         reason: row.get("reason")?,
         advice: advice(row)?,
         since: time(row.get("since")?),
         until: row.get::<_, Option<i64>>("until")?.map(time),
         warned: row.get("warned")?,
-    })
+    }))
 }
 
 #[cfg(test)]

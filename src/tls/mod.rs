@@ -4,12 +4,16 @@
 //! Layer 3. Certificates are always verified, by the system's trust store and, per link, a private CA besides it; TLS 1.2 at least.
 
 mod proxy;
+mod seen;
 mod server;
 
 pub use proxy::Proxy;
+pub use seen::{Certificate, Seen};
 pub use server::server_config;
 
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
+use rustls::{
+    ClientConfig, RootCertStore, client::danger::ServerCertVerifier, pki_types::CertificateDer, pki_types::pem::PemObject,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -52,6 +56,20 @@ pub fn choose_provider() {
 
 /// The configuration for a TLS client that trusts the system's store, and the certificates of `ca_file` besides it.
 pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Error> {
+    configured(|verifier| verifier, ca_file)
+}
+
+/// The same, with what the server shows.
+pub fn watching_config(ca_file: Option<&Path>) -> Result<(Arc<ClientConfig>, Arc<Seen>), Error> {
+    let seen = Arc::<Seen>::default();
+    let watching = |verifier| Arc::new(seen::Watching { verifier, seen: seen.clone() }) as Arc<dyn ServerCertVerifier>;
+    Ok((configured(watching, ca_file)?, seen))
+}
+
+fn configured(
+    wrap: impl FnOnce(Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier>,
+    ca_file: Option<&Path>,
+) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let extra = ca_file.map(certificates).transpose()?.unwrap_or_default();
     let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone()).map_err(Error::Verifier)?;
@@ -59,19 +77,28 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Error>
         .with_safe_default_protocol_versions()
         .map_err(Error::Verifier)?
         .dangerous() // A misnomer here: the verifier given is the system's own.
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(wrap(Arc::new(verifier)))
         .with_no_client_auth();
     Ok(Arc::new(config))
 }
 
 /// An HTTPS client with the same trust; every exchange ends within [`HTTP_WAIT`], and redirects are not followed: a token endpoint has none.
 pub fn https_client(ca_file: Option<&Path>, proxy: &Proxy) -> Result<reqwest::Client, Error> {
-    let config = client_config(ca_file)?;
+    client(&*client_config(ca_file)?, proxy, (CONNECT_WAIT, HTTP_WAIT))
+}
+
+/// The same for a look at an endpoint that ends after `wait`, with what the server shows.
+pub fn watching_client(ca_file: Option<&Path>, proxy: &Proxy, wait: Duration) -> Result<(reqwest::Client, Arc<Seen>), Error> {
+    let (config, seen) = watching_config(ca_file)?;
+    Ok((client(&config, proxy, (wait, wait))?, seen))
+}
+
+fn client(config: &ClientConfig, proxy: &Proxy, (connect, all): (Duration, Duration)) -> Result<reqwest::Client, Error> {
     let builder = proxy.lead(reqwest::Client::builder()).map_err(Error::Client)?;
     builder
-        .tls_backend_preconfigured((*config).clone())
-        .timeout(HTTP_WAIT)
-        .connect_timeout(CONNECT_WAIT)
+        .tls_backend_preconfigured(config.clone())
+        .timeout(all)
+        .connect_timeout(connect)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("outlink/", env!("CARGO_PKG_VERSION")))
         .build()

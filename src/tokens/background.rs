@@ -1,5 +1,5 @@
-//! What happens without being asked: renewals ahead of need, one a day for what nobody uses, and looking whether what was wrong
-//! has been mended.
+//! What happens without being asked: renewals ahead of need, those that keep alive what nobody uses, and looking whether what
+//! was wrong has been mended.
 
 use std::{
     sync::Arc,
@@ -8,8 +8,10 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Route, Tokens, proof, renewal,
-    source::{IDLE, Key, Source},
+    Route, Tokens,
+    ending::known_of,
+    proof, renewal,
+    source::{Key, Source, USED},
 };
 use crate::{oauth::Health, store};
 
@@ -86,7 +88,7 @@ impl Tokens {
         let of = |source: &Arc<Source>| {
             let entries =
                 || board.mailboxes.values().filter(|entry| matches!(&entry.route, Route::Source(s) if Arc::ptr_eq(s, source)));
-            let recent = |last: SystemTime| now.duration_since(last).is_ok_and(|since| since < IDLE);
+            let recent = |last: SystemTime| now.duration_since(last).is_ok_and(|since| since < USED);
             let current = source.stamp();
             Use {
                 source: source.clone(),
@@ -103,9 +105,9 @@ impl Tokens {
         match (&source.key, health) {
             (Key::Mailbox(mailbox), _) if !source.knows_last_renewal() => {
                 match self.world.store.grant(mailbox).await {
-                    Ok(grant) => source.note_renewed(grant.and_then(|grant| grant.last_renewed_at)),
+                    Ok(grant) => source.note_grant(grant.as_ref().map(known_of)),
                     // The renewal that is due now says what that means.
-                    Err(store::Error::Unsealed { .. }) => source.note_renewed(None),
+                    Err(store::Error::Unsealed { .. }) => source.note_grant(None),
                     Err(error) => tracing::warn!(event = "token.unknown", mailbox = %mailbox, "{error}"),
                 }
                 LOOK

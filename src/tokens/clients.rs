@@ -2,8 +2,9 @@
 
 use super::exchange::Http;
 use crate::{
-    config::{self, Link, Settings},
+    config::{self, Link, SecretError, Settings},
     mail::Advice,
+    provider::own,
     secret::Ring,
     tls,
 };
@@ -50,15 +51,20 @@ impl Clients {
 }
 
 /// The way to a link's endpoints. Its password is read when the settings are taken up.
-fn proxy(link: &Link, ring: &Ring) -> Result<tls::Proxy, Hindrance> {
-    Ok(match &link.proxy {
+pub(super) fn proxy(link: &Link, ring: &Ring) -> Result<tls::Proxy, Hindrance> {
+    way(&link.proxy, ring).map_err(|error| Hindrance {
+        reason: format!("proxy-password of link {}: {error}", link.name),
+        advice: own::PROXY_PASSWORD.saying("after that run `outlink reload`".into()),
+    })
+}
+
+/// The way that is configured, with the proxy's password.
+pub fn way(proxy: &config::Proxy, ring: &Ring) -> Result<tls::Proxy, SecretError> {
+    Ok(match proxy {
         config::Proxy::Environment => tls::Proxy::Environment,
         config::Proxy::None => tls::Proxy::None,
         config::Proxy::Url { url, user, password } => {
-            let password = password.as_ref().map(|source| source.read(ring)).transpose().map_err(|error| Hindrance {
-                reason: format!("proxy-password of link {}: {error}", link.name),
-                advice: "after that run `outlink reload`".into(),
-            })?;
+            let password = password.as_ref().map(|source| source.read(ring)).transpose()?;
             tls::Proxy::Through { url: url.clone(), credentials: user.clone().map(|user| (user, password)) }
         }
     })

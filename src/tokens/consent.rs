@@ -25,10 +25,11 @@ use crate::{
         self, Fault, Granted, Health, Kind, Token, Trouble, What,
         consent::{Issuer, Login, Opening},
         device::{self, Polling, Started},
+        forecast::Known,
     },
     provider::{Grant, Provider},
     secret::Secret,
-    store::{self, NewGrant},
+    store::{self, NewGrant, Touch},
 };
 
 /// Who answers at Google's authorization endpoint (its discovery document).
@@ -185,11 +186,13 @@ impl Tokens {
         let now = self.world.now();
         let version = self.world.store.put_grant(mailbox, grant, now).await?;
         source.new_grant(Some((token, version)), now);
-        self.world.wake.notify_one();
-        if let Err(error) = self.world.store.touch(mailbox, (version.consent, None), None, now).await {
+        let known = Known { obtained: now, renewed: Some(now), told: refresh_until, moves: None, lasted: None };
+        source.note_known(known);
+        if let Err(error) = self.world.store.touch(mailbox, (version.consent, None), Touch::default(), now).await {
             // Only the daily renewal after a restart reads it.
             tracing::warn!(event = "grant.untouched", %mailbox, "cannot note when the grant was renewed: {error}");
         }
+        self.world.tell();
         Ok(())
     }
 }

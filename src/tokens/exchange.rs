@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     oauth::{HttpRequest, HttpResponse},
+    provider::NetworkFault,
     tls::{self, HTTP_WAIT},
 };
 
@@ -48,6 +49,22 @@ fn through(proxy: Option<&str>) -> String {
 }
 
 impl Error {
+    /// What failed on the way, where it is one of the known failures.
+    pub(super) fn fault(&self) -> Option<NetworkFault> {
+        match self {
+            Self::TimedOut => Some(NetworkFault::Silent),
+            Self::TooLarge => Some(NetworkFault::NotAnEndpoint),
+            Self::WhoAsks { .. } => Some(NetworkFault::ProxyPassword),
+            Self::Failed { proxy, why } => match (NetworkFault::read(why)?, proxy) {
+                // Behind a proxy nobody else is connected to.
+                (NetworkFault::Refused | NetworkFault::ConnectTimedOut | NetworkFault::NoSuchName, Some(_)) => {
+                    Some(NetworkFault::ProxyUnreachable)
+                }
+                (fault, _) => Some(fault),
+            },
+        }
+    }
+
     fn of(error: reqwest::Error, proxy: Option<String>) -> Self {
         if error.is_timeout() && !error.is_connect() {
             return Self::TimedOut;
@@ -99,4 +116,26 @@ async fn bounded(Http { client, proxy }: Http, request: HttpRequest) -> Result<H
     *answer.status_mut() = response.status();
     *answer.headers_mut() = std::mem::take(response.headers_mut());
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_on_the_way_has_its_name() {
+        let failed = |proxy: Option<&str>, why: &str| Error::Failed { proxy: proxy.map(str::to_owned), why: why.into() };
+        let refused = "error sending request: tcp connect error: Connection refused (os error 111)";
+        for (error, fault) in [
+            (Error::TimedOut, Some(NetworkFault::Silent)),
+            (Error::TooLarge, Some(NetworkFault::NotAnEndpoint)),
+            (Error::WhoAsks { proxy: "http://p".into() }, Some(NetworkFault::ProxyPassword)),
+            (failed(None, refused), Some(NetworkFault::Refused)),
+            (failed(Some("http://p"), refused), Some(NetworkFault::ProxyUnreachable)),
+            (failed(Some("http://p"), "invalid peer certificate: UnknownIssuer"), Some(NetworkFault::UntrustedIssuer)),
+            (failed(None, "something new"), None),
+        ] {
+            assert_eq!(error.fault(), fault, "{error}");
+        }
+    }
 }

@@ -9,7 +9,9 @@
 mod background;
 mod clients;
 mod consent;
+mod dates;
 mod ending;
+mod examine;
 mod exchange;
 mod proof;
 mod renewal;
@@ -20,6 +22,7 @@ mod status;
 mod tests;
 mod unavailable;
 
+pub use clients::way;
 pub use consent::{Candidate, Consent, Origin, Refusal};
 pub use ending::Ending;
 pub use revoke::Ended;
@@ -45,9 +48,9 @@ use crate::{
     config::{Link, Settings},
     mail::{Advice, Name},
     oauth::{self, Ask, Flight},
-    provider::Grant,
-    secret::Secret,
-    store::{self, NewGrant, Store},
+    provider::{Grant, own},
+    secret::{Ring, Secret},
+    store::{self, Granted, NewGrant, Store},
     tls,
 };
 use clients::{Clients, Hindrance};
@@ -85,11 +88,20 @@ struct World {
     /// Tells those who tell how everything stands.
     changed: watch::Sender<()>,
     readings: proof::Readings,
+    dates: dates::Dates,
+    /// What the store knew last of the grants.
+    granted: Mutex<Arc<[Granted]>>,
 }
 
 impl World {
     fn now(&self) -> SystemTime {
         (self.clock)()
+    }
+
+    /// Something landed or changed.
+    fn tell(&self) {
+        self.wake.notify_one();
+        self.changed.send_replace(());
     }
 }
 
@@ -107,6 +119,7 @@ pub struct Tokens {
 #[derive(Default)]
 struct Board {
     mailboxes: BTreeMap<Name, Entry>,
+    links: BTreeMap<Name, Arc<Link>>,
     /// Sources that serve no mailbox any more stay while their renewal is in the air, or its refresh token is not kept yet:
     /// beginning anew beside it could spend a one-time refresh token twice.
     sources: BTreeMap<Key, Arc<Source>>,
@@ -139,6 +152,11 @@ impl Tokens {
         Self::with_clock(store, SystemTime::now)
     }
 
+    /// The keys that open sealed secrets.
+    pub fn ring(&self) -> Arc<Ring> {
+        self.world.store.ring()
+    }
+
     fn with_clock(store: Store, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             world: Arc::new(World {
@@ -147,6 +165,8 @@ impl Tokens {
                 wake: Notify::new(),
                 changed: watch::Sender::new(()),
                 readings: proof::Readings::default(),
+                dates: dates::Dates::default(),
+                granted: Mutex::new(Arc::from([])),
             }),
             board: Mutex::default(),
             flights: Mutex::default(),
@@ -161,6 +181,7 @@ impl Tokens {
         let now = self.world.now();
         let mut board = self.board();
         let mut old = std::mem::take(&mut board.mailboxes);
+        board.links = settings.links.clone();
         for mailbox in settings.mailboxes.values() {
             let link = settings.links.get(&mailbox.link);
             let route = match link.map(|link| (link, clients.get(link))) {
@@ -177,7 +198,8 @@ impl Tokens {
                 }
                 None => Route::Repair {
                     reason: format!("link {} is not configured", mailbox.link),
-                    advice: format!("add [link.{}] or name another link in [mailbox.{}]", mailbox.link, mailbox.name).into(),
+                    advice: own::LINK_NOT_CONFIGURED
+                        .step_of(&[("link", mailbox.link.as_str()), ("mailbox", mailbox.name.as_str())]),
                 },
             };
             let old = old.remove(&mailbox.name);
@@ -185,13 +207,13 @@ impl Tokens {
             let grant = link.map(|link| link.grant);
             board.mailboxes.insert(mailbox.name.clone(), Entry { link: mailbox.link.clone(), grant, route, last_used, refused });
         }
-        let Board { mailboxes, sources } = &mut *board;
+        let Board { mailboxes, sources, .. } = &mut *board;
         let serves = |source: &Arc<Source>| {
             mailboxes.values().any(|entry| matches!(&entry.route, Route::Source(other) if Arc::ptr_eq(other, source)))
         };
         sources.retain(|_, source| source.is_in_flight() || source.has_unsaved() || serves(source));
         drop(board);
-        self.world.wake.notify_one();
+        self.world.tell();
         Ok(())
     }
 
@@ -236,7 +258,7 @@ impl Tokens {
             }
             if timeout_at(until, landings.changed()).await.is_err() {
                 let reason = format!("{} did not answer within {} seconds", source.endpoint(), WAIT.as_secs());
-                return Err(Unavailable::Transient { reason });
+                return Err(Unavailable::Transient { reason, advice: None });
             }
         }
     }
@@ -246,7 +268,7 @@ impl Tokens {
         let mut board = self.board();
         let entry = board.mailboxes.get_mut(mailbox).ok_or_else(|| Unavailable::NeedsRepair {
             reason: format!("mailbox {mailbox} is not configured"),
-            advice: format!("add [mailbox.{mailbox}] or name another mailbox in the app").into(),
+            advice: own::MAILBOX_NOT_CONFIGURED.step_of(&[("mailbox", mailbox.as_str())]),
             of_link: false,
         })?;
         entry.last_used = Some(now);
@@ -281,7 +303,7 @@ impl Tokens {
         let grant = NewGrant { client, by: by.clone(), ..NewGrant::new(refresh_token, IMPORT) };
         self.world.store.put_grant(mailbox, grant, self.world.now()).await?;
         source.new_grant(None, self.world.now());
-        self.world.wake.notify_one();
+        self.world.tell();
         tracing::info!(event = "grant.imported", mailbox = %mailbox, link = %source.link(), by, "a refresh token was brought in");
         Ok(())
     }

@@ -12,13 +12,14 @@ use uuid::Uuid;
 use super::{World, renewal::transient, source::Context};
 use crate::{
     config::{Evidence, EvidenceError, Link, SecretMethod},
-    mail::Name,
+    mail::{Advice, Name},
     oauth::{Authentication, ClientAssertion, Kind, Trouble, Unsigned},
+    provider::own,
     secret::Secret,
 };
 
 /// Longest wait for the files, which may lie on a disk that hangs.
-const WAIT: Duration = Duration::from_secs(5);
+pub(super) const WAIT: Duration = Duration::from_secs(5);
 
 /// Readings of one link's files that may hang at once: each holds a thread, and without end they would take those of everybody.
 const MOST: usize = 4;
@@ -28,7 +29,7 @@ const MOST: usize = 4;
 pub(super) struct Readings(Mutex<BTreeMap<Name, Arc<Semaphore>>>);
 
 impl Readings {
-    fn of(&self, link: &Name) -> Arc<Semaphore> {
+    pub(super) fn of(&self, link: &Name) -> Arc<Semaphore> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         links.entry(link.clone()).or_insert_with(|| Arc::new(Semaphore::new(MOST))).clone()
     }
@@ -38,19 +39,19 @@ impl Readings {
 pub(super) async fn read(link: &Arc<Link>, world: &World) -> Result<Evidence, Trouble> {
     let (asked, ring, name) = (link.clone(), world.store.ring(), &link.name);
     match beside(world.readings.of(name), WAIT, move || asked.evidence(&ring)).await {
-        Some(Ok(read)) => {
-            read.map_err(|EvidenceError { key, why, step, .. }| fault(format!("{key} of link {name}: {why}"), step))
-        }
+        Some(Ok(read)) => read.map_err(|EvidenceError { key, why, step, .. }| {
+            fault(format!("{key} of link {name}: {why}"), own::PROOF_UNREADABLE.saying(step))
+        }),
         Some(Err(_)) => Err(transient("reading what proves the client was interrupted".into())),
         None => {
             let why = format!("what proves the client of link {name} was not read within {} seconds", WAIT.as_secs());
-            Err(fault(why, "look at the disk on which its files lie; they are read again by themselves".into()))
+            Err(fault(why, own::PROOF_TOO_SLOW.step_of(&[])))
         }
     }
 }
 
 /// Does `work` in a thread of its own, once there is a place; `None` when it takes longer than `wait`. Its place is its own until it ends.
-async fn beside<T: Send + 'static>(
+pub(super) async fn beside<T: Send + 'static>(
     places: Arc<Semaphore>,
     wait: Duration,
     work: impl FnOnce() -> T + Send + 'static,
@@ -66,8 +67,8 @@ async fn beside<T: Send + 'static>(
     timeout(wait, working).await.ok()
 }
 
-fn fault(reason: String, advice: String) -> Trouble {
-    Trouble { kind: Kind::Configuration, reason, advice: advice.into(), retry_after: None }
+fn fault(reason: String, advice: Advice) -> Trouble {
+    Trouble { kind: Kind::Configuration, reason, advice, retry_after: None }
 }
 
 fn unsigned(Unsigned: Unsigned) -> Trouble {
@@ -120,7 +121,10 @@ pub(super) fn service_account(evidence: &Evidence, context: &Context, now: Syste
     let Context { link, user, .. } = context;
     match evidence {
         Evidence::ServiceAccount(account) => account.assert(user, &link.scopes, &link.token_endpoint, now).map_err(unsigned),
-        _ => Err(fault(format!("link {} has no service account", link.name), "set service-account".into())),
+        _ => {
+            let advice = own::PROOF_UNREADABLE.saying("set service-account".into());
+            Err(fault(format!("link {} has no service account", link.name), advice))
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     World, client_of,
+    ending::{days, known_of},
     exchange::{self, exchange},
     proof::{self, Shown},
     same_tokens,
@@ -21,10 +22,13 @@ use super::{
 use crate::{
     config::{Evidence, Link},
     mail::Name,
-    oauth::{self, Failure, Fault, Flight, Granted, Kind, Landing, Token, Trouble, What},
-    provider::{self, OAuthFault, OAuthOutcome, Provider},
+    oauth::{
+        self, Failure, Fault, Flight, Granted, Kind, Landing, Token, Trouble, What,
+        forecast::{Known, Why},
+    },
+    provider::{self, AdviceEntry, NetworkFault, OAuthFault, OAuthOutcome, Provider, own},
     secret::Secret,
-    store::{self, Began, Grant, Replaced, Version},
+    store::{self, Began, Grant, Replaced, Touch, Version},
     tls::HTTP_WAIT,
 };
 
@@ -34,9 +38,6 @@ const ASSUMED_LIFE: Duration = Duration::from_secs(1800);
 
 /// How long a renewal may keep others from renewing the same grant: longer than the longest wait for an answer, with time to keep it.
 const LEASE: Duration = HTTP_WAIT.saturating_add(Duration::from_secs(30));
-
-/// Advice where only time helps.
-const BY_ITSELF: &str = "it is tried again by itself";
 
 /// Makes a new access token and lands it, whatever happens.
 pub(super) async fn fly(source: Arc<Source>, world: Arc<World>, flight: Flight) {
@@ -61,8 +62,7 @@ impl Approach<'_> {
         let until = result.as_ref().ok().map(|token| rfc3339(token.expires));
         let landing = self.source.land(flight, result, self.world.now());
         self.log(landing, until, trouble);
-        self.world.wake.notify_one();
-        self.world.changed.send_replace(());
+        self.world.tell();
     }
 
     fn log(&self, landing: Landing, until: Option<String>, trouble: Option<Trouble>) {
@@ -103,7 +103,7 @@ impl Drop for Approach<'_> {
 }
 
 pub(super) fn transient(reason: String) -> Trouble {
-    Trouble { kind: Kind::Transient, reason, advice: BY_ITSELF.into(), retry_after: None }
+    Trouble { kind: Kind::Transient, reason, advice: own::BY_ITSELF.step_of(&[]), retry_after: None }
 }
 
 fn kept_badly(error: store::Error) -> Trouble {
@@ -145,9 +145,8 @@ pub(super) async fn save_unsaved(source: &Source, world: &World) {
         && let Some(unsaved) = source.take_unsaved()
         && let Err(trouble) = save(source, world, mailbox, unsaved).await
     {
-        let advice =
-            format!("where the provider's refresh tokens work once, authorise it again with `outlink authorize {mailbox}`");
-        tracing::error!(event = "grant.lost", mailbox = %mailbox, reason = trouble.reason, advice,
+        let advice = own::GRANT_LOST.step_of(&[("mailbox", mailbox.as_str())]);
+        tracing::error!(event = "grant.lost", mailbox = %mailbox, reason = trouble.reason, advice = advice.text, advice_name = advice.name(),
             "a refresh token that the provider gave in place of another could not be kept");
     }
 }
@@ -224,11 +223,40 @@ impl Renewal<'_> {
                         true => Some(self.stored(mailbox).await?).filter(|stored| stored.refresh_token != grant.refresh_token),
                         false => None,
                     };
-                    grant = stored.ok_or_else(|| lease.explain(trouble))?;
+                    grant = match stored {
+                        Some(stored) => stored,
+                        None => return Err(self.explain(mailbox, &grant, lease.explain(trouble)).await),
+                    };
                 }
             }
         }
         Err(transient("the grant changed during the renewal".into()))
+    }
+
+    /// Adds what is known here of why the provider ended `grant`.
+    async fn explain(&self, mailbox: &Name, grant: &Grant, mut trouble: Trouble) -> Trouble {
+        let (known, link) = (known_of(grant), &self.context.link);
+        let Some(why) =
+            known.outlived(&provider::refresh_tokens(link.provider), self.world.now()).filter(|_| trouble.kind == Kind::Consent)
+        else {
+            return trouble;
+        };
+        let used = rfc3339(known.renewed.unwrap_or(known.obtained));
+        let more = match why {
+            Why::Testing(life) => {
+                let names = [("mailbox", mailbox.as_str()), ("link", link.name.as_str())];
+                trouble.advice = own::TESTING_CONSENT.step_of(&names);
+                if let Err(error) = self.world.store.note_life(mailbox, grant.version.consent, life).await {
+                    tracing::warn!(event = "grant.untouched", mailbox = %mailbox, "cannot note how long the grant lasted: {error}");
+                }
+                format!("the consent lasted exactly {} days: the consent screen is in Testing", days(life))
+            }
+            Why::Unused(life) => format!("it was last used at {used}, and one that is not used for {} days ends", days(life)),
+            Why::Told => "the provider had told that it ends then".to_owned(),
+            Why::Moves => format!("it was last used at {used}, too long ago"),
+        };
+        trouble.reason = format!("{}; {more}", trouble.reason);
+        trouble
     }
 
     /// Takes the lease. `None`: the mailbox has another refresh token by now.
@@ -261,21 +289,23 @@ impl Renewal<'_> {
             return Err(transient(format!("the link of mailbox {mailbox} was changed during the renewal")));
         }
         let tried = stored.as_ref().ok().and_then(|grant| grant.as_ref().map(|grant| grant.version));
-        let reason = match stored {
+        let (advice, reason) = match stored {
             Ok(Some(grant)) if was_given_to(&grant, &self.context.link) => return Ok(grant),
             // Another server must not see it, and another client of the same one may cost it.
-            Ok(Some(grant)) => format!(
-                "the grant of mailbox {mailbox} was given to client {}, and link {} is {} now",
-                grant.client.unwrap_or_default(),
-                self.context.link.name,
-                client_of(&self.context.link)
-            ),
-            Ok(None) => format!("mailbox {mailbox} has no grant yet"),
-            Err(error @ store::Error::Unsealed { .. }) => error.to_string(),
+            Ok(Some(grant)) => {
+                let (client, now) = (grant.client.unwrap_or_default(), client_of(&self.context.link));
+                let link = &self.context.link.name;
+                (
+                    &own::OTHER_CLIENT,
+                    format!("the grant of mailbox {mailbox} was given to client {client}, and link {link} is {now} now"),
+                )
+            }
+            Ok(None) => (&own::NO_GRANT_YET, format!("mailbox {mailbox} has no grant yet")),
+            Err(error @ store::Error::Unsealed { .. }) => (&own::GRANT_SEALED, error.to_string()),
             Err(error) => return Err(kept_badly(error)),
         };
         self.source.remember_tried(tried);
-        let advice = format!("authorise it with `outlink authorize {mailbox}`").into();
+        let advice = advice.step_of(&[("mailbox", mailbox.as_str())]);
         Err(Trouble { kind: Kind::Consent, reason, advice, retry_after: None })
     }
 
@@ -287,6 +317,13 @@ impl Renewal<'_> {
         (token, granted): (Token, Granted),
     ) -> Result<Option<Token>, Trouble> {
         let Version { consent, .. } = grant.version;
+        let now = self.world.now();
+        let mut known = known_of(grant);
+        let told = granted.refresh_lifetime.and_then(|life| token.obtained.checked_add(life));
+        let refresh = told.map(|told| known.told_again(told, now));
+        if let Some((told, moves)) = refresh {
+            (known.told, known.moves) = (Some(told), moves);
+        }
         crate::crash::point("token-answered");
         let token = match granted.refresh_token.filter(|new| *new != grant.refresh_token) {
             Some(refresh_token) => {
@@ -297,12 +334,13 @@ impl Renewal<'_> {
             None => Some(token),
         };
         crate::crash::point("token-kept");
-        if token.is_some()
-            && let Err(error) =
-                self.world.store.touch(mailbox, (consent, Some(lease.until)), granted.scopes, self.world.now()).await
-        {
-            // Only the daily renewal after a restart reads it.
-            tracing::warn!(event = "grant.untouched", mailbox = %mailbox, "cannot note when the grant was renewed: {error}");
+        if token.is_some() {
+            self.source.note_known(Known { renewed: Some(now), ..known });
+            let told = Touch { scopes: granted.scopes, refresh };
+            if let Err(error) = self.world.store.touch(mailbox, (consent, Some(lease.until)), told, now).await {
+                // Only the first renewal after a restart, and what is told of its end, go by it.
+                tracing::warn!(event = "grant.untouched", mailbox = %mailbox, "cannot note when the grant was renewed: {error}");
+            }
         }
         Ok(token)
     }
@@ -342,9 +380,16 @@ impl Renewal<'_> {
                 let signed = proof::signed_with(&self.evidence);
                 self.judge(&fault, format!("{at} answered {fault}{signed}"), what)
             }
-            Failure::Exchange(error) => transient(format!("{at} {error}")),
-            failure @ Failure::Unreadable { .. } => transient(format!("{at} {failure}")),
+            Failure::Exchange(error) => self.on_the_way(error.fault(), format!("{at} {error}")),
+            failure @ Failure::Unreadable { .. } => self.on_the_way(Some(NetworkFault::NotAnEndpoint), format!("{at} {failure}")),
         }
+    }
+
+    /// Trouble that time mends, or whoever sees to the network.
+    fn on_the_way(&self, fault: Option<NetworkFault>, reason: String) -> Trouble {
+        let names = [("mailbox", self.context.mailbox.as_str()), ("link", self.context.link.name.as_str())];
+        let advice = fault.map_or(&own::BY_ITSELF, NetworkFault::advice).step_of(&names);
+        Trouble { advice, ..transient(reason) }
     }
 
     pub(super) fn judge(&self, fault: &Fault, reason: String, what: What<'_>) -> Trouble {
@@ -370,27 +415,28 @@ impl Renewal<'_> {
             (OAuthOutcome::NeedsConfiguration, _) => (Kind::Configuration, verdict.advice),
         };
         let mailbox = self.context.mailbox.as_str();
+        let [entra, exchange] = provider::cloud_names(link.cloud);
         let names = [
             ("mailbox", mailbox),
             ("address", self.context.account.as_str()),
             ("link", link.name.as_str()),
             ("client-id", &link.client_id),
             ("tenant", link.tenant.as_deref().unwrap_or("common")),
+            entra,
+            exchange,
         ];
-        let advice = advice.map_or_else(|| plain_advice(kind, mailbox, &link.name).into(), |advice| advice.advise(&names));
+        let advice = advice.map_or_else(|| plain_advice(kind).step_of(&names), |advice| advice.advise(&names));
         Trouble { kind, reason, advice, retry_after: fault.retry_after }
     }
 }
 
 /// Advice where the provider's tables have none.
-fn plain_advice(kind: Kind, mailbox: &str, link: &Name) -> String {
+fn plain_advice(kind: Kind) -> &'static AdviceEntry {
     match kind {
-        Kind::Transient => BY_ITSELF.into(),
-        Kind::Consent => format!("authorise it again with `outlink authorize {mailbox}`; the old grant is kept until then"),
-        Kind::Administrator => {
-            format!("mend it in the provider's console, for the client of link {link}; it is probed by itself")
-        }
-        Kind::Configuration => format!("compare [link.{link}] with the provider's console; a changed secret is taken up at once"),
+        Kind::Transient => &own::BY_ITSELF,
+        Kind::Consent => &own::CONSENT_NEEDED,
+        Kind::Administrator => &own::CLIENT_AT_PROVIDER,
+        Kind::Configuration => &own::LINK_REFUSED,
     }
 }
 

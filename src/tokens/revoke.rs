@@ -45,7 +45,7 @@ impl Tokens {
             return Err(Error::NotRevoked { mailbox: mailbox.clone(), reason });
         }
         source.new_grant(None, self.world.now());
-        self.world.wake.notify_one();
+        self.world.tell();
         tracing::warn!(event = "grant.revoked", mailbox = %mailbox, link = %source.link(), told = ended.told, "{}", ended.said);
         Ok(ended)
     }

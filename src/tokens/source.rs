@@ -6,17 +6,24 @@ use std::{
 };
 use tokio::sync::watch;
 
-use super::exchange::Http;
+use super::{
+    examine::{Wish, wish},
+    exchange::Http,
+};
 use crate::{
     config::{Evidence, Link},
     mail::{Address, Name},
-    oauth::{Ask, Flight, Health, Landing, Life, Token, Trouble},
+    oauth::{
+        Ask, Flight, Health, Landing, Life, Token, Trouble,
+        forecast::{DAY, Known},
+    },
+    provider,
     secret::Secret,
     store::Version,
 };
 
-/// How often a grant is renewed that nobody uses: it keeps refresh tokens from dying unused, and shows what is wrong early.
-pub(super) const IDLE: Duration = Duration::from_secs(24 * 3600);
+/// How long a mailbox counts as used after its last use: its token is renewed ahead of need.
+pub(super) const USED: Duration = Duration::from_secs(24 * 3600);
 
 /// Whose token it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,8 +76,24 @@ struct Inner {
     unsaved: Option<Unsaved>,
     /// The last renewal that anybody knows of, in the store too.
     renewed: Option<SystemTime>,
-    /// Whether the store was asked for that.
+    /// What is known of the refresh token.
+    known: Option<Known>,
+    /// Whether the store was asked for these.
     asked_store: bool,
+}
+
+impl Inner {
+    /// How long after a renewal the next one is due that nobody asks for.
+    fn pause(&self) -> Duration {
+        let facts = provider::refresh_tokens(self.context.link.provider);
+        self.known.map_or(DAY, |known| known.pause(&facts))
+    }
+
+    /// Whether the last renewal was so long ago; one in the future tells of a clock that was wrong.
+    fn is_due_unused(&self, now: SystemTime) -> bool {
+        let pause = self.pause();
+        self.renewed.is_none_or(|renewed| now.duration_since(renewed).unwrap_or_else(|ahead| ahead.duration()) >= pause)
+    }
 }
 
 impl Source {
@@ -82,6 +105,7 @@ impl Source {
             tried: None,
             unsaved: None,
             renewed: None,
+            known: None,
             asked_store: false,
         };
         Self { key, inner: Mutex::new(inner), landed: watch::Sender::new(()) }
@@ -106,7 +130,7 @@ impl Source {
     pub(super) fn new_grant(&self, with: Option<(Token, Version)>, now: SystemTime) {
         let mut inner = self.inner();
         inner.life.renew_ground(false);
-        (inner.tried, inner.renewed, inner.asked_store) = (None, None, true);
+        (inner.tried, inner.renewed, inner.known, inner.asked_store) = (None, None, None, true);
         // While a renewal of the old grant is in the air, the new one makes its own access token after it.
         let Some((token, version)) = with else { return };
         if let Some(flight) = inner.life.begin(now)
@@ -120,6 +144,16 @@ impl Source {
 
     pub(super) fn ask(&self, now: SystemTime, refused: Option<u64>) -> Ask {
         self.inner().life.ask(now, refused)
+    }
+
+    /// Begins a renewal that a person wants now.
+    pub(super) fn wish(&self, now: SystemTime) -> Wish {
+        wish(&mut self.inner().life, now)
+    }
+
+    /// The last token, whether it is of use or not.
+    pub(super) fn token(&self) -> Option<Token> {
+        self.inner().life.token().cloned()
     }
 
     pub(super) fn landings(&self) -> watch::Receiver<()> {
@@ -205,36 +239,36 @@ impl Source {
         }
     }
 
-    /// What the store knows of the last renewal, of an earlier process.
-    pub(super) fn note_renewed(&self, renewed: Option<SystemTime>) {
+    /// What the store knows of the grant, of an earlier process.
+    pub(super) fn note_grant(&self, known: Option<Known>) {
         let mut inner = self.inner();
         inner.asked_store = true;
-        inner.renewed = inner.renewed.max(renewed);
+        inner.renewed = inner.renewed.max(known.and_then(|known| known.renewed));
+        inner.known = inner.known.or(known);
+    }
+
+    /// What is known of the refresh token since a renewal.
+    pub(super) fn note_known(&self, known: Known) {
+        self.inner().known = Some(known);
     }
 
     pub(super) fn knows_last_renewal(&self) -> bool {
         matches!(self.key, Key::Link(_)) || self.inner().asked_store
     }
 
-    /// Begins what is due in the background: the renewal ahead of need where the token is in use, else one a day.
+    /// Begins what is due in the background: the renewal ahead of need where the token is in use, and whatever keeps the refresh
+    /// token from dying unused.
     pub(super) fn begin_background(&self, now: SystemTime, used: bool, refused: Option<u64>) -> Option<Flight> {
         let mut inner = self.inner();
-        let idle_due = inner.renewed.is_none_or(|renewed| now >= renewed + IDLE);
-        let wanted = match used {
-            true => inner.life.wants_renewal(now, refused),
-            false => idle_due,
-        };
+        let wanted = used && inner.life.wants_renewal(now, refused) || inner.is_due_unused(now);
         wanted.then(|| inner.life.begin(now)).flatten()
     }
 
     /// When the background has something to do next; `None` while a renewal is in the air or nothing helps.
     pub(super) fn due(&self, used: bool) -> Option<SystemTime> {
         let inner = self.inner();
-        let due = inner.life.due()?;
-        match used {
-            true => Some(due),
-            false => Some(inner.renewed.map_or(due, |renewed| due.max(renewed + IDLE))),
-        }
+        let unused = inner.life.allowed()?.max(inner.renewed.map_or(SystemTime::UNIX_EPOCH, |renewed| renewed + inner.pause()));
+        if used { Some(unused.min(inner.life.due()?)) } else { Some(unused) }
     }
 }
 

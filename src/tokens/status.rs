@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use std::time::SystemTime;
 
-use super::{Entry, Route, Tokens, source::Key};
+use super::{Entry, Route, Tokens, ending::expected, source::Key};
 use crate::{
     mail::{Advice, Name},
     oauth::{Health, Kind, Trouble},
@@ -28,6 +28,10 @@ pub struct Status {
     pub failure: Option<RenewalFailure>,
     /// What the store knows of the grant; `None` without one, and where none is needed.
     pub granted: Option<Granted>,
+    /// When its refresh token is expected to end, also where each renewal moves that; `None` where it is not known.
+    pub refresh_until: Option<SystemTime>,
+    /// Why then, in words.
+    pub refresh_end_reason: Option<String>,
 }
 
 /// Why renewing fails.
@@ -80,6 +84,8 @@ impl Status {
             access_token_until: None,
             failure: None,
             granted: None,
+            refresh_until: None,
+            refresh_end_reason: None,
         };
         let source = match &entry.route {
             Route::Source(source) => source,
@@ -114,12 +120,13 @@ impl Tokens {
     /// [`Tokens::status`], with what the store knows of the grants.
     pub async fn status_with_grants(&self) -> Vec<Status> {
         let mut all = self.status();
-        match self.world.store.granted().await {
-            Ok(grants) => all.iter_mut().for_each(|status| {
-                let at = grants.binary_search_by(|grant| grant.mailbox.as_str().cmp(status.mailbox.as_str()));
-                status.granted = at.ok().map(|at| grants[at].clone());
-            }),
-            Err(error) => tracing::warn!(%error, "it cannot be told since when mailboxes are authorised"),
+        let grants = self.granted().await;
+        let board = self.board();
+        for status in &mut all {
+            let Ok(at) = grants.binary_search_by(|grant| grant.mailbox.as_str().cmp(status.mailbox.as_str())) else { continue };
+            let end = board.links.get(&status.link).and_then(|link| expected(&grants[at], link.provider));
+            (status.refresh_until, status.refresh_end_reason) = end.unzip();
+            status.granted = Some(grants[at].clone());
         }
         all
     }

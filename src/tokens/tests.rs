@@ -3,6 +3,7 @@
 mod background;
 mod consent;
 mod leases;
+mod life;
 mod losses;
 mod proofs;
 mod ways;
@@ -173,6 +174,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         control_group: None,
         sealed: Vec::new(),
         unheeded: Vec::new(),
+        hooks: BTreeMap::new(),
         listeners: BTreeMap::new(),
         links: BTreeMap::from([(link.name.clone(), Arc::new(link))]),
         mailboxes: BTreeMap::from(mailboxes),
@@ -266,7 +268,7 @@ async fn a_rotated_refresh_token_that_the_store_refuses_waits_and_its_access_tok
         "CREATE TRIGGER full BEFORE UPDATE OF refresh_token ON grants BEGIN SELECT raise(FAIL, 'disk is full'); END",
     )
     .unwrap();
-    let Err(Unavailable::Transient { reason }) = bench.access("a").await else { panic!() };
+    let Err(Unavailable::Transient { reason, .. }) = bench.access("a").await else { panic!() };
     assert!(reason.contains("cannot keep the new refresh token") && reason.contains("disk is full"), "{reason}");
     disk.execute_batch("DROP TRIGGER full").unwrap();
     bench.pass(2);
@@ -309,7 +311,7 @@ async fn a_throttled_server_is_left_alone_as_long_as_it_asks() {
         (StatusCode::TOO_MANY_REQUESTS, head, "<html>slow down</html>").into_response()
     };
     let bench = Bench::new(Grant::ClientCredentials, throttled).await;
-    let Err(Unavailable::Transient { reason }) = bench.access("a").await else { panic!() };
+    let Err(Unavailable::Transient { reason, .. }) = bench.access("a").await else { panic!() };
     assert!(reason.contains("/token answered 429 without an OAuth error"), "{reason}");
     bench.pass(119);
     assert!(matches!(bench.access("b").await, Err(Unavailable::Transient { .. })));
@@ -427,7 +429,7 @@ async fn a_server_that_is_not_there_is_trouble_for_a_while() {
     let bench = Bench::new(Grant::ClientCredentials, numbered).await;
     let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
     bench.tokens.configure(&settings(Grant::ClientCredentials, gone, bench.directory.path().join("secret"))).unwrap();
-    let Err(Unavailable::Transient { reason }) = bench.access("a").await else { panic!() };
+    let Err(Unavailable::Transient { reason, .. }) = bench.access("a").await else { panic!() };
     assert!(reason.contains("could not be asked") && reason.contains("refused"), "{reason}");
     bench.tokens.configure(&bench.settings).unwrap();
     assert_eq!(bench.access("a").await.unwrap(), "at1");

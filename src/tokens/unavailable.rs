@@ -12,8 +12,10 @@ pub enum Unavailable {
     /// Time mends it.
     #[error("no access token for now: {reason}")]
     Transient {
-        /// What was tried and what came of it.
+        /// What was tried and what came of it, and the next step.
         reason: String,
+        /// The next step, where a table knows the trouble.
+        advice: Option<Advice>,
     },
     /// Only a person's new consent mends it.
     #[error("no access token until there is a new consent: {reason}; {advice}")]
@@ -39,7 +41,7 @@ impl Unavailable {
     /// What `trouble` means; a token may be `shared` by all mailboxes of its link.
     pub(super) fn of(Trouble { kind, reason, advice, .. }: Trouble, shared: bool) -> Self {
         match kind {
-            Kind::Transient => Self::Transient { reason: format!("{reason}; {advice}") },
+            Kind::Transient => Self::Transient { reason: format!("{reason}; {advice}"), advice: Some(advice) },
             Kind::Consent => Self::NeedsConsent { reason, advice },
             Kind::Administrator => Self::NeedsRepair { reason, advice, of_link: shared },
             Kind::Configuration => Self::NeedsRepair { reason, advice, of_link: true },

@@ -3,7 +3,7 @@
 //! No credential is near this file: [`Secured`] is what a login needs, and only a verified handshake makes one.
 
 use super::{
-    failure::{Failure, Reason},
+    failure::{Failure, Reason, STARTTLS},
     limits,
     trust::Trust,
     wire::Wire,
@@ -51,7 +51,7 @@ pub(super) async fn connect(mailbox: &Mailbox, hostname: &str, trust: &Trust) ->
             let mut client = SmtpClient { stream, timeout: limits::HANDSHAKE };
             let offered = client.ehlo(hostname).await.map_err(|why| fail(Step::Ehlo, plain_reason(why)))?;
             if offered.capabilities & smtp_proto::EXT_START_TLS == 0 {
-                return Err(fail(Step::Tls, Reason::Unsupported("STARTTLS, and no token is sent without TLS")));
+                return Err(fail(Step::Tls, Reason::Unsupported(STARTTLS)));
             }
             client.start_tls(&connector, &server.host).await.map_err(secured)?.stream
         }
@@ -77,12 +77,12 @@ async fn greeted<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<S, Reas
 async fn reach(server: &Server) -> Result<TcpStream, Reason> {
     let looked_up = tokio::time::timeout(limits::LOOKUP, tokio::net::lookup_host((server.host.as_str(), server.port)));
     let addresses: Vec<SocketAddr> = match looked_up.await {
-        Err(_) => return Err(Reason::Name("no answer in time".into())),
-        Ok(Err(why)) => return Err(Reason::Name(why.to_string())),
+        Err(_) => return Err(Reason::Name(None)),
+        Ok(Err(why)) => return Err(Reason::Name(Some(why.to_string()))),
         Ok(Ok(found)) => found.collect(),
     };
     if addresses.is_empty() {
-        return Err(Reason::Name("it has no address".into()));
+        return Err(Reason::Name(Some("it has no address".into())));
     }
     match tokio::time::timeout(limits::CONNECT, race(interleaved(addresses))).await {
         Err(_) => Err(Reason::TimedOut),
@@ -136,7 +136,7 @@ pub(super) async fn race(mut addresses: VecDeque<SocketAddr>) -> io::Result<TcpS
     }
 }
 
-fn capabilities(offered: &EhloResponse<String>) -> Capabilities {
+pub(super) fn capabilities(offered: &EhloResponse<String>) -> Capabilities {
     let has = |extension| offered.capabilities & extension != 0;
     let mechanism = |bit| has(smtp_proto::EXT_AUTH) && offered.auth_mechanisms & bit != 0;
     Capabilities {
@@ -152,22 +152,21 @@ fn capabilities(offered: &EhloResponse<String>) -> Capabilities {
 }
 
 /// What went wrong in an exchange of mail-send.
-fn plain_reason(why: mail_send::Error) -> Reason {
+pub(super) fn plain_reason(why: mail_send::Error) -> Reason {
     match why {
         mail_send::Error::Timeout => Reason::TimedOut,
         mail_send::Error::Io(why) => Reason::Io(why.to_string()),
-        mail_send::Error::Tls(why) => Reason::Tls(certificate_hint(&why)),
+        mail_send::Error::Tls(why) => Reason::Tls(why.to_string()),
         mail_send::Error::UnexpectedReply(reply) => Reason::Reply(own_reply(&reply)),
         other => Reason::Malformed(other.to_string()),
     }
 }
 
-/// The same while TLS is agreed on: there a broken connection mostly means that the port speaks something else.
-fn tls_reason(why: mail_send::Error) -> Reason {
+/// The same while TLS is agreed on.
+pub(super) fn tls_reason(why: mail_send::Error) -> Reason {
     match why {
-        mail_send::Error::Io(why) => {
-            Reason::Tls(format!("{why}; check `tls`: implicit belongs to port 465, starttls to 587 and 25"))
-        }
+        // mail-send keeps no words of the system's errors, but their kind.
+        mail_send::Error::Io(why) => Reason::Tls(format!("{}: {why}", why.kind())),
         mail_send::Error::InvalidTLSName => Reason::Tls("the server's host is no name that a certificate can carry".into()),
         other => plain_reason(other),
     }
@@ -178,27 +177,6 @@ fn own_reply(reply: &smtp_proto::Response<String>) -> Reply {
     let enhanced = (class != 0).then_some(Enhanced { class, subject: subject.into(), detail: detail.into() });
     let line = reply.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim_end().to_owned();
     Reply { code: reply.code, enhanced, lines: vec![line] }
-}
-
-/// rustls's words, and what to do about them.
-fn certificate_hint(why: &rustls::Error) -> String {
-    let text = format!("{why:?}");
-    let hint = if text.contains("CaUsedAsEndEntity") {
-        "the server shows a CA's own certificate (self-signed with CA:TRUE); give it a certificate signed by that CA, or one with CA:FALSE"
-    } else if text.contains("BadSignature") {
-        "it is not signed by the key of its issuer as we know it; is ca-file the present CA?"
-    } else if text.contains("UnknownIssuer") {
-        "its issuer is not trusted; name the issuer's certificate as ca-file of the link"
-    } else if text.contains("NotValidForName") {
-        "it belongs to another name; check `server`"
-    } else if text.contains("Expired") {
-        "it has expired; renew it, or set this machine's clock"
-    } else if text.contains("InvalidContentType") || text.contains("InvalidMessage") {
-        "the server does not speak TLS here; check `tls`: implicit belongs to port 465, starttls to 587 and 25"
-    } else {
-        return why.to_string();
-    };
-    format!("{why}: {hint}")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod connect;
 mod failure;
 mod limits;
 mod pool;
+mod probe;
 mod progress;
 mod send;
 mod session;
@@ -18,6 +19,7 @@ mod wire;
 
 pub use crate::smtp::client::{Policy, Sent};
 pub use failure::{Failure, Reason};
+pub use probe::{Met, Shown};
 pub use progress::Progress;
 pub use slot::{Slot, Upstream};
 

@@ -41,11 +41,11 @@ pub struct Upstream {
 /// A place below the limit of connections of one mailbox.
 #[derive(Debug)]
 pub struct Slot {
-    pool: Arc<Pool>,
-    generation: u64,
-    hostname: Arc<str>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) generation: u64,
+    pub(super) hostname: Arc<str>,
     trust: Arc<Trust>,
-    session: Option<Session>,
+    pub(super) session: Option<Session>,
     warm: bool,
     /// Given back last: a connection returns to the pool before its place is free.
     _permit: OwnedSemaphorePermit,
@@ -55,6 +55,11 @@ impl Upstream {
     /// No connections yet; `hostname` is the FQDN that EHLO says.
     pub fn new(hostname: String) -> Arc<Self> {
         Arc::new(Self { hostname: hostname.into(), trust: Arc::default(), pools: Mutex::default() })
+    }
+
+    /// The name that EHLO says.
+    pub fn hostname(&self) -> &str {
+        &self.hostname
     }
 
     /// A place below the mailbox's `limits.connections`, in the order of asking; with a warm connection when there

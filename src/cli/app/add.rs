@@ -88,13 +88,13 @@ pub(super) fn add(mut add: Add) -> Outcome {
         bounce_to: add.bounce_to.clone(),
     };
     let done = change::carry_out(&subject, &place, name, Some(written.document(name).as_str()))?;
-    let app = Typed::new(&done.settings, name, password.as_ref());
+    let app = Typed::new(&done.settings, name, password.as_ref().map_or(Password::None, Password::Made));
     if add.json {
         done.lines.iter().for_each(|line| eprintln!("{line}"));
         say(app.json(place.file()));
     } else {
         done.lines.iter().for_each(say);
-        app.print();
+        app.lines().iter().for_each(say);
     }
     Ok(Exit::Good)
 }
@@ -131,24 +131,35 @@ impl Add {
 }
 
 /// A new password.
-fn make() -> Result<Secret, Failed> {
+pub(in crate::cli) fn make() -> Result<Secret, Failed> {
     let mut octets = [0; LENGTH];
     aws_lc_rs::rand::fill(&mut octets).ok().context("the system gives no random bytes")?;
     // 256 is a multiple of 32: every digit is as likely as another.
     Ok(Secret::new(octets.map(|octet| char::from(DIGITS[usize::from(octet % 32)])).iter().collect()))
 }
 
-fn hash(password: &Secret) -> Result<PasswordHash, Failed> {
+pub(in crate::cli) fn hash(password: &Secret) -> Result<PasswordHash, Failed> {
     let mut salt = [0; 16];
     aws_lc_rs::rand::fill(&mut salt).ok().context("the system gives no random bytes")?;
     Ok(PasswordHash::make(password, &salt).context("cannot hash the password")?)
 }
 
+/// How an app proves itself by a password.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli) enum Password<'a> {
+    /// It does not.
+    None,
+    /// By one that was made just now.
+    Made(&'a Secret),
+    /// By the one that the application has already.
+    Kept,
+}
+
 /// What is to be typed into the application.
-struct Typed<'a> {
+pub(in crate::cli) struct Typed<'a> {
     name: &'a Name,
     user: String,
-    password: Option<&'a Secret>,
+    password: Password<'a>,
     doors: Vec<Door>,
 }
 
@@ -163,10 +174,11 @@ struct Door {
 }
 
 impl<'a> Typed<'a> {
-    fn new(settings: &Settings, name: &'a Name, password: Option<&'a Secret>) -> Self {
+    pub(in crate::cli) fn new(settings: &Settings, name: &'a Name, password: Password<'a>) -> Self {
         let app = settings.apps.get(name);
         let networks = app.map(|app| app.networks.clone()).unwrap_or_default();
-        let doors = settings.listeners.values().filter(|it| lets_in(it, password.is_some(), &networks));
+        let has_password = !matches!(password, Password::None);
+        let doors = settings.listeners.values().filter(|it| lets_in(it, has_password, &networks));
         Self {
             name,
             user: app.map(|app| app.user.clone()).unwrap_or_default(),
@@ -175,34 +187,40 @@ impl<'a> Typed<'a> {
         }
     }
 
-    fn print(&self) {
-        say(format_args!("\nto type into {}:", self.name));
+    pub(in crate::cli) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("\nto type into {}:", self.name)];
         for door in &self.doors {
             match door.port {
                 Some(port) => {
-                    say(format_args!("  host        {}", door.host));
-                    say(format_args!("  port        {port}"));
+                    lines.push(format!("  host        {}", door.host));
+                    lines.push(format!("  port        {port}"));
                 }
-                None => say(format_args!("  socket      {}", door.host)),
+                None => lines.push(format!("  socket      {}", door.host)),
             }
-            say(format_args!("  encryption  {}", door.encryption));
+            lines.push(format!("  encryption  {}", door.encryption));
         }
         if self.doors.is_empty() {
-            say("  no listener lets it in: it needs one that it can reach ([listener.NAME] in docs/reference.md)");
+            let text = "  no listener lets it in: it needs one that it can reach ([listener.NAME] in docs/reference.md)";
+            lines.push(text.to_owned());
         }
         match self.password {
-            Some(password) => {
-                say(format_args!("  user name   {}", self.user));
-                say(format_args!("  password    {}", password.expose()));
-                say("\nthe password is shown this once");
+            Password::Made(password) => {
+                lines.push(format!("  user name   {}", self.user));
+                lines.push(format!("  password    {}", password.expose()));
+                lines.push("\nthe password is shown this once".to_owned());
             }
-            None => say("  no user name, no password: it is known by its address"),
+            Password::Kept => {
+                lines.push(format!("  user name   {}", self.user));
+                lines.push("  password    the one that it has".to_owned());
+            }
+            Password::None => lines.push("  no user name, no password: it is known by its address".to_owned()),
         }
+        lines
     }
 
-    fn json(&self, file: &std::path::Path) -> serde_json::Value {
-        let password = self.password.map(Secret::expose);
-        let user = password.map(|_| &self.user);
+    pub(in crate::cli) fn json(&self, file: &std::path::Path) -> serde_json::Value {
+        let password = if let Password::Made(password) = self.password { Some(password.expose()) } else { None };
+        let user = if let Password::None = self.password { None } else { Some(&self.user) };
         json!({"app": self.name.as_str(), "user": user, "password": password, "listeners": self.doors, "file": file})
     }
 }

@@ -3,6 +3,7 @@
 mod add;
 mod hash;
 
+pub(super) use add::{Password, Typed, hash, make};
 pub(super) use hash::read_secret;
 
 use super::{Config, Outcome, listing, remove};

@@ -33,7 +33,16 @@ pub(super) enum SandboxCommand {
         /// Most recipients of one message, for the fault too-many-recipients
         #[arg(long)]
         count: Option<u64>,
-        /// Error of the token endpoint, for the fault token-refused
+        /// Only for this OAuth client
+        #[arg(long, value_name = "ID")]
+        client: Option<String>,
+        /// Where the fault smtp-reply strikes: greeting, ehlo, auth, mail, rcpt, data, end
+        #[arg(long)]
+        step: Option<String>,
+        /// Its reply, such as "450 4.2.1 try later"; \n begins another line
+        #[arg(long)]
+        reply: Option<String>,
+        /// Error for the faults token-refused, authorize-refused and device-refused
         #[arg(long)]
         error: Option<String>,
         /// Its description
@@ -42,6 +51,18 @@ pub(super) enum SandboxCommand {
         /// Its AADSTS number, at Microsoft
         #[arg(long, value_name = "NUMBER")]
         aadsts: Option<u64>,
+        /// Its error_subtype (Google) or suberror (Microsoft)
+        #[arg(long)]
+        subtype: Option<String>,
+        /// Its HTTP status
+        #[arg(long)]
+        status: Option<u64>,
+        /// A page of HTML in its place
+        #[arg(long)]
+        html: Option<String>,
+        /// How an error of authorize-refused arrives: redirect, or page (the provider shows it); else as the provider does
+        #[arg(long)]
+        via: Option<String>,
     },
 }
 
@@ -65,6 +86,13 @@ pub(super) async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
         error,
         description,
         aadsts,
+        client: only_client,
+        step,
+        reply,
+        subtype,
+        status,
+        html,
+        via,
     } = command;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let client =
@@ -80,8 +108,19 @@ pub(super) async fn switch(command: &SandboxCommand, port: u16) -> Outcome {
                 ("retry_after", retry_after),
                 ("count", count),
                 ("aadsts", aadsts),
+                ("status", status),
             ];
-            let texts = [("mailbox", mailbox), ("error", error), ("description", description)];
+            let texts = [
+                ("mailbox", mailbox),
+                ("client", only_client),
+                ("error", error),
+                ("description", description),
+                ("subtype", subtype),
+                ("html", html),
+                ("via", via),
+                ("step", step),
+                ("reply", reply),
+            ];
             wanted.extend(numbers.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!((*value)?)))));
             wanted.extend(texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value.as_ref()?)))));
             client.put(url).json(&wanted)

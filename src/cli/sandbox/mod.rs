@@ -23,6 +23,12 @@ use std::{
     time::Duration,
 };
 
+/// How long a consent lasts while Google's consent screen is in Testing.
+const TESTING: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The longest time that can be chosen: ten years, so that no date overflows.
+const LONGEST: Duration = Duration::from_secs(3653 * 24 * 3600);
+
 /// Options of `outlink sandbox`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -61,6 +67,21 @@ pub(super) struct Arguments {
     /// How often a device may ask for its token, such as 1s
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "5s")]
     device_interval: Duration,
+    /// Claims of Microsoft's access tokens as a JSON object, in place of the usual ones; null takes one out
+    #[arg(long, value_name = "JSON", value_parser = claims, default_value = "{}")]
+    claims: Claims,
+    /// Google's consent screen is in Testing: each consent lasts 7 days
+    #[arg(long, conflicts_with = "refresh_life")]
+    testing: bool,
+    /// How long refresh tokens live, such as 12h: Custom's after each use, those of the others after the consent
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    refresh_life: Option<Duration>,
+    /// How long the client secret lives, such as 45d; it ends with the day
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    secret_life: Option<Duration>,
+    /// How long the client's certificate lives that --proof certificate writes; it ends with the day
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    certificate_life: Option<Duration>,
     /// The contract with the app: what a 250 promises
     #[arg(long, value_enum, default_value_t = Delivery::Queue)]
     delivery: Delivery,
@@ -78,6 +99,13 @@ pub(super) struct Arguments {
     log: String,
 }
 
+/// A JSON object.
+type Claims = serde_json::Map<String, serde_json::Value>;
+
+fn claims(text: &str) -> Result<Claims, String> {
+    serde_json::from_str(text).map_err(|why| format!("this is no JSON object: {why}"))
+}
+
 /// Runs the sandbox until Ctrl-C, or switches a fault of a running one.
 pub(super) fn sandbox(arguments: &Arguments) -> Outcome {
     let runtime = runtime()?;
@@ -93,6 +121,9 @@ pub(super) fn sandbox(arguments: &Arguments) -> Outcome {
 
 async fn simulate(arguments: &Arguments) -> Outcome {
     logging::start(&Log { format: LogFormat::Text, level: arguments.log.clone() })?;
+    if arguments.testing && arguments.provider != Personality::Google {
+        return Err(Failed(Exit::Usage, "only Google has a consent screen in Testing: leave out --testing or --provider".into()));
+    }
     let options = Options {
         provider: arguments.provider.into(),
         smtp_port: arguments.port_smtp,
@@ -105,6 +136,10 @@ async fn simulate(arguments: &Arguments) -> Outcome {
         proof: arguments.proof.map(sandbox::Proof::from),
         granted: !arguments.no_grant,
         device_interval: arguments.device_interval,
+        claims: arguments.claims.clone(),
+        refresh_life: arguments.refresh_life.or(arguments.testing.then_some(TESTING)),
+        secret_life: arguments.secret_life,
+        certificate_life: arguments.certificate_life,
         ..Options::default()
     };
     let mut provider = Provider::start(options).await.map_err(|error| {
@@ -249,14 +284,19 @@ async fn interrupted() -> std::io::Result<()> {
     Ok(())
 }
 
-/// `20ms`, `1s`.
+/// `20ms`, `1s`, `5m`, `12h`, `45d`.
 fn time(text: &str) -> Result<Duration, String> {
-    let fault = || format!("{text:?} is no time such as 20ms or 1s");
+    let fault = || format!("{text:?} is no time such as 20ms, 1s, 12h or 45d, ten years at most");
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(fault)?);
     let number: u64 = number.parse().map_err(|_| fault())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        _ => Err(fault()),
-    }
+    let seconds = |each| number.checked_mul(each).map(Duration::from_secs);
+    let time = match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(3600),
+        "d" => seconds(24 * 3600),
+        _ => None,
+    };
+    time.filter(|time| *time <= LONGEST).ok_or_else(fault)
 }

@@ -1,7 +1,7 @@
 //! What is settled about a listener.
 
 use super::Delivery;
-use crate::mail::Name;
+use crate::mail::{Name, Repair};
 use ipnet::IpNet;
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -32,6 +32,8 @@ pub struct Listener {
     pub direct_wait: Duration,
     /// Its limits.
     pub limits: ListenerLimits,
+    /// How much of a broken header is repaired.
+    pub repair: Repair,
 }
 
 /// Where a listener listens.

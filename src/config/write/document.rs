@@ -37,12 +37,15 @@ impl Document {
     /// Begins the file of `name`.
     pub fn new(kind: Kind, name: &Name) -> Self {
         let table = format!("{kind}.{name}");
-        let text = format!(
-            "{MARK} {kind} add; `outlink {kind} remove {name}` removes this file, `--replace` writes it anew.\n\
-             # Every key: docs/reference.md. After a change by hand: outlink reload\n\
-             [{table}]\n"
-        );
-        Self { text, table }
+        let head = match kind {
+            // No command of its own writes it or takes it away.
+            Kind::Listener => format!("{MARK} import. Every key: docs/reference.md. After a change by hand: restart outlink\n"),
+            Kind::Link | Kind::Mailbox | Kind::App => format!(
+                "{MARK} {kind} add; `outlink {kind} remove {name}` removes this file, `--replace` writes it anew.\n\
+                 # Every key: docs/reference.md. After a change by hand: outlink reload\n"
+            ),
+        };
+        Self { text: format!("{head}[{table}]\n"), table }
     }
 
     /// A line for people.

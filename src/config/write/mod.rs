@@ -7,12 +7,14 @@ mod app;
 mod document;
 mod file;
 mod link;
+mod listener;
 mod mailbox;
 
 pub use app::App;
 pub use document::{Document, SecretText};
 pub use file::{Alone, Place};
 pub use link::Link;
+pub use listener::Listener;
 pub use mailbox::Mailbox;
 
 use super::{
@@ -39,10 +41,12 @@ pub enum Kind {
     Mailbox,
     /// `[app.NAME]`.
     App,
+    /// `[listener.NAME]`.
+    Listener,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Link, Self::Mailbox, Self::App];
+    const ALL: [Self; 4] = [Self::Link, Self::Mailbox, Self::App, Self::Listener];
 
     /// Its word in tables, files and commands.
     pub fn word(self) -> &'static str {
@@ -50,13 +54,14 @@ impl Kind {
             Self::Link => "link",
             Self::Mailbox => "mailbox",
             Self::App => "app",
+            Self::Listener => "listener",
         }
     }
 
     /// What a table of this kind names by a key of its own.
     fn needs(self) -> Option<(Self, &'static str)> {
         match self {
-            Self::Link => None,
+            Self::Link | Self::Listener => None,
             Self::Mailbox => Some((Self::Link, "link")),
             Self::App => Some((Self::Mailbox, "mailbox")),
         }

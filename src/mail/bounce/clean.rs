@@ -15,7 +15,7 @@ const LONGEST_TEXT: usize = 2000;
 const LONGEST_SUBJECT: usize = 200;
 
 /// `text` in one line: white space and control characters become single spaces, what is too long is cut.
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::mail) fn one_line(text: &str) -> String {
     cut(text, LONGEST_TEXT)
 }
 
@@ -82,7 +82,7 @@ pub(super) fn printable(xtext: &Xtext) -> Option<String> {
 }
 
 /// An address for a header field, where a local part such as `a,b` must be quoted to stay one (RFC 5322 §3.2.4).
-pub(super) fn quoted(address: &Address) -> String {
+pub(in crate::mail) fn quoted(address: &Address) -> String {
     let local = address.local();
     // RFC 5322 §3.2.3, and RFC 6532 §3.2 for what is not ASCII.
     let is_atom = |atom: &str| !atom.is_empty() && atom.chars().all(|c| !c.is_ascii() || is_atext(c));

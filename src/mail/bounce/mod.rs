@@ -6,9 +6,9 @@
 //!
 //! The crates that write it would take date, message id and boundary from clock and chance; here each is given to them.
 
-mod clean;
+pub(super) mod clean;
 mod header;
-mod original;
+pub(super) mod original;
 mod status;
 mod text;
 
@@ -152,7 +152,7 @@ fn boundary(id: Id, parts: &[Part<'_>]) -> String {
     candidates.into_iter().find(is_free).expect("a finite text does not hold every number")
 }
 
-fn date(time: SystemTime) -> Date {
+pub(super) fn date(time: SystemTime) -> Date {
     Date::new(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() as i64)
 }
 

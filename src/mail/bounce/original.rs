@@ -53,7 +53,7 @@ impl<'a> Original<'a> {
 
 /// One part, encoded for its way.
 #[derive(Clone)]
-pub(super) struct Part<'a> {
+pub(in crate::mail) struct Part<'a> {
     content_type: ContentType<'a>,
     encoding: &'static str,
     octets: Cow<'a, [u8]>,
@@ -61,7 +61,7 @@ pub(super) struct Part<'a> {
 
 impl<'a> Part<'a> {
     /// What people read.
-    pub(super) fn text(text: String) -> Self {
+    pub(in crate::mail) fn text(text: String) -> Self {
         Self::encoded(ContentType::new("text/plain").attribute("charset", "utf-8"), text.into_bytes().into())
     }
 

@@ -6,9 +6,7 @@ use super::{
     clean::{one_line, some_line},
     date,
 };
-
-/// Characters of a line; quoted once or twice it still fits a window of 80.
-const WIDTH: usize = 72;
+use crate::mail::page::Page;
 
 impl Bounce<'_> {
     pub(super) fn text(&self, subject: Option<&str>) -> String {
@@ -23,7 +21,7 @@ impl Bounce<'_> {
         page.end_paragraph();
         self.recipients.iter().for_each(|report| page.report(report));
         self.details(&mut page);
-        page.0
+        page.into_text()
     }
 
     fn news(&self) -> String {
@@ -58,10 +56,6 @@ impl Bounce<'_> {
     }
 }
 
-/// Lines of text with CRLF.
-#[derive(Default)]
-struct Page(String);
-
 impl Page {
     fn report(&mut self, report: &Report<'_>) {
         self.line(0, &one_line(report.address.as_str()));
@@ -74,34 +68,5 @@ impl Page {
         if let Some(advice) = some_line(report.advice) {
             self.paragraph(2, &format!("What to do: {advice}"));
         }
-    }
-
-    /// Lines, and an empty one behind them.
-    fn paragraph(&mut self, indent: usize, text: &str) {
-        self.line(indent, text);
-        self.end_paragraph();
-    }
-
-    fn end_paragraph(&mut self) {
-        self.0.push_str("\r\n");
-    }
-
-    /// `text`, wrapped at its spaces, each line indented.
-    fn line(&mut self, indent: usize, text: &str) {
-        let indent = " ".repeat(indent);
-        let mut room = 0;
-        for (index, word) in text.split(' ').enumerate() {
-            let length = word.chars().count();
-            if index > 0 && length < room {
-                self.0.push(' ');
-                room -= length + 1;
-            } else {
-                self.0.push_str(if index > 0 { "\r\n" } else { "" });
-                self.0.push_str(&indent);
-                room = WIDTH.saturating_sub(indent.len() + length);
-            }
-            self.0.push_str(word);
-        }
-        self.0.push_str("\r\n");
     }
 }

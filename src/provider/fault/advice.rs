@@ -140,8 +140,9 @@ advice! {
         concat!("give the account a valid password, then ", sign_in!());
     MICROSOFT_CONSENT_MISSING = "microsoft-consent-missing",
         "nobody has permitted the app {client-id} to send mail for {address}",
-        "an administrator opens https://login.microsoftonline.com/{tenant}/adminconsent?client_id={client-id} and accepts, \
-         or in the Entra admin centre chooses App registrations, API permissions, Grant admin consent";
+        "an administrator opens https://{entra}/{tenant}/v2.0/adminconsent?client_id={client-id}&scope={exchange} and accepts, \
+         or in the Entra admin centre chooses App registrations, API permissions, Grant admin consent; where the tenant lets \
+         users consent, `outlink authorize {mailbox}` is enough";
     MICROSOFT_DEVICE_NEEDED = "microsoft-device-needed",
         "a policy allows sign-ins only from registered devices",
         "exclude {address} from that Conditional Access rule, or use client credentials";
@@ -157,8 +158,8 @@ advice! {
         "the account {address} is locked after too many wrong passwords, or this network address is blocked",
         "wait, or let an administrator unlock the account, and find who tries passwords";
     MICROSOFT_USER_DISABLED = "microsoft-user-disabled",
-        "the user {address} is disabled",
-        "enable the user in the Entra admin centre; for a shared mailbox sign in as a user who may send as it, or use \
+        "the user {address} is disabled or was deleted",
+        "enable or restore the user in the Entra admin centre; for a shared mailbox sign in as a user who may send as it, or use \
          client credentials";
     MICROSOFT_USER_NOT_ASSIGNED = "microsoft-user-not-assigned",
         "the app is open to assigned users only, and {address} is none",
@@ -189,6 +190,23 @@ advice! {
         "Microsoft does not accept the signature: the certificate is not uploaded to the app, or it is another one",
         "in the app registration under Certificates & secrets upload the certificate that link {link} uses, and compare the \
          thumbprints";
+    MICROSOFT_CERTIFICATE_EXPIRED = "microsoft-certificate-expired",
+        "the certificate that signs for app {client-id} has expired, or is not valid yet",
+        "make a new certificate, upload it in the app registration under Certificates & secrets, and give it to link {link}; if \
+         its dates are right, set this machine's clock";
+    MICROSOFT_ASSERTION_AUDIENCE = "microsoft-assertion-audience",
+        "the client assertion is made out to another address than the tenant's token endpoint",
+        "compare `tenant` and `cloud` of link {link} with the app registration's overview page, and remove `token-endpoint` if \
+         it is set: the assertion's audience has to be https://{entra}/{tenant}/oauth2/v2.0/token";
+    MICROSOFT_ASSERTION_CLIENT = "microsoft-assertion-client",
+        "the client assertion speaks of another app than {client-id}",
+        "compare `client-id` of link {link} with the Application ID on the overview page; a federated token must come from \
+         issuer and subject that stand under Certificates & secrets, Federated credentials of this very app";
+    MICROSOFT_ASSERTION_FORM = "microsoft-assertion-form",
+        "Microsoft cannot read or check the client assertion: it is malformed, its algorithm is not one that Microsoft takes, or \
+         it names no key",
+        "let the issuer of `federated-token` sign with RS256 and name its key (`kid`) in the header; a certificate of link \
+         {link} needs an RSA key";
     MICROSOFT_APP_NOT_FOUND = "microsoft-app-not-found",
         "there is no app {client-id} in the tenant {tenant}",
         "compare `client-id` (Application ID, not Object ID) and `tenant` of link {link} with the app registration's \
@@ -220,9 +238,10 @@ advice! {
         "in the app registration under API permissions add Office 365 Exchange Online: SMTP.Send for a person's consent or \
          SMTP.SendAsApp for client credentials, then grant admin consent";
     MICROSOFT_SCOPE = "microsoft-scope",
-        "Microsoft does not accept the scopes: misspelt, or of two services at once",
+        "Microsoft does not accept the scopes: misspelt, or of two services at once (700023 may also mean the audience of a client \
+         assertion)",
         "set `scopes` of link {link} to https://outlook.office.com/SMTP.Send and offline_access; for client credentials to \
-         https://outlook.office365.com/.default alone";
+         {exchange} alone; if it speaks of a client assertion, compare `tenant` and `cloud` of link {link}";
     MICROSOFT_STALE_LOGIN = "microsoft-stale-login",
         "the code does not belong to this login, perhaps because an old login page was used",
         "start the login again; if it happens each time, please report the log line to outlink's authors";

@@ -7,13 +7,15 @@ mod advice;
 mod any;
 mod entra;
 mod google;
+mod guess;
 #[cfg(test)]
 mod tests;
 
-use super::{AdviceEntry, Provider};
+use super::{AdviceEntry, NetworkFault, Provider};
 
 /// AdviceEntry about OAuth errors.
 pub(super) use advice::ALL as ADVICE;
+pub(super) use guess::{Guess, by_status, error_names, guesses, numbered, outcome_of};
 
 /// An error response, as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,17 @@ pub fn classify_oauth(provider: Provider, fault: &OAuthFault<'_>) -> OAuthVerdic
     }
     match find(provider, fault) {
         Some(row) => verdict(row.outcome, Some(row.advice)),
-        None => verdict(OAuthOutcome::Transient, None),
+        None => verdict(OAuthOutcome::Transient, stranger(fault).map(NetworkFault::advice)),
+    }
+}
+
+/// HTTP without an OAuth error is not from a token endpoint: a proxy or a network that wants a login answered in its place.
+fn stranger(fault: &OAuthFault<'_>) -> Option<NetworkFault> {
+    match fault.status {
+        0 => None,
+        _ if fault.error.is_some() || !fault.codes.is_empty() => None,
+        407 => Some(NetworkFault::ProxyPassword),
+        _ => Some(NetworkFault::NotAnEndpoint),
     }
 }
 
@@ -83,9 +95,18 @@ struct Codes {
 
 /// The row of the first number that the table knows: `error_codes` first, `AADSTSnnn` in the description where it knows none.
 fn entra_row(fault: &OAuthFault<'_>) -> Option<&'static Codes> {
-    let known = |code: u64| entra::ROWS.iter().find(|row| row.codes.contains(&code));
+    let description = fault.description.unwrap_or_default();
+    let known = |code: u64| numbered_row(code, description);
     let told = || fault.codes.iter().copied().find_map(known);
-    told().or_else(|| entra_codes(fault.description.unwrap_or_default()).find_map(known))
+    told().or_else(|| entra_codes(description).find_map(known))
+}
+
+/// The row of a number, where the number has two meanings by the description.
+fn numbered_row(code: u64, description: &str) -> Option<&'static Codes> {
+    let has = |row: &&Codes| row.codes.contains(&code);
+    let spoken =
+        entra::SPOKEN.iter().filter(|(_, row)| has(&row)).find(|(part, _)| description.to_ascii_lowercase().contains(part));
+    spoken.map(|(_, row)| row).or_else(|| entra::ROWS.iter().find(has))
 }
 
 /// Every `nnn` of an `AADSTSnnn` in `text`.

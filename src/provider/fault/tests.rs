@@ -42,6 +42,7 @@ const BY_NAME: &[Example] = &[
     ),
     (GOOGLE, "invalid_grant", "Invalid JWT Signature.", "", NeedsConfiguration, "google-service-account-key"),
     (GOOGLE, "invalid_scope", "Invalid OAuth scope or ID token audience provided.", "", NeedsConfiguration, "google-scope"),
+    (GOOGLE, "invalid_scope", "Some requested scopes were invalid.", "", NeedsConfiguration, "google-scope"),
     (GOOGLE, "disabled_client", "The OAuth client was disabled.", "", NeedsAdministrator, "google-client-disabled"),
     (GOOGLE, "deleted_client", "The OAuth client was deleted.", "", NeedsAdministrator, "google-client-deleted"),
     (GOOGLE, "org_internal", "", "", NeedsConfiguration, "google-internal-app"),
@@ -98,6 +99,14 @@ const BY_NAME: &[Example] = &[
     (CUSTOM, "unsupported_response_type", "", "", NeedsConfiguration, "grant-not-supported"),
     (CUSTOM, "out_of_coffee", "", "", Transient, ""),
     (
+        MICROSOFT,
+        "invalid_client",
+        "AADSTS700023: Client assertion audience claim does not match Realm issuer.",
+        "",
+        NeedsConfiguration,
+        "microsoft-assertion-audience",
+    ),
+    (
         CUSTOM,
         "invalid_client",
         "AADSTS7000222: The provided client secret keys are expired.",
@@ -109,46 +118,54 @@ const BY_NAME: &[Example] = &[
 
 /// Every number that is known of Entra, with what it means.
 const BY_NUMBER: &[(&[u64], OAuthOutcome, &str)] = &[
-    (&[50033, 50087, 70012, 90006, 90012, 90024, 90033, 90090, 90055], Transient, "sign-in-service-busy"),
+    (&[50033, 50087, 70012, 90006, 90012, 90024, 90033, 90090, 90091, 90055], Transient, "sign-in-service-busy"),
     (&[50196], Transient, "microsoft-token-loop"),
-    (&[70000, 70008], NeedsConsent, "microsoft-grant-ended"),
+    (&[70000, 70008, 50085], NeedsConsent, "microsoft-grant-ended"),
     (&[700082], NeedsConsent, "microsoft-unused-90-days"),
-    (&[70043], NeedsConsent, "microsoft-sign-in-frequency"),
+    (&[70043, 70044], NeedsConsent, "microsoft-sign-in-frequency"),
     (&[50089], NeedsConsent, "microsoft-login-page-old"),
     (&[50173, 50132, 50133], NeedsConsent, "microsoft-sessions-revoked"),
     (&[50076, 50079, 50072, 50074, 50078, 50158], NeedsConsent, "microsoft-second-factor"),
     (&[50097], NeedsAdministrator, "microsoft-device-needed"),
     (&[65001, 90094, 90095], NeedsAdministrator, "microsoft-consent-missing"),
     (&[65004, 54005], NeedsConsent, "login-not-finished"),
-    (&[700084], NeedsConfiguration, "microsoft-spa-redirect"),
+    (&[700084, 9002327], NeedsConfiguration, "microsoft-spa-redirect"),
     (&[530036], NeedsAdministrator, "microsoft-device-code-blocked"),
-    (&[53000, 53001, 53002, 53003, 53004, 53011, 530032, 530035], NeedsAdministrator, "microsoft-conditional-access"),
+    (
+        &[50131, 53000, 53001, 53002, 53003, 53004, 53010, 53011, 530003, 530032, 530034, 530035],
+        NeedsAdministrator,
+        "microsoft-conditional-access",
+    ),
     (&[50053], NeedsAdministrator, "microsoft-account-locked"),
-    (&[50055, 50126], NeedsConsent, "microsoft-user-password"),
-    (&[50057], NeedsAdministrator, "microsoft-user-disabled"),
+    (&[50055, 50126, 50056, 50144], NeedsConsent, "microsoft-user-password"),
+    (&[50057, 500341], NeedsAdministrator, "microsoft-user-disabled"),
     (&[50105], NeedsAdministrator, "microsoft-user-not-assigned"),
-    (&[7000215], NeedsConfiguration, "microsoft-secret-wrong"),
+    (&[7000215, 70002], NeedsConfiguration, "microsoft-secret-wrong"),
     (&[7000222], NeedsConfiguration, "microsoft-secret-expired"),
-    (&[7000218], NeedsConfiguration, "microsoft-secret-missing"),
+    (&[7000218, 7000216], NeedsConfiguration, "microsoft-secret-missing"),
     (&[700025], NeedsConfiguration, "microsoft-public-client"),
     (&[700027, 50012, 700030], NeedsConfiguration, "microsoft-certificate"),
+    (&[1000502], NeedsConfiguration, "microsoft-certificate-expired"),
+    (&[700021, 50048], NeedsConfiguration, "microsoft-assertion-client"),
+    (&[5002723, 5002738, 50027], NeedsConfiguration, "microsoft-assertion-form"),
     (&[500133, 700024], NeedsConfiguration, "clock"),
-    (&[700016], NeedsConfiguration, "microsoft-app-not-found"),
-    (&[90002], NeedsConfiguration, "microsoft-tenant-not-found"),
+    (&[700016, 700011, 7000229], NeedsConfiguration, "microsoft-app-not-found"),
+    (&[90002, 50059, 50128, 90019, 900023], NeedsConfiguration, "microsoft-tenant-not-found"),
     (&[90038, 900432, 900382], NeedsConfiguration, "microsoft-wrong-cloud"),
     (&[50194], NeedsConfiguration, "microsoft-single-tenant"),
     (&[9001023, 90124, 90130], NeedsConfiguration, "microsoft-tenant-needed"),
     (&[9002331, 9002332], NeedsConfiguration, "microsoft-kind-of-account"),
-    (&[50020, 50034, 51004, 500208], NeedsConfiguration, "microsoft-foreign-account"),
-    (&[50011, 70004], NeedsConfiguration, "microsoft-redirect"),
-    (&[500011, 650052, 650056, 650057], NeedsConfiguration, "microsoft-permission-missing"),
+    (&[50014, 50020, 50034, 51004, 500208, 90072], NeedsConfiguration, "microsoft-foreign-account"),
+    (&[50011, 70004, 500113], NeedsConfiguration, "microsoft-redirect"),
+    (&[500011, 65005, 650052, 650054, 650056, 650057], NeedsConfiguration, "microsoft-permission-missing"),
     (&[70011, 28000, 28002, 28003, 700022, 700023], NeedsConfiguration, "microsoft-scope"),
     (&[7000112, 70001], NeedsAdministrator, "microsoft-app-disabled"),
     (&[900144, 9002313, 90014], NeedsConfiguration, "malformed-request"),
+    (&[70003], NeedsConfiguration, "grant-not-supported"),
     (&[501481], NeedsConfiguration, "microsoft-stale-login"),
     (&[70016], Transient, "device-code-pending"),
     (&[70018, 70019], NeedsConsent, "device-code-ended"),
-    (&[700229, 70021, 700213], NeedsConfiguration, "microsoft-federated-credential"),
+    (&[700229, 70021, 700211, 700212, 700213], NeedsConfiguration, "microsoft-federated-credential"),
 ];
 
 fn fault<'a>(error: &'a str, description: &'a str, codes: &'a [u64]) -> OAuthFault<'a> {
@@ -224,9 +241,16 @@ fn an_ill_service_says_nothing_about_the_grant() {
 #[test]
 fn what_no_table_knows_is_temporary() {
     for provider in [GOOGLE, MICROSOFT, CUSTOM] {
-        for status in [0, 200, 302, 400, 401, 403, 404, 407] {
+        for (status, advice) in [(0, ""), (200, "not-a-token-endpoint"), (404, "not-a-token-endpoint"), (407, "proxy-password")] {
             let fault = OAuthFault { status, error: None, description: None, subtype: None, codes: &[] };
-            assert_eq!(told(provider, &fault), (Transient, ""), "{provider} {status}");
+            assert_eq!(told(provider, &fault), (Transient, advice), "{provider} {status}");
+        }
+        for status in [0, 200, 400] {
+            assert_eq!(
+                told(provider, &OAuthFault { status, ..fault("news", "AADSTS1: x", &[1]) }),
+                (Transient, ""),
+                "{provider}"
+            );
         }
     }
 }

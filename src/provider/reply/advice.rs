@@ -46,6 +46,9 @@ advice! {
     SERVER_BUSY = "server-busy",
         "the provider is busy or slows this mailbox down",
         "nothing to do: mail waits and goes out by itself; if it lasts for hours, look at the provider's status page";
+    TEMPORARY = "temporary-refusal",
+        "the server asks to come again later, for a reason of its own",
+        "nothing to do: it is tried again by itself; read the server's own text if it lasts for hours";
     CONNECTION_TIMED_OUT = "connection-timed-out",
         "the server ended the connection because it took too long",
         "nothing to do: outlink connects again; if it happens often, check the network for losses";
@@ -137,12 +140,12 @@ advice! {
     // Microsoft.
     MICROSOFT_SMTP_AUTH_TENANT = "microsoft-smtp-auth-disabled-tenant",
         "SMTP AUTH is switched off for the whole organisation, and that stops logins with OAuth too",
-        "in Exchange Online PowerShell allow this mailbox with `Set-CASMailbox -Identity {address} \
+        "in Exchange Online PowerShell allow this mailbox with `Set-CASMailbox -Identity {'address'} \
          -SmtpClientAuthenticationDisabled $false`, or all with `Set-TransportConfig -SmtpClientAuthenticationDisabled \
          $false`; it works within about an hour, then waiting mail goes out by itself";
     MICROSOFT_SMTP_AUTH_MAILBOX = "microsoft-smtp-auth-disabled-mailbox",
         "SMTP AUTH is switched off for the mailbox {address}, and that stops logins with OAuth too",
-        "in Exchange Online PowerShell run `Set-CASMailbox -Identity {address} -SmtpClientAuthenticationDisabled $false`; \
+        "in Exchange Online PowerShell run `Set-CASMailbox -Identity {'address'} -SmtpClientAuthenticationDisabled $false`; \
          it works within about an hour, then waiting mail goes out by itself";
     MICROSOFT_SIGN_IN_BLOCKED = "microsoft-sign-in-blocked",
         "Microsoft's sign-in rules do not let {address} in: Conditional Access, security defaults, or a disabled user",
@@ -155,7 +158,7 @@ advice! {
         "Exchange Online did not accept the token for {address}",
         "check the scopes of link {link} and the address; with client credentials the app must be known to Exchange by the \
          object id that Entra shows under Enterprise applications (not App registrations): `New-ServicePrincipal -AppId \
-         {client-id} -ObjectId <that object id>`, then `Add-MailboxPermission -Identity {address} -User <that object id> \
+         {'client-id'} -ObjectId <that object id>`, then `Add-MailboxPermission -Identity {'address'} -User <that object id> \
          -AccessRights FullAccess`; outlink renews the token once by itself";
     MICROSOFT_AUTH_DATA = "microsoft-auth-data",
         "Exchange Online could not read the login",
@@ -163,12 +166,12 @@ advice! {
          of mailbox";
     MICROSOFT_MAILBOX_LOGON = "microsoft-mailbox-logon",
         "the app has no right to open the mailbox {address}",
-        "in Exchange Online PowerShell run `Add-MailboxPermission -Identity {address} -User <object id of the app under \
+        "in Exchange Online PowerShell run `Add-MailboxPermission -Identity {'address'} -User <object id of the app under \
          Enterprise applications> -AccessRights FullAccess`, or give the app the role `Application SMTP.SendAsApp` for this \
          mailbox; it takes minutes to hours, then waiting mail goes out by itself";
     MICROSOFT_SEND_AS = "microsoft-send-as-denied",
         "{address} may not send with this From address",
-        "in Exchange Online PowerShell run `Add-RecipientPermission -Identity <the From address> -Trustee {address} \
+        "in Exchange Online PowerShell run `Add-RecipientPermission -Identity <the From address> -Trustee {'address'} \
          -AccessRights SendAs` (with client credentials the trustee is the app's service principal), or let the application \
          send from {address}";
     MICROSOFT_QUOTA = "microsoft-quota",
@@ -199,5 +202,5 @@ advice! {
         "send outside mail through an ordinary mailbox";
     MICROSOFT_TOO_LARGE = "microsoft-too-large",
         "the message is larger than the mailbox {address} may send (35 MB unless changed)",
-        "send smaller attachments, or raise the limit: `Set-Mailbox -Identity {address} -MaxSendSize 150MB`";
+        "send smaller attachments, or raise the limit: `Set-Mailbox -Identity {'address'} -MaxSendSize 150MB`";
 }

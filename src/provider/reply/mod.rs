@@ -10,6 +10,7 @@
 mod advice;
 mod any;
 mod google;
+mod guess;
 mod microsoft;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::{
 
 /// AdviceEntry about replies.
 pub(super) use advice::ALL as ADVICE;
+pub(super) use guess::{Guess, Parts, guesses, outcome_of};
 
 /// The meaning of one reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub fn classify(provider: Provider, step: Step, reply: &Reply) -> Verdict {
         return Verdict { outcome: Outcome::Delivered, advice: None };
     }
     let row = find(provider, step, reply);
-    Verdict { outcome: row.map_or(Means::Retry, |row| row.means).outcome(step), advice: row.and_then(|row| row.advice) }
+    Verdict { outcome: row.map_or(Means::Retry, |row| row.means).outcome(step), advice: row.map(|row| row.advice) }
 }
 
 /// The first row that fits.
@@ -72,7 +74,7 @@ struct Row {
     /// Fragments of the text, in lower case.
     text: &'static str,
     means: Means,
-    advice: Option<&'static AdviceEntry>,
+    advice: &'static AdviceEntry,
 }
 
 /// A row in one line.
@@ -80,7 +82,7 @@ const fn row(
     steps: &'static [Step],
     [code, enhanced, text]: [&'static str; 3],
     means: Means,
-    advice: Option<&'static AdviceEntry>,
+    advice: &'static AdviceEntry,
 ) -> Row {
     Row { steps, code, enhanced, text, means, advice }
 }

@@ -2,6 +2,10 @@
 
 use super::{super::health::Probe, *};
 use crate::mail::Name;
+use std::time::Duration;
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 3600;
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
@@ -27,7 +31,7 @@ fn stood(state: State) -> Standing {
 
 fn ends(at: SystemTime) -> Ending {
     let link = Name::parse("contoso").unwrap();
-    Ending { link, mailbox: None, what: "certificate", at, reason: "it ends".into(), advice: advice("ending") }
+    Ending { link, mailbox: None, what: "certificate", from: None, at, reason: "it ends".into(), advice: advice("ending") }
 }
 
 fn facts(met: Option<Met>, renewing: Renewing) -> MailboxFacts {
@@ -116,6 +120,8 @@ fn status(state: tokens::State, is_alive: bool, tries: u32) -> tokens::Status {
         access_token_until: is_alive.then(|| at(3600)),
         failure: (tries > 0).then_some(failure),
         granted: None,
+        refresh_until: None,
+        refresh_end_reason: None,
     }
 }
 
@@ -166,10 +172,10 @@ fn an_end_is_warned_of_when_it_has_come_nearer() {
     let mut told = Vec::new();
     for day in 0..110 {
         let now = at(day * DAY + 1);
-        let found = if until <= now + SOON { ending() } else { Found::plain(State::Ready) };
+        let found = if until <= now + Duration::from_secs(60 * DAY) { ending() } else { Found::plain(State::Ready) };
         let (next, news) = last.follow(found, now);
         if news != News::None {
-            told.push(days(until, now));
+            told.push(forecast::days_left(until, now));
         }
         last = next;
     }

@@ -43,11 +43,15 @@ pub(super) fn check(shared: &Shared, form: &Form, assertion: &str) -> Result<(),
 fn own(shared: &Shared, jwt: &Jwt<'_>) -> Result<(), Doubt> {
     let provider = shared.options.provider;
     let keys = shared.clients.lock().keys.clone();
+    let now = unix_seconds(shared.clock.now());
     match provider {
-        Provider::Microsoft => check_certificate(&keys, jwt)?,
+        Provider::Microsoft => check_certificate(&keys, jwt, now)?,
         _ if keys.is_empty() => return Err(Doubt::UnknownKey(String::new())),
-        _ if !keys.iter().any(|key| jwt.is_signed_by(key)) => return Err(Doubt::Signature),
-        _ => {}
+        _ => match keys.iter().find(|key| jwt.is_signed_by(key)) {
+            Some(key) if key.counts(now) => {}
+            Some(_) => return Err(Doubt::Outdated),
+            None => return Err(Doubt::Signature),
+        },
     }
     if jwt.text("iss") != shared.client_id() || jwt.text("sub") != shared.client_id() {
         return Err(Doubt::Application);
@@ -69,7 +73,7 @@ fn own(shared: &Shared, jwt: &Jwt<'_>) -> Result<(), Doubt> {
 }
 
 /// Microsoft looks the certificate up by its thumbprint, then checks the signature.
-fn check_certificate(keys: &[PublicKey], jwt: &Jwt<'_>) -> Result<(), Doubt> {
+fn check_certificate(keys: &[PublicKey], jwt: &Jwt<'_>, now: u64) -> Result<(), Doubt> {
     let algorithm = jwt.algorithm();
     if !["PS256", "RS256"].contains(&algorithm) {
         return Err(Doubt::Algorithm(algorithm.to_owned()));
@@ -77,7 +81,11 @@ fn check_certificate(keys: &[PublicKey], jwt: &Jwt<'_>) -> Result<(), Doubt> {
     let names = [jwt.header["x5t#S256"].as_str(), jwt.header["x5t"].as_str()];
     let named = names[0].or(names[1]).ok_or(Doubt::NoThumbprint)?;
     let key = keys.iter().find(|key| key.is_named(names)).ok_or_else(|| Doubt::UnknownKey(named.to_owned()))?;
-    if jwt.is_signed_by(key) { Ok(()) } else { Err(Doubt::Signature) }
+    match jwt.is_signed_by(key) {
+        true if key.counts(now) => Ok(()),
+        true => Err(Doubt::Outdated),
+        false => Err(Doubt::Signature),
+    }
 }
 
 /// Its time, by the sandbox's clock; gives the end.

@@ -3,9 +3,15 @@
 //! A redirect that is not registered is never followed (RFC 6749 §4.1.2.1): the fault stays on the provider's own page. Google
 //! shows every other fault there too; Microsoft and Custom send the rest back to the application.
 
-use super::super::{Shared, faults::Fault, random_bytes};
+use super::super::{
+    Shared,
+    faults::{Answer, Fault, Via},
+    random_bytes,
+};
 use super::{
-    Form, check_scopes,
+    Form,
+    asker::Asker,
+    check_scopes,
     code::{Agreed, Challenge},
     page,
     refusal::Refusal,
@@ -19,6 +25,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use std::{
+    borrow::Cow,
     net::Ipv4Addr,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
@@ -46,7 +53,7 @@ enum Wrong {
     /// Said on the provider's own page.
     Here(StatusCode, String),
     /// Said to the application: error and description.
-    There(Box<Url>, Option<String>, &'static str, String),
+    There(Box<Url>, Option<String>, Cow<'static, str>, String),
 }
 
 /// `GET /authorize`: the page.
@@ -186,7 +193,7 @@ fn explain(shared: &Shared, wrong: Wrong) -> Response {
             };
             page::wrong(status, title, &text)
         }
-        Wrong::There(redirect, state, error, text) => refuse(shared, *redirect, state, (error, &text)),
+        Wrong::There(redirect, state, error, text) => refuse(shared, *redirect, state, (&error, &text)),
     }
 }
 
@@ -199,8 +206,12 @@ fn read(shared: &Shared, query: &str) -> Result<Question, Wrong> {
         }
     }
     check_client(shared, &form)?;
+    let said = shared.faults.answer(Fault::AuthorizeRefused, Asker::of(shared, &form).who(), &shared.clock);
     let redirect = redirect(shared, &form)?;
     let state = form.get("state").cloned();
+    if let Some(answer) = said {
+        return Err(said_instead(shared, answer, redirect, state));
+    }
     let question = Question {
         challenge: challenge(shared.options.provider, &form)
             .map_err(|text| fault(shared, (&redirect, &state), "invalid_request", text))?,
@@ -219,17 +230,34 @@ fn read(shared: &Shared, query: &str) -> Result<Question, Wrong> {
     }
 }
 
+/// What the fault `authorize-refused` says. Google sends back only that somebody said no, or has to be asked; Microsoft nothing
+/// that puts the application or its redirect in doubt.
+fn said_instead(shared: &Shared, answer: Answer, redirect: Url, state: Option<String>) -> Wrong {
+    let (error, via) = (answer.error.clone(), answer.via);
+    let page = match shared.options.provider {
+        Provider::Google => !["access_denied", "interaction_required", "login_required"].contains(&error.as_str()),
+        Provider::Microsoft => answer.aadsts.is_some_and(|number| [50_011, 50_194, 90_002, 700_016].contains(&number)),
+        Provider::Custom => false,
+    };
+    let (status, body) = worded::worded(shared, &Refusal::Said(answer));
+    let text = body["error_description"].as_str().unwrap_or_default();
+    match via.unwrap_or(if page { Via::Page } else { Via::Redirect }) {
+        Via::Page => Wrong::Here(status, format!("Error {}: {error}: {text}", status.as_u16())),
+        Via::Redirect => Wrong::There(Box::new(redirect), state, error.into(), text.into()),
+    }
+}
+
 /// A fault that is not the redirect's.
 fn fault(shared: &Shared, (redirect, state): (&Url, &Option<String>), error: &'static str, text: String) -> Wrong {
     match shared.options.provider {
         Provider::Google => Wrong::Here(StatusCode::BAD_REQUEST, format!("Error 400: {error}: {text}")),
-        _ => Wrong::There(Box::new(redirect.clone()), state.clone(), error, text),
+        _ => Wrong::There(Box::new(redirect.clone()), state.clone(), error.into(), text),
     }
 }
 
 fn check_client(shared: &Shared, form: &Form) -> Result<(), Wrong> {
     let refusal = match form.get("client_id") {
-        Some(id) if id == shared.client_id() => return Ok(()),
+        Some(id) if shared.knows_client(id) => return Ok(()),
         Some(id) => Refusal::UnknownClient(id.clone()),
         None => Refusal::Missing("client_id"),
     };

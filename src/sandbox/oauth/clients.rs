@@ -16,6 +16,9 @@ use url::{Host, Url};
 /// Most redirects, keys or federations registered at once: more than any test needs. Microsoft takes 20 federations.
 pub(in crate::sandbox) const MOST: usize = 20;
 
+/// Most ids of the application: as many as a table of faults may have rows.
+pub(super) const MOST_IDS: usize = 200;
+
 /// Most assertions remembered, to notice one that comes again.
 const MOST_ASSERTIONS: usize = 10_000;
 
@@ -32,6 +35,8 @@ pub(in crate::sandbox) struct Federation {
 /// What is registered.
 pub(super) struct Registered {
     pub(super) public: bool,
+    /// Further ids, so that links can be told apart.
+    pub(super) ids: Vec<String>,
     pub(super) redirects: Vec<String>,
     pub(super) keys: Vec<PublicKey>,
     pub(super) federations: Vec<Federation>,
@@ -55,6 +60,7 @@ impl Clients {
         };
         let registered = Registered {
             public,
+            ids: Vec::new(),
             redirects: redirects.iter().map(|redirect| (*redirect).to_owned()).collect(),
             keys: Vec::new(),
             federations: Vec::new(),
@@ -69,6 +75,14 @@ impl Clients {
 
     pub(in crate::sandbox) fn set_public(&self, public: bool) {
         self.lock().public = public;
+    }
+
+    pub(super) fn set_ids(&self, ids: Vec<String>) {
+        self.lock().ids = ids;
+    }
+
+    pub(in crate::sandbox) fn has_id(&self, id: &str) -> bool {
+        self.lock().ids.iter().any(|known| known == id)
     }
 
     pub(in crate::sandbox) fn set_redirects(&self, redirects: Vec<String>) {

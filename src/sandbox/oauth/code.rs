@@ -102,6 +102,11 @@ impl Codes {
         text
     }
 
+    /// Who agreed when a code was given.
+    pub(super) fn account(&self, code: &str) -> Option<String> {
+        Some(self.codes.lock().unwrap_or_else(PoisonError::into_inner).get(code)?.agreed.account.clone())
+    }
+
     /// Changes a code for a consent.
     pub(super) fn redeem(
         &self,

@@ -2,9 +2,11 @@
 //!
 //! Microsoft has its own names for the end of it; Google gives no scope for mail to devices.
 
-use super::super::{Shared, bounded::Bounded, random_bytes, random_text};
+use super::super::{Shared, bounded::Bounded, faults::Fault, random_bytes, random_text};
 use super::{
-    Form, authorize, check_client, check_scopes,
+    Form,
+    asker::Asker,
+    authorize, check_client, check_scopes,
     code::Agreed,
     first_tokens, is_offline, page,
     refusal::{Polled, Refusal},
@@ -128,10 +130,13 @@ fn give(shared: &Shared, form: &Form) -> Result<Value, Refusal> {
         // RFC 8628 §3.1: as at the token endpoint. Google and Microsoft ask for the id alone.
         Provider::Custom => check_client(shared, form)?,
         Provider::Google | Provider::Microsoft => match form.get("client_id") {
-            Some(id) if id == shared.client_id() => {}
+            Some(id) if shared.knows_client(id) => {}
             Some(id) => return Err(Refusal::UnknownClient(id.clone())),
             None => return Err(Refusal::Missing("client_id")),
         },
+    }
+    if let Some(answer) = shared.faults.answer(Fault::DeviceRefused, Asker::of(shared, form).who(), &shared.clock) {
+        return Err(Refusal::Said(answer));
     }
     let scope = form.get("scope").filter(|scope| !scope.trim().is_empty()).ok_or(Refusal::Missing("scope"))?;
     let for_devices = |word: &str| ["openid", "email", "profile"].contains(&word);

@@ -4,6 +4,7 @@ use aws_lc_rs::{digest, signature};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, pem::PemObject};
 use serde_json::Value;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 /// A public key, and what names its certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(in crate::sandbox) struct PublicKey {
     kind: Kind,
     /// SHA-256 and SHA-1 of the certificate as `x5t#S256` and `x5t` have them (RFC 7515 §4.1.7), where there is one.
     thumbprints: Option<[String; 2]>,
+    /// From when until when the certificate counts, in Unix time, where there is one.
+    validity: Option<[i64; 2]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,17 +31,20 @@ const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07
 impl PublicKey {
     /// Reads the first `CERTIFICATE` or `PUBLIC KEY` of `pem`.
     pub(in crate::sandbox) fn from_pem(pem: &[u8]) -> Result<Self, String> {
-        let (spki, thumbprints) = match CertificateDer::from_pem_slice(pem) {
+        let (spki, thumbprints, validity) = match CertificateDer::from_pem_slice(pem) {
             Ok(certificate) => {
                 let parsed = rustls::server::ParsedCertificate::try_from(&certificate)
                     .map_err(|why| format!("this certificate cannot be read (it must be of version 3): {why}"))?;
                 let hash = |algorithm| URL_SAFE_NO_PAD.encode(digest::digest(algorithm, &certificate));
                 let thumbprints = [hash(&digest::SHA256), hash(&digest::SHA1_FOR_LEGACY_USE_ONLY)];
-                (parsed.subject_public_key_info(), Some(thumbprints))
+                let (_, dated) = X509Certificate::from_der(&certificate)
+                    .map_err(|why| format!("this certificate's time cannot be read: {why}"))?;
+                let validity = [dated.validity().not_before.timestamp(), dated.validity().not_after.timestamp()];
+                (parsed.subject_public_key_info(), Some(thumbprints), Some(validity))
             }
             Err(_) => {
                 let key = SubjectPublicKeyInfoDer::from_pem_slice(pem);
-                (key.map_err(|_| "there is neither a CERTIFICATE nor a PUBLIC KEY in PEM".to_owned())?, None)
+                (key.map_err(|_| "there is neither a CERTIFICATE nor a PUBLIC KEY in PEM".to_owned())?, None, None)
             }
         };
         let holds = |id: &[u8]| memchr::memmem::find(spki.get(..40).unwrap_or(&spki), id).is_some();
@@ -47,7 +53,13 @@ impl PublicKey {
             (_, true) => Kind::P256,
             _ => return Err("only keys of RSA and of the curve P-256 are taken".into()),
         };
-        Ok(Self { spki: spki.to_vec(), kind, thumbprints })
+        Ok(Self { spki: spki.to_vec(), kind, thumbprints, validity })
+    }
+
+    /// Whether its certificate counts at `now` in Unix time; a key without one always does.
+    pub(super) fn counts(&self, now: u64) -> bool {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        self.validity.is_none_or(|[from, until]| (from..until).contains(&now))
     }
 
     /// Whether `x5t#S256`, or else `x5t`, names its certificate.

@@ -3,6 +3,7 @@
 //! One client is registered (`clients`). Each grant has its file; `worded` says a refusal as the provider does. Nothing here is
 //! shared with the program's own `oauth`, so that the two check each other.
 
+mod asker;
 mod assertion;
 mod authorize;
 mod claims;
@@ -27,10 +28,11 @@ pub(super) use service_account::ServiceAccount;
 
 use super::{
     Shared,
-    faults::Fault,
+    faults::{Answer, Fault, Who},
     token::{Consent, LIFE},
 };
 use crate::{provider::Provider, secret::Secret};
+use asker::Asker;
 use axum::{
     Router,
     body::Bytes,
@@ -67,26 +69,27 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// `POST /token`.
 async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     shared.usage.token_requests.fetch_add(1, Relaxed);
-    let clock = &shared.clock;
-    if let Some(wait) = shared.faults.delay(Fault::TokenServerSlow, None, clock) {
+    let (clock, form) = (&shared.clock, form(&headers, &body));
+    let asker = form.as_ref().map_or_else(|_| Asker::default(), |form| Asker::of(&shared, form));
+    if let Some(wait) = shared.faults.delay(Fault::TokenServerSlow, asker.who(), clock) {
         tokio::time::sleep(wait).await;
     }
-    if shared.faults.strikes(Fault::TokenServerDown, None, clock) {
+    if shared.faults.strikes(Fault::TokenServerDown, asker.who(), clock) {
         shared.usage.token_refusals.fetch_add(1, Relaxed);
         let page = "<!DOCTYPE html><html><title>Error 503 (Service Unavailable)</title><p>Try again later.</html>";
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response();
     }
-    if let Some(seconds) = shared.faults.retry_after(Fault::TokenServerThrottled, clock) {
+    if let Some(seconds) = shared.faults.retry_after(Fault::TokenServerThrottled, asker.who(), clock) {
         shared.usage.token_refusals.fetch_add(1, Relaxed);
         let body = json!({ "error": "temporarily_unavailable", "error_description": "Too many requests, try again later." });
         return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds.to_string())], axum::Json(body)).into_response();
     }
-    let answer = form(&headers, &body).and_then(|form| {
+    let answer = form.and_then(|form| {
         // A service account's assertion says who asks.
         if form.get("grant_type").is_none_or(|grant| grant != JWT_BEARER) {
             check_client(&shared, &form)?;
         }
-        grant(&shared, &form)
+        grant(&shared, &form, asker.who())
     });
     if answer.is_err() {
         shared.usage.token_refusals.fetch_add(1, Relaxed);
@@ -96,6 +99,10 @@ async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byte
 
 /// The answer, or the refusal in the provider's words; neither is for a cache (RFC 6749 §5.1).
 fn respond(shared: &Shared, answer: Result<Value, Refusal>) -> Response {
+    if let Err(Refusal::Said(Answer { html: Some(html), status, .. })) = answer {
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::BAD_GATEWAY);
+        return (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
+    }
     let (status, body) = match answer {
         Ok(body) => (StatusCode::OK, body),
         Err(refusal) => worded::worded(shared, &refusal),
@@ -129,7 +136,7 @@ fn basic_credentials(headers: &HeaderMap, form: &mut Form) {
 /// Who asks: by secret, by assertion, or without either where the client is public. Google's desktop clients have a secret too.
 fn check_client(shared: &Shared, form: &Form) -> Result<(), Refusal> {
     let id = form.get("client_id").ok_or(Refusal::Missing("client_id"))?;
-    if id != shared.client_id() {
+    if !shared.knows_client(id) {
         return Err(Refusal::UnknownClient(id.clone()));
     }
     let google = shared.options.provider == Provider::Google;
@@ -147,29 +154,31 @@ fn check_secret(shared: &Shared, secret: &str) -> Result<(), Refusal> {
     if Secret::new(secret.to_owned()) != shared.client_secret {
         return Err(Refusal::WrongSecret);
     }
-    match shared.faults.strikes(Fault::ClientSecretExpired, None, &shared.clock) {
+    let today = chrono::DateTime::<chrono::Utc>::from(shared.clock.now()).date_naive();
+    let over = shared.secret_until.is_some_and(|last| today > last);
+    match over || shared.faults.strikes(Fault::ClientSecretExpired, None, &shared.clock) {
         true => Err(Refusal::SecretExpired),
         false => Ok(()),
     }
 }
 
-fn grant(shared: &Shared, form: &Form) -> Result<Value, Refusal> {
+fn grant(shared: &Shared, form: &Form, who: Who<'_>) -> Result<Value, Refusal> {
     let grant = form.get("grant_type").ok_or(Refusal::Missing("grant_type"))?;
-    if let Some(answer) = shared.faults.answer(Fault::TokenRefused, &shared.clock) {
+    if let Some(answer) = shared.faults.answer(Fault::TokenRefused, who, &shared.clock) {
         return Err(Refusal::Said(answer));
     }
     let google = shared.options.provider == Provider::Google;
     match grant.as_str() {
-        "authorization_code" => authorization_code(shared, form),
-        "refresh_token" => refresh_token(shared, form),
-        "client_credentials" if !google => client_credentials(shared, form),
+        "authorization_code" => authorization_code(shared, form, who),
+        "refresh_token" => refresh_token(shared, form, who),
+        "client_credentials" if !google => client_credentials(shared, form, who),
         DEVICE_CODE => device::token(shared, form),
         JWT_BEARER if google => service_account::token(shared, form),
         _ => Err(Refusal::Grant(grant.clone())),
     }
 }
 
-fn client_credentials(shared: &Shared, form: &Form) -> Result<Value, Refusal> {
+fn client_credentials(shared: &Shared, form: &Form, who: Who<'_>) -> Result<Value, Refusal> {
     let scope = form.get("scope").map_or("", String::as_str);
     if shared.options.provider == Provider::Microsoft {
         if scope.is_empty() {
@@ -179,7 +188,7 @@ fn client_credentials(shared: &Shared, form: &Form) -> Result<Value, Refusal> {
             return Err(Refusal::Scope(scope.into()));
         }
     }
-    if shared.faults.strikes(Fault::InvalidGrant, None, &shared.clock) {
+    if shared.faults.strikes(Fault::InvalidGrant, who, &shared.clock) {
         return Err(Refusal::Revoked);
     }
     let access = shared.tokens.issue(None, shared.client_id(), scope);
@@ -190,10 +199,10 @@ fn client_credentials(shared: &Shared, form: &Form) -> Result<Value, Refusal> {
     Ok(body)
 }
 
-fn authorization_code(shared: &Shared, form: &Form) -> Result<Value, Refusal> {
+fn authorization_code(shared: &Shared, form: &Form, who: Who<'_>) -> Result<Value, Refusal> {
     let field = |name: &'static str| form.get(name).ok_or(Refusal::Missing(name));
     let (code, redirect) = (field("code")?, field("redirect_uri")?);
-    if shared.faults.strikes(Fault::InvalidGrant, None, &shared.clock) {
+    if shared.faults.strikes(Fault::InvalidGrant, who, &shared.clock) {
         return Err(Refusal::Revoked);
     }
     let verifier = form.get("code_verifier").map(String::as_str);
@@ -204,19 +213,19 @@ fn authorization_code(shared: &Shared, form: &Form) -> Result<Value, Refusal> {
 
 /// What a consent begins with.
 fn first_tokens(shared: &Shared, consent: &Consent, agreed: &code::Agreed) -> Value {
-    let spared = || shared.faults.strikes(Fault::NoRefreshToken, Some(&agreed.account), &shared.clock);
+    let spared = || shared.faults.strikes(Fault::NoRefreshToken, Some(agreed.account.as_str()), &shared.clock);
     let refresh = (agreed.lasting && !spared()).then(|| shared.tokens.refresh_token(consent));
     consented(shared, consent, &agreed.scope, (refresh, agreed.nonce.as_deref()))
 }
 
-fn refresh_token(shared: &Shared, form: &Form) -> Result<Value, Refusal> {
+fn refresh_token(shared: &Shared, form: &Form, who: Who<'_>) -> Result<Value, Refusal> {
     let provider = shared.options.provider;
     let token = form.get("refresh_token").ok_or(Refusal::Missing("refresh_token"))?;
     let asked = form.get("scope");
     if let Some(scope) = asked {
         check_scopes(provider, scope)?;
     }
-    if shared.faults.strikes(Fault::InvalidGrant, None, &shared.clock) {
+    if shared.faults.strikes(Fault::InvalidGrant, who, &shared.clock) {
         return Err(Refusal::Revoked);
     }
     if let (Some(scope), Some(agreed)) = (asked, shared.tokens.agreed(token))
@@ -265,6 +274,11 @@ fn consented(shared: &Shared, consent: &Consent, scope: &str, (refresh, nonce): 
     let access = shared.tokens.issue_under(consent, shared.client_id(), scope);
     let mut body = body(shared, &access);
     body["scope"] = told_scope(shared.options.provider, scope).into();
+    // Told with each answer, also by those who keep the token as it is; Keycloak's name is Custom's.
+    if let Some(left) = shared.tokens.left(consent) {
+        let name = if shared.options.provider == Provider::Custom { "refresh_expires_in" } else { "refresh_token_expires_in" };
+        body[name] = left.as_secs().into();
+    }
     if let Some(refresh) = refresh {
         body["refresh_token"] = refresh.expose().into();
     }

@@ -66,6 +66,8 @@ pub(super) enum Doubt {
     Malformed(&'static str),
     /// Microsoft's header names the certificate.
     NoThumbprint,
+    /// Its certificate has ended, or has not begun.
+    Outdated,
     UnknownKey(String),
     Signature,
     Algorithm(String),

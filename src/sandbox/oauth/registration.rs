@@ -3,7 +3,7 @@
 
 use super::super::{Shared, http::fault};
 use super::{
-    clients::{Federation, MOST},
+    clients::{Federation, MOST, MOST_IDS},
     federation,
     jwt::PublicKey,
     service_account::Delegations,
@@ -24,6 +24,7 @@ use url::Url;
 pub(in crate::sandbox) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/clients/kind", put(kind))
+        .route("/clients/ids", put(ids))
         .route("/clients/redirects", put(redirects))
         .route("/clients/certificate", put(add_certificate).delete(forget_certificates))
         .route("/clients/federation", put(federations))
@@ -56,6 +57,18 @@ async fn kind(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
         }
         Err(refused) => *refused,
     }
+}
+
+async fn ids(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    let ids: Vec<String> = match json(&body, "[\"another-client\"]") {
+        Ok(ids) => ids,
+        Err(refused) => return *refused,
+    };
+    if ids.len() > MOST_IDS {
+        return bad(&format!("at most {MOST_IDS} more ids can be registered"));
+    }
+    shared.clients.set_ids(ids);
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn redirects(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {

@@ -90,7 +90,7 @@ async fn a_registered_certificate_speaks_for_the_application() {
 #[tokio::test]
 async fn entra_says_what_is_wrong_with_an_assertion() {
     let provider = start(MICROSOFT).await;
-    let (known, other) = (keys(&provider), certificate::client().unwrap().1);
+    let (known, other) = (keys(&provider), certificate::client(None).unwrap().1);
     let named = json!({ "alg": "PS256", "x5t#S256": known.sha256 });
     let now = now(&provider);
     for (header, key, change, code) in [
@@ -209,10 +209,27 @@ async fn what_cannot_be_registered_is_said() {
         assert_eq!(http(&provider, "PUT", "/clients/certificate", &key).await.0, 204);
     }
     assert_eq!(http(&provider, "PUT", "/clients/certificate", &key).await.0, 400, "bounded");
-    let (certificate, key) = certificate::client().unwrap();
+    let (certificate, key) = certificate::client(None).unwrap();
     let provider = Provider::start(Options { certificates: vec![certificate], ..options(CUSTOM) }).await.unwrap();
     let assertion = signed("PS256", key.expose(), &json!({ "alg": "PS256" }), &claims(&provider, json!({})));
     assert_eq!(present(&provider, &assertion).await.0, 200, "registered at start");
     let certificates = vec!["nothing".to_owned()];
     assert!(Provider::start(Options { certificates, ..options(MICROSOFT) }).await.is_err());
+}
+
+#[tokio::test]
+async fn a_certificate_counts_until_the_end_of_its_last_day() {
+    let day = Duration::from_secs(24 * 3600);
+    for (who, said) in [(MICROSOFT, "AADSTS700027: "), (CUSTOM, "the client's certificate does not count now")] {
+        let provider = Provider::start(Options { certificate_life: Some(day * 10), ..options(who) }).await.unwrap();
+        let keys = keys(&provider);
+        let header = json!({ "alg": "RS256", "typ": "JWT", "x5t": keys.sha1 });
+        let ask = async || present(&provider, &signed("RS256", &keys.key, &header, &claims(&provider, json!({})))).await;
+        provider.advance(day * 10);
+        assert_eq!(ask().await.0, 200, "{who}");
+        provider.advance(day);
+        let (status, answer) = ask().await;
+        assert_eq!((status, answer["error"].as_str()), (401, Some("invalid_client")), "{who}: {answer}");
+        assert!(answer["error_description"].as_str().is_some_and(|text| text.starts_with(said)), "{who}: {answer}");
+    }
 }

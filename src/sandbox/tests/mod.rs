@@ -5,10 +5,12 @@ mod consents;
 mod crashes;
 mod devices;
 mod dialogues;
+mod ends;
 mod faults;
 mod grants;
 mod revocations;
 mod service_accounts;
+mod spoken;
 mod written;
 
 use super::*;

@@ -78,7 +78,7 @@ async fn google_says_what_is_wrong_with_a_service_account() {
         assert!(answer["error_description"].as_str().unwrap().starts_with(said), "{change} {answer}");
     }
     let header = json!({ "alg": "RS256" });
-    let stranger = certificate::client().unwrap().1;
+    let stranger = certificate::client(None).unwrap().1;
     let assertion = signed("RS256", stranger.expose(), &header, &claims(&provider, &file, &json!({})));
     assert_eq!(present(&provider, &assertion).await.1["error_description"], "Invalid JWT Signature.");
     let new = key_file(&provider, "POST").await;

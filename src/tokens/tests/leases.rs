@@ -9,7 +9,7 @@ async fn a_grant_that_another_process_renews_is_left_to_it() {
     let now = *bench.clock.lock().unwrap();
     let version = bench.store.grant(&name("a")).await.unwrap().unwrap().version;
     bench.store.begin_renewal(&name("a"), version, now + Duration::from_secs(60), now).await.unwrap();
-    let Err(Unavailable::Transient { reason }) = bench.access("a").await else { panic!() };
+    let Err(Unavailable::Transient { reason, .. }) = bench.access("a").await else { panic!() };
     assert!(reason.contains("another process renews the grant of mailbox a"), "{reason}");
     assert_eq!((bench.endpoint.asked(), bench.state()), (0, State::RenewingFails));
     // The other one is done, and kept what it was given.

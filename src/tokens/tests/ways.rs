@@ -96,7 +96,7 @@ async fn an_encrypted_endpoint_is_reached_by_a_tunnel() {
     let middleman = Middleman::start(None).await;
     // The endpoint speaks no TLS, so that nothing comes of it; but the way there is seen.
     let bench = through(proxy(middleman.address, None, None), "https").await;
-    let Err(Unavailable::Transient { reason }) = bench.access("a").await else { panic!() };
+    let Err(Unavailable::Transient { reason, .. }) = bench.access("a").await else { panic!() };
     assert!(reason.contains(&format!("could not be asked through the proxy {}: ", middleman.address)), "{reason}");
     assert_eq!(middleman.heard()[0].0, format!("CONNECT {} HTTP/1.1", bench.endpoint.address));
 }
@@ -110,7 +110,7 @@ async fn a_proxy_that_asks_who_comes_is_told_and_named_without_the_password() {
         let password = |text: &str| Some(SecretSource::Plain(Secret::new(text.into())));
         for (user, given) in [(None, None), (Some("relay"), password("wrong-marked"))] {
             let bench = through(proxy(middleman.address, user, given), scheme).await;
-            let Err(Unavailable::Transient { reason }) = bench.access("a").await else { panic!() };
+            let Err(Unavailable::Transient { reason, .. }) = bench.access("a").await else { panic!() };
             let named = format!("the proxy {} lets nobody through", middleman.address);
             assert!(reason.contains(&named) && reason.contains("proxy-password"), "{reason}");
             assert!(!reason.contains("marked"), "{reason}");
@@ -125,7 +125,7 @@ async fn a_proxy_that_asks_who_comes_is_told_and_named_without_the_password() {
 async fn a_proxy_that_is_not_there_is_named() {
     let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
     let bench = through(proxy(gone, None, None), "https").await;
-    let Err(Unavailable::Transient { reason }) = bench.access("a").await else { panic!() };
+    let Err(Unavailable::Transient { reason, .. }) = bench.access("a").await else { panic!() };
     assert!(reason.contains(&format!("through the proxy {gone}")) && reason.contains("refused"), "{reason}");
 }
 

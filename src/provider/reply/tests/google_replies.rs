@@ -141,6 +141,7 @@ pub(super) const GOOGLE_REPLIES: &[Example] = &[
         Renew,
         "google-token-refused",
     ),
+    (GOOGLE, Step::Auth, "535 5.7.1 Username and Password not accepted x12 - gsmtp", Renew, "google-token-refused"),
     (
         GOOGLE,
         Step::Body,

@@ -51,6 +51,7 @@ pub(super) const MICROSOFT_REPLIES: &[Example] = &[
         Renew,
         "microsoft-token-refused",
     ),
+    (MICROSOFT, Step::Auth, "535 5.7.0 Authentication failed", Renew, "microsoft-token-refused"),
     (MICROSOFT, Step::Auth, "501 5.5.124 Invalid XOAUTH2 auth data", HOLD, "microsoft-auth-data"),
     (
         MICROSOFT,

@@ -30,7 +30,7 @@ pub(super) fn worded(refusal: &Refusal) -> (StatusCode, Value) {
         }
         Refusal::Code(code) => plain(BAD, "invalid_grant", bad_code(code)),
         Refusal::Device(polled) => device(*polled),
-        Refusal::Said(said) => plain(BAD, &said.error, &said.description),
+        Refusal::Said(said) => super::said(said, &[]),
     }
 }
 
@@ -59,6 +59,7 @@ fn assertion(doubt: &Doubt) -> String {
         Doubt::Type(kind) => format!("client_assertion_type {} is not taken", clip(kind)),
         Doubt::Malformed(why) => format!("the client assertion is not valid: {why}"),
         Doubt::NoThumbprint | Doubt::UnknownKey(_) => "no key is registered for this client".into(),
+        Doubt::Outdated => "the client's certificate does not count now".into(),
         Doubt::Signature => "the client assertion's signature fits no registered key".into(),
         Doubt::Algorithm(name) => format!("the algorithm {} is not taken", clip(name)),
         Doubt::Application => "iss and sub of the client assertion are not the client".into(),

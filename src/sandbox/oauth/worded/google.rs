@@ -34,7 +34,14 @@ pub(super) fn worded(refusal: &Refusal) -> (StatusCode, Value) {
         Refusal::Device(polled) => device(*polled),
         Refusal::DeviceScope(scope) => plain(BAD, "invalid_scope", &format!("Invalid device flow scope: {}", clip(scope))),
         Refusal::ServiceAccount(unfit) => service_account(*unfit),
-        Refusal::Said(said) => plain(BAD, &said.error, &said.description),
+        Refusal::Said(said) => {
+            let (status, mut body) =
+                super::said(said, &[("access_denied", StatusCode::FORBIDDEN), ("org_internal", StatusCode::FORBIDDEN)]);
+            if let Some(subtype) = &said.subtype {
+                body["error_subtype"] = subtype.as_str().into();
+            }
+            (status, body)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Microsoft's words: an AADSTS number, a sentence, and ids for its support.
 
 use super::super::{
-    super::{Shared, clock::rfc3339, random_bytes, token::Dead},
+    super::{Shared, clock::rfc3339, faults::Answer, random_bytes, token::Dead},
     refusal::{BadCode, Doubt, Polled, Refusal},
 };
 use super::clip;
@@ -16,7 +16,10 @@ type Words = (StatusCode, &'static str, u32, String);
 
 pub(super) fn worded(shared: &Shared, refusal: &Refusal) -> (StatusCode, Value) {
     let (status, error, code, text) = match refusal {
-        Refusal::Said(said) => (BAD, said.error.as_str(), said.aadsts.unwrap_or(70_000), said.description.clone()),
+        Refusal::Said(said) => {
+            let (status, _) = super::said(said, &[("unauthorized_client", BAD)]);
+            (status, said.error.as_str(), said.aadsts.unwrap_or(70_000), said.description.clone())
+        }
         refusal => words(shared, refusal),
     };
     let id = || uuid::Uuid::from_bytes(random_bytes()).to_string();
@@ -26,8 +29,10 @@ pub(super) fn worded(shared: &Shared, refusal: &Refusal) -> (StatusCode, Value) 
         "error": error, "error_description": description, "error_codes": [code], "timestamp": at, "trace_id": trace,
         "correlation_id": correlation, "error_uri": format!("https://login.microsoftonline.com/error?code={code}"),
     });
-    if error == "invalid_grant" {
-        body["suberror"] = "bad_token".into();
+    match refusal {
+        Refusal::Said(Answer { subtype: Some(subtype), .. }) => body["suberror"] = subtype.as_str().into(),
+        _ if error == "invalid_grant" => body["suberror"] = "bad_token".into(),
+        _ => {}
     }
     (status, body)
 }
@@ -66,6 +71,11 @@ fn words(shared: &Shared, refusal: &Refusal) -> Words {
         }
         Refusal::Dead(Dead::Inactive) => {
             (BAD, "invalid_grant", 700_082, "The refresh token has expired due to inactivity.".into())
+        }
+        Refusal::Dead(Dead::Over) => {
+            let text = "The refresh token was issued to a single page app (SPA), and therefore has a fixed, limited lifetime, which \
+                        can't be extended. It is now expired and a new sign in request must be sent by the SPA to the sign in page.";
+            (BAD, "invalid_grant", 700_084, text.into())
         }
         // Microsoft has no one-time refresh tokens for confidential clients: by fault only.
         Refusal::Dead(Dead::Reused) => {
@@ -187,6 +197,12 @@ fn assertion(shared: &Shared, doubt: &Doubt) -> Words {
                  The key was not found., Thumbprint of key used by client: '{}', Configured keys: see the app '{app}'.]",
                 clip(thumbprint)
             ),
+        ),
+        Doubt::Outdated => client(
+            700_027,
+            "The certificate with identifier used to sign the client assertion is expired on application. [Reason - The key used is \
+             expired.]"
+                .into(),
         ),
         Doubt::Signature => client(
             50_012,
