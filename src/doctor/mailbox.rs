@@ -135,7 +135,7 @@ impl Visit<'_> {
             format!("the token endpoint at {host} did not answer within {} seconds", TOKEN.as_secs())
         };
         let renewed = timeout(TOKEN, relay.renew(&self.mailbox.name)).await;
-        (renewed.unwrap_or_else(|_| Err(Unavailable::Transient { reason: reason() })), begun.elapsed())
+        (renewed.unwrap_or_else(|_| Err(Unavailable::Transient { reason: reason(), advice: None })), begun.elapsed())
     }
 
     fn token(&mut self, asked: Result<Asked, String>) -> Option<AccessToken> {

@@ -124,7 +124,7 @@ impl Names {
     pub(super) fn unavailable(&self, (of, check): (&Of, &str), unavailable: &Unavailable) -> Finding {
         let finding = |what: &str| of.failed(check, what);
         match unavailable {
-            Unavailable::Transient { reason } => {
+            Unavailable::Transient { reason, .. } => {
                 let otherwise = "nothing to do if it passes: the token is asked for again by itself";
                 self.network(finding("no access token for now"), reason, otherwise)
             }

@@ -3,7 +3,7 @@
 
 use super::{
     Relay, Standing,
-    attempt::{Errand, Unsent, attempt},
+    attempt::{Attempt, Errand, Unsent, attempt},
     gate::Closed,
     judge::{Case, Judgement, shortened},
     may_send_as, new_id,
@@ -151,7 +151,7 @@ impl Relay {
         let progress = Progress::new();
         let errand = Errand { envelope: &envelope, body: &body, policy: Policy::AllOrNone, progress: &progress, until };
         let sent = tokio::time::timeout_at(until, attempt(self, &mailbox, errand)).await;
-        let Ok(result) = sent else {
+        let Ok(Attempt { sent: result, .. }) = sent else {
             pass.leave(true);
             return not_sent("the provider gave no verdict in time; it may have taken the message");
         };

@@ -53,7 +53,7 @@ impl Tokens {
             }
             if timeout_at(until, landings.changed()).await.is_err() {
                 let reason = format!("{} did not answer within {} seconds", source.endpoint(), WAIT.as_secs());
-                return Err(Unavailable::Transient { reason });
+                return Err(Unavailable::Transient { reason, advice: None });
             }
             let (health, _) = source.look();
             if let Some(trouble) = health.trouble() {
