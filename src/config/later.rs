@@ -10,11 +10,6 @@ impl Settings {
         for key in &self.unheeded {
             say(key.clone(), "this comes in a later version, and running without it would do what was not meant; take it out");
         }
-        for (name, listener) in &self.listeners {
-            if listener.tls.files().is_some() {
-                say(format!("listener.{name}.tls"), "TLS on listeners comes in a later version; write \"off\"");
-            }
-        }
         refused
     }
 }

@@ -64,9 +64,9 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     })
 }
 
-/// The keys whose silent neglect would take a proxy for its clients, or somebody for an app.
+/// The keys whose silent neglect would let an app send more than its administrator allowed: none at present.
 fn unheeded(root: &Table<'_>) -> Vec<String> {
-    const KEYS: [(&str, &str); 2] = [("listener", "client-ca"), ("listener", "proxy-protocol-from")];
+    const KEYS: [(&str, &str); 0] = [];
     let sources = root.sources();
     let mut found = BTreeSet::new();
     for path in sources.layers.iter().flat_map(|layer| layer.paths()) {

@@ -65,6 +65,10 @@ const BODIES_AT_HAND: u64 = 16 << 20;
 /// Received fields beyond which a message runs in a circle (RFC 5321 §6.3 asks for at least 100).
 const MOST_HOPS: usize = 100;
 
+/// Passages through this very relay after which a message runs in a circle. One or two may be a mailbox that forwards to an application
+/// which sends on; each further one costs the provider's quota.
+const MOST_PASSAGES: usize = 3;
+
 /// The relay: one for the process, shared by all sessions.
 #[derive(Debug)]
 pub struct Relay {
@@ -238,6 +242,16 @@ impl Host for Relay {
             tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, received = submission.findings.received,
                 "the message has run through too many servers: a mail loop; look for the server that sends it back here");
             return Reply::new(554, Some((4, 6)), format!("{} too many Received fields, a mail loop", submission.id));
+        }
+        if let [latest, .., first] = submission.findings.passed[..]
+            && submission.findings.passed.len() >= MOST_PASSAGES
+        {
+            tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, client = %submission.peer,
+                passed = submission.findings.passed.len(), %latest, %first,
+                advice = "look for the mailbox, list or application that sends it back here; outlink trace tells of the earlier ids",
+                "the message came through this relay before and came back: a mail loop");
+            let text = format!("{} a mail loop: this message went through here before, as {latest}", submission.id);
+            return Reply::new(554, Some((4, 6)), text);
         }
         let way = match routing::apply_aliases(&self.settings(), &mut submission) {
             Ok(()) => self.route_of(&submission),
