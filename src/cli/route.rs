@@ -103,7 +103,7 @@ fn way<'a>(settings: &'a Settings, app: &'a App, senders: Senders<'_>) -> Way<'a
     if let Route::BySender { fallback } = &app.mailbox {
         by_sender(settings, (fallback.as_ref(), senders), &mut step);
     }
-    let found = candidates(settings, &app.mailbox, senders);
+    let found = candidates(&settings.mailboxes, &app.mailbox, senders);
     for mailbox in &found {
         let fit = fit(mailbox, senders);
         let is_first = found.first().is_some_and(|first| first.name == mailbox.name);
@@ -126,7 +126,9 @@ fn way<'a>(settings: &'a Settings, app: &'a App, senders: Senders<'_>) -> Way<'a
         }
     }
     match refused {
-        Some(NoMailbox::Nobodys) => step("is there a mailbox?", false, "none belongs to this sender, and there is no fallback: 550".to_owned()),
+        Some(NoMailbox::Nobodys) => {
+            step("is there a mailbox?", false, "none belongs to this sender, and there is no fallback: 550".to_owned())
+        }
         Some(NoMailbox::Refused) => step("is there a mailbox?", false, "none of them may send it: 550".to_owned()),
         None => {}
     }
@@ -134,7 +136,11 @@ fn way<'a>(settings: &'a Settings, app: &'a App, senders: Senders<'_>) -> Way<'a
 }
 
 /// The questions of an app that is routed by sender, up to the first yes.
-fn by_sender(settings: &Settings, (fallback, senders): (Option<&Name>, Senders<'_>), step: &mut impl FnMut(&'static str, bool, String)) {
+fn by_sender(
+    settings: &Settings,
+    (fallback, senders): (Option<&Name>, Senders<'_>),
+    step: &mut impl FnMut(&'static str, bool, String),
+) {
     for rule in Rule::ALL {
         let question = match rule {
             Rule::Author => "is From a mailbox's address?",
@@ -142,7 +148,7 @@ fn by_sender(settings: &Settings, (fallback, senders): (Option<&Name>, Senders<'
             Rule::AuthorAllowed => "does a mailbox's allowed-from name From?",
             Rule::SenderAllowed => "does a mailbox's allowed-from name the envelope sender?",
         };
-        match rule.find(settings, senders) {
+        match rule.find(&settings.mailboxes, senders) {
             Some(mailbox) => return step(question, true, format!("{} <{}>", mailbox.name, mailbox.address)),
             None => step(question, false, "none".to_owned()),
         }
@@ -177,7 +183,9 @@ fn recipient(settings: &Settings, to: &Address) -> Result<(Address, String), Str
     match (to.domain(), settings.aliases.of(to)) {
         (Some(_), _) => Ok((to.clone(), "it has a domain".to_owned())),
         (None, Some(address)) => Ok((address.clone(), format!("[aliases] names it for {to}"))),
-        (None, None) => Err(format!("{to} has no domain, and neither aliases.{to} nor aliases.\"*\" gives it an address: 550 5.1.3")),
+        (None, None) => {
+            Err(format!("{to} has no domain, and neither aliases.{to} nor aliases.\"*\" gives it an address: 550 5.1.3"))
+        }
     }
 }
 
@@ -197,7 +205,8 @@ fn print(way: &Way<'_>) {
 }
 
 fn as_json(way: &Way<'_>) -> Value {
-    let steps: Vec<Value> = way.steps.iter().map(|it| json!({"question": it.question, "answer": it.answer, "why": it.why})).collect();
+    let steps: Vec<Value> =
+        way.steps.iter().map(|it| json!({"question": it.question, "answer": it.answer, "why": it.why})).collect();
     let mailboxes: Vec<Value> = way
         .mailboxes
         .iter()

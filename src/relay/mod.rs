@@ -220,7 +220,9 @@ impl Host for Relay {
         let sender = envelope.sender.as_ref().filter(|sender| sender.domain().is_some());
         // Who may send as itself is its message's author; of others, such as `root`, the mailbox answers.
         let author = match self.likely_mailbox(app, envelope.sender.as_ref()) {
-            Ok(Some(mailbox)) => Some(sender.filter(|sender| mailbox.allowed_from.matches(sender)).unwrap_or(&mailbox.address).clone()),
+            Ok(Some(mailbox)) => {
+                Some(sender.filter(|sender| mailbox.allowed_from.matches(sender)).unwrap_or(&mailbox.address).clone())
+            }
             Ok(None) | Err(_) => sender.cloned(),
         };
         Case { repair, author, smtputf8: envelope.smtputf8 }

@@ -5,11 +5,14 @@
 //! allowed to send as this author, or to rewrite him: else what only waits would be refused.
 
 use crate::{
-    config::{Allowed, App, Mailbox, Route, Settings, WhenFromDiffers},
+    config::{Allowed, App, Mailbox, Route, WhenFromDiffers},
     mail::{Address, Name, author},
     smtp::Reply,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// All mailboxes, by name.
+pub type Mailboxes = BTreeMap<Name, Arc<Mailbox>>;
 
 /// From whom a message is, as far as it is known.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,8 +41,8 @@ impl Rule {
     pub const ALL: [Self; 4] = [Self::Author, Self::Sender, Self::AuthorAllowed, Self::SenderAllowed];
 
     /// The mailbox that it finds. Of equal ones the first by name.
-    pub fn find<'a>(self, settings: &'a Settings, senders: Senders<'_>) -> Option<&'a Arc<Mailbox>> {
-        let all = || settings.mailboxes.values();
+    pub fn find<'a>(self, mailboxes: &'a Mailboxes, senders: Senders<'_>) -> Option<&'a Arc<Mailbox>> {
+        let all = || mailboxes.values();
         let wanted = match self {
             Self::Author | Self::AuthorAllowed => senders.author?,
             Self::Sender | Self::SenderAllowed => senders.sender?,
@@ -70,9 +73,7 @@ pub enum Fit {
 /// What `mailbox` does with a message from `senders`. Nobody as envelope sender is allowed everywhere: bounces come so.
 pub fn fit(mailbox: &Mailbox, senders: Senders<'_>) -> Fit {
     // A mailbox that refuses names its own address too, if it is to pass.
-    let is_own = |address: &Address| {
-        mailbox.when_from_differs != WhenFromDiffers::Refuse && address.is_same(&mailbox.address)
-    };
+    let is_own = |address: &Address| mailbox.when_from_differs != WhenFromDiffers::Refuse && address.is_same(&mailbox.address);
     let passes = |address: &Address| is_own(address) || mailbox.allowed_from.matches(address);
     let is_allowed = senders.author.is_some_and(passes) && senders.sender.is_none_or(passes);
     match mailbox.when_from_differs {
@@ -91,12 +92,12 @@ impl Fit {
 }
 
 /// The mailboxes for a message, best first; empty where nothing is found.
-pub fn candidates<'a>(settings: &'a Settings, route: &Route, senders: Senders<'_>) -> Vec<&'a Arc<Mailbox>> {
+pub fn candidates<'a>(mailboxes: &'a Mailboxes, route: &Route, senders: Senders<'_>) -> Vec<&'a Arc<Mailbox>> {
     let found = match route {
         Route::Listed(_) => None,
-        Route::BySender { .. } => Rule::ALL.into_iter().find_map(|rule| rule.find(settings, senders)),
+        Route::BySender { .. } => Rule::ALL.into_iter().find_map(|rule| rule.find(mailboxes, senders)),
     };
-    let named = route.named().iter().filter_map(|name| settings.mailboxes.get(name));
+    let named = route.named().iter().filter_map(|name| mailboxes.get(name));
     let named = named.filter(|mailbox| found.is_none_or(|found| found.name != mailbox.name));
     found.into_iter().chain(named).collect()
 }
@@ -153,4 +154,121 @@ pub(super) fn nobodys(senders: Senders<'_>) -> Reply {
         None => "no mailbox is configured for a message without a From address".to_owned(),
     };
     Reply::new(550, Some((7, 1)), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::judge::parts, *};
+    use crate::config::Allowed;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    /// A mailbox of this name, address, patterns and `when-from-differs`.
+    fn mailbox(text: &str, own: &str, allowed: &[&str], when: WhenFromDiffers) -> Arc<Mailbox> {
+        let (mut mailbox, _) = parts("microsoft");
+        (mailbox.name, mailbox.address, mailbox.when_from_differs) = (name(text), address(own), when);
+        mailbox.allowed_from = Allowed::new(allowed.iter().map(|pattern| (*pattern).to_owned()).collect());
+        Arc::new(mailbox)
+    }
+
+    fn mailboxes() -> Mailboxes {
+        use WhenFromDiffers::*;
+        let all = [
+            mailbox("alerts", "alerts@a.example", &["alerts@a.example"], Keep),
+            mailbox("all", "all@a.example", &["*"], Keep),
+            mailbox("domain", "domain@a.example", &["*@a.example"], Keep),
+            mailbox("one", "one@b.example", &["jira@a.example"], Refuse),
+        ];
+        all.into_iter().map(|mailbox| (mailbox.name.clone(), mailbox)).collect()
+    }
+
+    fn by_sender(rule: Rule, author: Option<&str>, sender: Option<&str>) -> Option<String> {
+        let (author, sender) = (author.map(address), sender.map(address));
+        let senders = Senders { author: author.as_ref(), sender: sender.as_ref() };
+        rule.find(&mailboxes(), senders).map(|mailbox| mailbox.name.to_string())
+    }
+
+    #[test]
+    fn each_rule_finds_its_mailbox_and_the_closest_pattern_wins() {
+        for (rule, author, sender, found) in [
+            (Rule::Author, Some("Alerts@A.example"), None, Some("alerts")),
+            (Rule::Author, Some("jira@a.example"), Some("alerts@a.example"), None),
+            (Rule::Sender, Some("jira@a.example"), Some("alerts@a.example"), Some("alerts")),
+            (Rule::Sender, Some("alerts@a.example"), None, None),
+            (Rule::AuthorAllowed, Some("jira@a.example"), None, Some("one")),
+            (Rule::AuthorAllowed, Some("crowd@a.example"), None, Some("domain")),
+            (Rule::AuthorAllowed, Some("crowd@c.example"), None, Some("all")),
+            (Rule::AuthorAllowed, None, Some("jira@a.example"), None),
+            (Rule::SenderAllowed, None, Some("JIRA@a.example"), Some("one")),
+            (Rule::SenderAllowed, None, Some("root"), Some("all")),
+        ] {
+            assert_eq!(by_sender(rule, author, sender).as_deref(), found, "{rule:?} {author:?} {sender:?}");
+        }
+    }
+
+    #[test]
+    fn the_rules_come_in_their_order_and_the_fallback_last() {
+        let all = mailboxes();
+        for (author, sender, fallback, expected) in [
+            (Some("alerts@a.example"), Some("one@b.example"), None, &["alerts"][..]),
+            (Some("jira@a.example"), Some("alerts@a.example"), None, &["alerts"][..]),
+            (Some("jira@a.example"), Some("root"), Some("all"), &["one", "all"][..]),
+            (Some("x@c.example"), None, Some("all"), &["all"][..]),
+            (None, None, Some("domain"), &["domain"][..]),
+            (None, None, None, &[][..]),
+        ] {
+            let (author, sender) = (author.map(address), sender.map(address));
+            let senders = Senders { author: author.as_ref(), sender: sender.as_ref() };
+            let route = Route::BySender { fallback: fallback.map(name) };
+            let found = candidates(&all, &route, senders);
+            let found: Vec<&str> = found.iter().map(|mailbox| mailbox.name.as_str()).collect();
+            assert_eq!(found, expected, "{author:?} {sender:?} {fallback:?}");
+        }
+    }
+
+    #[test]
+    fn a_mailbox_stands_in_only_for_whom_it_may_send_or_rewrites() {
+        use WhenFromDiffers::*;
+        let jira = address("jira@a.example");
+        let senders = Senders { author: Some(&jira), sender: Some(&jira) };
+        // The first mailbox's rule; the second's rule and whether it names the author; held ones; which takes it.
+        for (first, second, names, held, taken) in [
+            (Keep, Keep, false, "", Some("first")),
+            (Keep, Keep, false, "first", Some("first")),
+            (Keep, Keep, true, "first", Some("second")),
+            (Keep, Rewrite, false, "first", Some("second")),
+            (Keep, Refuse, false, "first", Some("first")),
+            (Keep, Keep, true, "first second", Some("first")),
+            (Refuse, Rewrite, false, "", Some("second")),
+            (Refuse, Keep, false, "", None),
+            (Refuse, Refuse, false, "first", None),
+        ] {
+            let all = [
+                mailbox("first", "first@a.example", &["first@a.example"], first),
+                mailbox("second", "second@a.example", &[if names { "*@a.example" } else { "second@a.example" }], second),
+            ];
+            let found = choose(&all.iter().collect::<Vec<_>>(), senders, |name| held.split(' ').any(|it| it == name.as_str()));
+            let found = found.map(|mailbox| mailbox.name.to_string());
+            assert_eq!(found.as_deref().ok(), taken, "{first:?} {second:?} {names} {held}");
+            if taken.is_none() {
+                assert_eq!(found, Err(NoMailbox::Refused));
+            }
+        }
+        assert_eq!(choose(&[], senders, |_| false), Err(NoMailbox::Nobodys));
+    }
+
+    #[test]
+    fn an_app_sends_only_as_those_that_it_may() {
+        let allowed = Allowed::new(vec!["*@a.example".to_owned()]);
+        for (sender, may) in [(None, true), (Some("root"), true), (Some("x@A.example"), true), (Some("x@b.example"), false)] {
+            let sender = sender.map(address);
+            assert_eq!(may_be_sender(&allowed, sender.as_ref()), may, "{sender:?}");
+        }
+    }
 }

@@ -12,10 +12,7 @@ use crate::{
     mail::{Address, Name, Recipient},
     smtp::Reply,
 };
-use std::{
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{sync::Arc, time::SystemTime};
 
 /// A mailbox and its link.
 type Way = (Arc<Mailbox>, Arc<Link>);
@@ -31,7 +28,7 @@ impl Relay {
             return Err(not_allowed(sender));
         }
         let senders = Senders { author: sender, sender };
-        let candidates = route::candidates(&settings, &app.mailbox, senders);
+        let candidates = route::candidates(&settings.mailboxes, &app.mailbox, senders);
         let now = SystemTime::now();
         let chosen = route::choose(&candidates, senders, |mailbox| self.is_held(mailbox, sender, now));
         let mailbox = match (chosen, sender) {
@@ -41,7 +38,8 @@ impl Relay {
         };
         // A message that would only hear 451 after all its octets hears it before them.
         let is_sure = !app.mailbox.is_by_sender();
-        if is_sure && delivery(listener, app) == Delivery::Direct && matches!(self.board().may(&mailbox.name, now), May::Wait(_)) {
+        if is_sure && delivery(listener, app) == Delivery::Direct && matches!(self.board().may(&mailbox.name, now), May::Wait(_))
+        {
             tracing::debug!(app = %app.name, mailbox = %mailbox.name, "a message is put off: the mailbox is in trouble");
             return Err(judge::bland(None));
         }
@@ -53,7 +51,7 @@ impl Relay {
         let settings = self.settings();
         let app = settings.apps.get(&app.name).ok_or_else(gone)?;
         let senders = Senders { author: sender, sender };
-        Ok(route::candidates(&settings, &app.mailbox, senders).first().map(|mailbox| Arc::clone(mailbox)))
+        Ok(route::candidates(&settings.mailboxes, &app.mailbox, senders).first().map(|mailbox| Arc::clone(mailbox)))
     }
 
     /// The way of a whole message, or what its app hears.
@@ -65,7 +63,7 @@ impl Relay {
         if !route::is_allowed(app, senders) {
             return Err(senders.author.or(senders.sender).map_or_else(no_author, not_allowed));
         }
-        let candidates = route::candidates(&settings, &app.mailbox, senders);
+        let candidates = route::candidates(&settings.mailboxes, &app.mailbox, senders);
         let now = SystemTime::now();
         let is_held = |mailbox: &Name| self.is_held(mailbox, senders.author.or(senders.sender), now);
         let mailbox = match route::choose(&candidates, senders, is_held) {
@@ -112,7 +110,9 @@ pub(super) fn has_address(settings: &Settings, recipient: &Recipient) -> Result<
     if address.domain().is_some() || settings.aliases.of(address).is_some() {
         return Ok(());
     }
-    let text = format!("<{address}> has no domain: write user@domain, or name its address as aliases.{address} in outlink's configuration");
+    let text = format!(
+        "<{address}> has no domain: write user@domain, or name its address as aliases.{address} in outlink's configuration"
+    );
     Err(Reply::new(550, Some((1, 3)), text))
 }
 

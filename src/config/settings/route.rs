@@ -1,6 +1,5 @@
 //! Where the mail of an app goes, and what stands for recipients without a domain.
 
-use super::Settings;
 use crate::mail::{Address, Name};
 use std::{collections::BTreeMap, fmt};
 
@@ -74,15 +73,5 @@ impl Aliases {
             return None;
         }
         self.0.get(&recipient.as_str().to_lowercase()).or_else(|| self.0.get(Self::ALL_OTHERS))
-    }
-}
-
-impl Settings {
-    /// Which mailboxes an app can use at all.
-    pub fn mailboxes_of(&self, route: &Route) -> Vec<Name> {
-        match route {
-            Route::Listed(names) => names.clone(),
-            Route::BySender { .. } => self.mailboxes.keys().cloned().collect(),
-        }
     }
 }
