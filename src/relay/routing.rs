@@ -61,11 +61,15 @@ impl Relay {
         let author = route::author_of(submission.findings.from.as_deref());
         let senders = Senders { author: author.as_ref(), sender: submission.envelope.sender.as_ref() };
         if !route::is_allowed(app, senders) {
-            return Err(senders.author.or(senders.sender).map_or_else(no_author, not_allowed));
+            // Where the author may, it is the envelope sender who may not.
+            let author_alone = Senders { sender: None, ..senders };
+            let refused = if route::is_allowed(app, author_alone) { senders.sender } else { senders.author };
+            return Err(refused.map_or_else(no_author, not_allowed));
         }
         let candidates = route::candidates(&settings.mailboxes, &app.mailbox, senders);
         let now = SystemTime::now();
-        let is_held = |mailbox: &Name| self.is_held(mailbox, senders.author.or(senders.sender), now);
+        let has_choice = candidates.len() > 1;
+        let is_held = |mailbox: &Name| has_choice && self.is_held(mailbox, senders.author.or(senders.sender), now);
         let mailbox = match route::choose(&candidates, senders, is_held) {
             Ok(mailbox) => mailbox,
             Err(NoMailbox::Nobodys) => return Err(route::nobodys(senders)),
