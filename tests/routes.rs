@@ -152,3 +152,26 @@ fn the_command_tells_each_step_and_what_becomes_of_the_author() {
     assert_eq!(json["apps"][0]["mailboxes"][0]["mailbox"], "sandbox");
     assert_eq!(json["apps"][0]["mailboxes"][0]["from"], "allowed");
 }
+
+#[test]
+fn a_mailbox_over_its_quota_is_stood_in_for_until_a_message_shows_that_it_works() {
+    let story = Story::new("microsoft", |text| {
+        let text = one_more_mailbox(contract(text, "queue"), "other");
+        let text = text.replace("[mailbox.other]\n", "[mailbox.other]\nwhen-from-differs = \"rewrite\"\n");
+        one_more_app(text, "jira", "mailbox = [\"sandbox\", \"other\"]\n")
+    });
+    let daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    story.fault("quota", &serde_json::json!({"mailbox": "robot@sandbox.example"}));
+    assert!(send(&mut app, "waits", "robot@sandbox.example").starts_with("250 "));
+    daemon.logged("\"state\":\"over-quota\"", SOON);
+    assert!(send(&mut app, "meanwhile", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(sender_of(&story, "meanwhile"), "other@sandbox.example");
+    story.mend("quota");
+    story.reload(|text| text);
+    // The message that is kept stays with its mailbox, and shows that it works.
+    assert_eq!(sender_of(&story, "waits"), "robot@sandbox.example");
+    daemon.logged("\"state\":\"ready\"", SOON);
+    assert!(send(&mut app, "after", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(sender_of(&story, "after"), "robot@sandbox.example");
+}

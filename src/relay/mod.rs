@@ -261,6 +261,7 @@ impl Host for Relay {
         };
         let (mailbox, link) = match way {
             Ok(way) => way,
+            Err(reply) if reply == routing::gone() => return reply,
             Err(reply) => {
                 tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, client = %submission.peer,
                     from = log::sender(&submission.envelope), author = queued::author_of(&submission), bytes = submission.body.len(),
