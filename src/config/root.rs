@@ -62,9 +62,9 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     })
 }
 
-/// The keys whose silent neglect would let an app send more than its administrator allowed, or take a proxy for its clients.
+/// The keys whose silent neglect would take a proxy for its clients, or a client for another.
 fn unheeded(root: &Table<'_>) -> Vec<String> {
-    const KEYS: [(&str, &str); 3] = [("app", "allowed-from"), ("listener", "client-ca"), ("listener", "proxy-protocol-from")];
+    const KEYS: [(&str, &str); 2] = [("listener", "client-ca"), ("listener", "proxy-protocol-from")];
     let sources = root.sources();
     let mut found = BTreeSet::new();
     for path in sources.layers.iter().flat_map(|layer| layer.paths()) {

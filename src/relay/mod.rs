@@ -13,6 +13,7 @@ mod direct;
 mod dispatch;
 mod examine;
 mod gate;
+mod guesses;
 mod health;
 mod judge;
 mod keeper;
@@ -23,9 +24,11 @@ mod outgoing;
 mod own;
 mod pace;
 mod queued;
+mod rules;
 mod settle;
 mod standing;
 mod states;
+mod usage;
 mod watch;
 mod work;
 
@@ -38,7 +41,7 @@ use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},
     listener::{Host, Peer, Submission},
     mail::{Address, Case, Envelope, Id, Name, Recipient, author},
-    queue::{Budget, Queue},
+    queue::{Budget, Queue, Seen},
     secret::Secret,
     smtp::Reply,
     tokens::Tokens,
@@ -55,6 +58,7 @@ use std::{
 };
 use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
+use usage::Usage;
 use watch::Standings;
 
 /// Octets of bodies that wait at hand in memory; what goes beyond is read from the store.
@@ -70,6 +74,8 @@ pub struct Relay {
     /// Our name in EHLO, Received and bounces.
     hostname: Arc<str>,
     access: Access,
+    /// What each app has sent.
+    usage: Usage,
     queue: Arc<Queue>,
     tokens: Arc<Tokens>,
     upstream: Arc<Upstream>,
@@ -120,6 +126,7 @@ impl Relay {
             settings: RwLock::new(settings),
             hostname,
             access: Access::new(key),
+            usage: Usage::default(),
             queue,
             tokens,
             upstream,
@@ -195,6 +202,11 @@ impl Relay {
         Some((mailbox.clone(), settings.links.get(&mailbox.link)?.clone()))
     }
 
+    /// `app` as configured now.
+    fn current(&self, app: &App) -> Result<Arc<App>, Reply> {
+        self.settings().apps.get(&app.name).cloned().ok_or_else(gone)
+    }
+
     /// The mailbox and link of `app` as configured now; `None` once the app or its mailbox is gone.
     fn route(&self, app: &App) -> Option<(Arc<Mailbox>, Arc<Link>)> {
         let settings = self.settings();
@@ -213,6 +225,11 @@ impl Host for Relay {
     }
 
     fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {
+        let rules = self.current(app)?;
+        let allowed = rules::enabled(&rules).and_then(|()| rules::sender(&rules, sender));
+        allowed
+            .and_then(|()| self.usage.check(&rules, SystemTime::now()))
+            .inspect_err(|reply| log::refused(app, listener, reply))?;
         let (mailbox, _) = self.route(app).ok_or_else(gone)?;
         // A message that would only hear 451 after all its octets hears it before them.
         if delivery(listener, app) == Delivery::Direct
@@ -237,6 +254,8 @@ impl Host for Relay {
     }
 
     fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {
+        let rules = self.current(app)?;
+        rules::recipient(&rules, accepted, &recipient.address).inspect_err(|reply| log::refused(app, listener, reply))?;
         let (mailbox, _) = self.route(app).ok_or_else(gone)?;
         let most = mailbox.limits.recipients_per_message as usize;
         // What is kept is sent to so many at a time; one verdict for all needs all at once.
@@ -256,6 +275,39 @@ impl Host for Relay {
                 "the message has run through too many servers: a mail loop; look for the server that sends it back here");
             return Reply::new(554, Some((4, 6)), format!("{} too many Received fields, a mail loop", submission.id));
         }
+        let arrival = match self.arrived(&submission) {
+            Ok(arrival) => arrival,
+            Err(reply) => return reply,
+        };
+        let reply = Arc::clone(&self).deliver(submission).await;
+        self.answered(arrival, &reply);
+        reply
+    }
+}
+
+impl Relay {
+    /// Counts a message against its app's limits, if the app may send it.
+    fn arrived(&self, submission: &Submission) -> Result<Seen, Reply> {
+        let (app, at) = (self.current(&submission.app)?, SystemTime::now());
+        let allowed = rules::enabled(&app).and_then(|()| rules::from(&app, submission.findings.from.as_deref()));
+        allowed.and_then(|()| self.usage.count(&app, at)).map_err(|reply| {
+            log::refused(&app, &submission.listener, &reply);
+            Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply }
+        })?;
+        let (client, listener) = (submission.peer.to_string(), submission.listener.name.to_string());
+        Ok(Seen { app: app.name.clone(), at, client, listener, encrypted: submission.peer.encrypted })
+    }
+
+    /// Notes what became of a message that was counted.
+    fn answered(&self, arrival: Seen, reply: &Reply) {
+        match reply.is_positive() {
+            true => self.usage.saw(arrival),
+            false => self.usage.give_back(&arrival.app, arrival.at),
+        }
+    }
+
+    /// Sends or keeps a message, as its contract is.
+    async fn deliver(self: Arc<Self>, submission: Submission) -> Reply {
         let Some((mailbox, link)) = self.route(&submission.app) else { return gone() };
         if let Err(reply) = may_write_from(&mailbox, submission.findings.from.as_deref()) {
             tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,
