@@ -193,7 +193,7 @@ impl<'a> Typed<'a> {
         let has_password = !matches!(password, Password::None);
         let doors = settings.listeners.values().filter(|it| app.is_some_and(|app| lets_in(it, has_password, app)));
         Self {
-            shown: app.map(shown).unwrap_or_default(),
+            shown: app.map_or("", |app| shown(app)),
             name,
             user: app.map(|app| app.user.clone()).unwrap_or_default(),
             password,
