@@ -49,6 +49,7 @@ bench:
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench load
 	$(CARGO) bench --locked --bench scale
+	$(CARGO) bench --locked --bench listeners
 
 soak:
 	$(CARGO) build --locked --release

@@ -27,7 +27,7 @@ use outlink::{
     mail::Address,
     smtp::{
         Reply,
-        server::{Action, Rules, Session, authentication_failed},
+        server::{Action, Encryption, Rules, Session, authentication_failed},
     },
 };
 use std::{
@@ -49,7 +49,15 @@ struct Dialogue {
 
 impl Dialogue {
     fn read(text: &str) -> Self {
-        let rules = Rules { hostname: "relay.example".into(), offers_auth: true, message_size: 1024, recipients: 10, errors: 10 };
+        let rules = Rules {
+            hostname: "relay.example".into(),
+            offers_auth: true,
+            clear_auth: true,
+            encryption: Encryption::None,
+            message_size: 1024,
+            recipients: 10,
+            errors: 10,
+        };
         let mut dialogue = Self { rules, is_known: false, sent: Vec::new(), expected: Vec::new() };
         for line in text.lines() {
             let (kind, rest) = line.split_at_checked(2).unwrap_or((line, ""));
@@ -106,6 +114,7 @@ impl Dialogue {
                         said.push(format!("M: {}", message.escape_ascii()));
                         session.settle(Reply::new(250, Some((0, 0)), "accepted"));
                     }
+                    Action::StartTls => panic!("no dialogue encrypts its connection"),
                     Action::Close(_) => said.push("S!".to_owned()),
                 }
             }

@@ -34,7 +34,7 @@ pub use queue::{Details, Event, MailboxQueue, Message, Page, Recipient, Summary,
 pub use refused::Refused;
 pub use selection::Selection;
 pub use server::{Control, Request, Socket};
-pub use status::{ListenerStatus, Status, Totals};
+pub use status::{CertificateStatus, ListenerStatus, Status, Totals};
 pub use time::{parse_time, rfc3339};
 
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use super::{
     keys::{self, KeyRotated, KeysDropped, SealedText, ToSeal},
     routes, status,
 };
-use crate::{doctor::Doctor, mail::Name, relay::Relay, secret::Secret, store::Store, tokens::Tokens};
+use crate::{doctor::Doctor, listener::Presented, mail::Name, relay::Relay, secret::Secret, store::Store, tokens::Tokens};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -17,6 +17,7 @@ use axum::{
 };
 use serde::Serialize;
 use std::{
+    collections::BTreeMap,
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -65,6 +66,8 @@ pub struct Control {
     pub hostname: Arc<str>,
     /// Each listener with its address.
     pub listeners: Vec<ListenerStatus>,
+    /// The certificate of each listener that has one.
+    pub presented: Arc<BTreeMap<Name, Arc<Presented>>>,
     /// To the owner of the process.
     pub requests: mpsc::Sender<Request>,
 }

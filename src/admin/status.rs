@@ -7,8 +7,9 @@ use super::{
     queue::{Tally, summary},
 };
 use crate::mail::State;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 /// What `outlink status` shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +52,28 @@ pub struct ListenerStatus {
     pub name: String,
     /// Where it listens.
     pub address: String,
+    /// Its certificate, where it has TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
+}
+
+/// The certificate of a listener.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// When it ends.
+    pub until: DateTime<Utc>,
+    /// What has to be seen to.
+    pub trouble: Option<String>,
+}
+
+fn listeners(control: &Control) -> Vec<ListenerStatus> {
+    let certificate = |name: &str| {
+        let presented = control.presented.iter().find(|(of, _)| of.as_str() == name)?.1;
+        let state = presented.state(SystemTime::now());
+        Some(CertificateStatus { until: state.until.into(), trouble: state.trouble })
+    };
+    let shown = |it: &ListenerStatus| ListenerStatus { certificate: certificate(&it.name), ..it.clone() };
+    control.listeners.iter().map(shown).collect()
 }
 
 /// The status of the daemon behind `control`.
@@ -68,7 +91,7 @@ pub(super) async fn status(control: &Control) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         hostname: control.hostname.to_string(),
-        listeners: control.listeners.clone(),
+        listeners: listeners(control),
         links: health(relay).standings.into_iter().filter(|stands| stands.mailbox.is_none()).collect(),
         mailboxes: links.links.into_iter().flat_map(|link| link.mailboxes).collect(),
         changes: relay.entered(),

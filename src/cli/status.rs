@@ -14,6 +14,10 @@ pub(super) fn print(status: &Status) {
     say(format_args!("outlink {version} as {hostname}, process {pid}; {under_way} messages under way"));
     for listener in &status.listeners {
         say(format_args!("listener {}: {}", listener.name, listener.address));
+        if let Some(certificate) = &listener.certificate {
+            say(format_args!("  certificate until {}", certificate.until.format("%Y-%m-%d")));
+            certificate.trouble.iter().for_each(|trouble| say(format_args!("  {}", plain(trouble))));
+        }
     }
     match &status.queue {
         Some(queue) => say(format_args!("queue: {}", tallies([&queue.waiting, &queue.held, &queue.failed], now))),

@@ -43,8 +43,6 @@ pub struct Settings {
     pub control_group: Option<String>,
     /// Every sealed value, wherever it stands.
     pub sealed: Vec<SealedSecret>,
-    /// Keys that ask for a restriction or another way which this version cannot give; `run` refuses them.
-    pub unheeded: Vec<String>,
 }
 
 /// What a `250` promises (design §4).

@@ -31,7 +31,7 @@ const WARNING: Duration = Duration::from_secs(30 * 86_400);
 #[derive(Debug, Clone)]
 pub struct TlsMaterial {
     /// Certificate with chain, and the key that fits.
-    pub certified: Arc<CertifiedKey>,
+    pub certified: CertifiedKey,
     /// Who issues the certificates of clients.
     pub client_roots: Option<Arc<RootCertStore>>,
     /// From when the certificate counts.
@@ -73,7 +73,7 @@ impl TlsFiles {
             )
         })?;
         let client_roots = self.client_ca.as_deref().map(roots).transpose()?.map(Arc::new);
-        Ok(TlsMaterial { certified: Arc::new(certified), client_roots, not_before, not_after })
+        Ok(TlsMaterial { certified, client_roots, not_before, not_after })
     }
 
     /// The files, each once.

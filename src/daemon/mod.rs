@@ -4,6 +4,7 @@
 //! tokens and connections go.
 
 mod browsers;
+mod certificates;
 mod hostname;
 mod start;
 mod summary;
@@ -18,6 +19,7 @@ use crate::{
     store::Store,
     tokens::Tokens,
 };
+use certificates::Certificates;
 use sd_notify::NotifyState;
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 use tasks::Tasks;
@@ -46,6 +48,7 @@ pub struct Daemon {
     tokens: Arc<Tokens>,
     relay: Arc<Relay>,
     listeners: Vec<ListenerStatus>,
+    presented: Certificates,
     requests: mpsc::Receiver<Request>,
     /// Tells the listener for logins and the hooks that the settings are others.
     configured: watch::Sender<()>,
@@ -98,6 +101,8 @@ impl Daemon {
 
     /// Takes up the configuration as it is now; with faults everything stays as it was.
     async fn reload(&mut self) -> Result<Vec<String>, Vec<String>> {
+        // Whatever the configuration says now: certificates are renewed by programs that know nothing of it.
+        certificates::refresh(&self.presented).await;
         let file = self.file.clone();
         let loading = tokio::task::spawn_blocking(move || config::load(&file));
         let said = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -2,6 +2,7 @@
 
 use super::{
     Daemon, browsers,
+    certificates::{self, Certificates},
     hostname::{Found, find},
     tasks::Tasks,
 };
@@ -9,7 +10,7 @@ use crate::{
     admin::{self, Control, ListenerStatus},
     config::{Listener, Settings},
     doctor::Doctor,
-    listener::{self, Passed, Service, Socket},
+    listener::{self, Passed, Presented, Service, Socket},
     notify,
     queue::Queue,
     relay::{Parts, Relay},
@@ -18,8 +19,12 @@ use crate::{
     tokens::Tokens,
     upstream::Upstream,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, path::PathBuf, sync::Arc};
 use tokio::sync::{mpsc, watch};
+
+/// Open files besides the connections of apps: the store, connections to providers, messages in files.
+const FILES_BESIDE: u64 = 512;
 
 /// Requests over the control socket that wait for the daemon's attention.
 const MOST_REQUESTS: usize = 16;
@@ -39,6 +44,9 @@ pub enum StartError {
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    /// A listener's certificate cannot be used.
+    #[error("cannot use the certificate: {0}")]
+    Certificate(String),
     /// A listener has no socket.
     #[error(transparent)]
     Listen(#[from] listener::BindError),
@@ -53,6 +61,7 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
     if !not_yet.is_empty() {
         return Err(StartError::NotYet(not_yet));
     }
+    allow_files(&settings);
     let settings = Arc::new(settings);
     let starting = Starting::tell(&settings.state_directory);
     let store = open_store(&settings).await?;
@@ -62,6 +71,7 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
         return Err(StartError::Unopened(unopened));
     }
     let hostname: Arc<str> = own_name(&settings)?.into();
+    let presented = presented(&settings).await?;
     let sockets = bind(&settings, passed).await?;
     let spool = store.spool();
     let Assembled { relay, queue, tokens, upstream } = assemble(&settings, store.clone(), hostname.clone()).await?;
@@ -74,8 +84,9 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
         let addresses: io::Result<Vec<String>> = sockets.iter().map(Socket::address).collect();
         let address = addresses.map_err(|error| StartError::System(error.to_string()))?.join(", ");
         tracing::info!(listener = %listener.name, %address, "listening");
-        listeners.push(ListenerStatus { name: listener.name.to_string(), address });
-        let service = Service { listener, host: relay.clone(), spool: spool.clone(), hostname: hostname.clone() };
+        let presented = presented.get(&listener.name).cloned();
+        listeners.push(ListenerStatus { name: listener.name.to_string(), address, certificate: None });
+        let service = Service { listener, host: relay.clone(), spool: spool.clone(), hostname: hostname.clone(), presented };
         accepting.spawn("listener", listener::serve(sockets, service, stopped.clone()));
     }
     let (ask, requests) = mpsc::channel(MOST_REQUESTS);
@@ -85,8 +96,9 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
         Ok(socket) => {
             let listeners = listeners.clone();
             let (relay, tokens, store) = (relay.clone(), tokens.clone(), store.clone());
+            let presented = presented.clone();
             let doctor = Arc::new(Doctor::new(relay.clone()));
-            let control = Control { relay, tokens, doctor, store, hostname, listeners, requests: ask };
+            let control = Control { relay, tokens, doctor, store, hostname, listeners, presented, requests: ask };
             serving.spawn("control socket", socket.serve(Arc::new(control), ended.clone()));
         }
         Err(error) => {
@@ -99,11 +111,12 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
     serving.spawn("listener for logins", browsers::listen(relay.clone(), changed, ended.clone()));
     serving.spawn("renewals", tokens.clone().run(stopped.clone(), ended.clone()));
     serving.spawn("connections", upstream.run(ended.clone()));
+    serving.spawn("certificates", certificates::watch(presented.clone(), ended.clone()));
     serving.spawn("queue", queue.run(ended.clone()));
     serving.spawn("states", relay.clone().watch(ended.clone()));
     serving.spawn("holds and counters", relay.clone().keep(ended));
     serving.spawn("dispatcher", relay.clone().dispatch(stopped));
-    Ok(Daemon { file, settings, store, tokens, relay, listeners, requests, configured, stop, end, accepting, serving })
+    Ok(Daemon { file, settings, store, tokens, relay, listeners, presented, requests, configured, stop, end, accepting, serving })
 }
 
 /// What belongs together in a process, whether it runs as the daemon or was opened for one command.
@@ -143,6 +156,39 @@ async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     let (directory, needed) = (settings.state_directory.clone(), settings.keys_needed());
     let opened = tokio::task::spawn_blocking(move || Store::open_with_keys(&directory, &needed)).await;
     Ok(opened.map_err(|error| StartError::System(error.to_string()))??)
+}
+
+/// Every connection is an open file: takes as many as the system allows this process without asking anybody, and says when that is
+/// less than the listeners may need.
+fn allow_files(settings: &Settings) {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
+    if limits.current != limits.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::debug!(%error, "cannot raise the limit of open files");
+    }
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections: usize = settings.listeners.values().map(|listener| listener.limits.connections).sum();
+    if (connections as u64).saturating_add(FILES_BESIDE) > allowed {
+        tracing::warn!(
+            allowed,
+            connections,
+            "this process may have fewer open files than its listeners may have connections: raise LimitNOFILE= of the unit, or lower \
+             limits.connections"
+        );
+    }
+}
+
+/// Reads the certificates of all listeners that have one, beside the runtime: disks hang.
+async fn presented(settings: &Settings) -> Result<Certificates, StartError> {
+    let listeners = settings.listeners.clone();
+    let read = move || -> Result<_, String> {
+        let opened = listeners.into_values().map(|listener| Ok((listener.name.clone(), Presented::open(&listener)?)));
+        opened.filter_map(|opened| opened.map(|(name, presented)| Some((name, presented?))).transpose()).collect()
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(|error| StartError::System(error.to_string()))?;
+    read.map(Arc::new).map_err(StartError::Certificate)
 }
 
 /// Opens the sockets of all listeners.

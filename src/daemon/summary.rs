@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_line_names_what_is_not_ready_and_stays_short() {
-        let listeners = [ListenerStatus { name: "local".into(), address: "127.0.0.1:2525".into() }];
+        let listeners = [ListenerStatus { name: "local".into(), address: "127.0.0.1:2525".into(), certificate: None }];
         let link = Subject::Link(name("contoso"));
         let ready = |subject: Subject| (subject, standing(State::Ready, "", ""));
         let all = [ready(link.clone()), ready(mailbox("alerts")), ready(mailbox("crowd"))];

@@ -1,19 +1,23 @@
 //! One connection: reads, lets the session decide, carries out its actions, writes.
 
 use super::{
+    entry::not_encrypted,
+    handshake::{self, Failure},
     host::{Host, Submission},
     incoming::Incoming,
+    pace::Pace,
     peer::Peer,
+    presented::Presented,
     serve::until_true,
-    stream::Wire,
+    stream::Stream,
 };
 use crate::{
-    config::{App, Auth, Listener},
+    config::{App, Auth, Listener, ListenerTls},
     mail::Envelope,
     secret::Secret,
     smtp::{
         Reply,
-        server::{Action, Closing, Rules, Session},
+        server::{Action, Closing, Encryption, Rules, Session},
     },
     store::Spool,
 };
@@ -45,19 +49,34 @@ pub(super) struct Surroundings<H> {
     pub(super) host: Arc<H>,
     pub(super) spool: Spool,
     pub(super) hostname: Arc<str>,
+    pub(super) presented: Option<Arc<Presented>>,
+}
+
+/// A connection whose session can begin.
+pub(super) struct Opened {
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
+    /// The version of TLS, where it is encrypted.
+    pub(super) tls: Option<&'static str>,
+    /// The load balancer in between.
+    pub(super) proxy: Option<String>,
 }
 
 /// A connection and its session.
 pub(super) struct Connection<H> {
     around: Arc<Surroundings<H>>,
-    stream: Wire,
+    stream: Stream,
     peer: Arc<Peer>,
+    tls: Option<&'static str>,
+    proxy: Option<String>,
     stop: watch::Receiver<bool>,
     session: Session,
     app: Option<Arc<App>>,
     /// By when the next command must be complete; a trickle of octets does not move it.
     deadline: Instant,
     incoming: Option<Incoming>,
+    /// Of the message that arrives.
+    pace: Option<Pace>,
     accepted: u32,
     /// What is read into; its length is its size.
     input: Vec<u8>,
@@ -71,20 +90,40 @@ enum Ending {
     Closed(Closing),
     ByPeer,
     TimedOut,
+    /// A message that came too slowly.
+    Slow,
+    /// The app seems to have said all, and ended its message in this way.
+    Unended(&'static str),
     Stopped,
     Broken(io::Error),
+    /// No TLS after STARTTLS.
+    Unencrypted(Failure),
+}
+
+impl<H: Host> Surroundings<H> {
+    /// The app that `peer` proves by what it is.
+    fn known(&self, peer: &Peer) -> Option<Arc<App>> {
+        match self.listener.auth {
+            Auth::Required => None,
+            Auth::Optional | Auth::None => self.host.known(&self.listener, peer),
+        }
+    }
 }
 
 impl<H: Host> Connection<H> {
-    pub(super) fn new(around: Arc<Surroundings<H>>, stream: Wire, peer: Peer, stop: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(around: Arc<Surroundings<H>>, opened: Opened, stop: watch::Receiver<bool>) -> Self {
+        let Opened { stream, peer, tls, proxy } = opened;
         let listener = &around.listener;
-        let app = match listener.auth {
-            Auth::Required => None,
-            Auth::Optional | Auth::None => around.host.known(listener, &peer),
-        };
+        let app = around.known(&peer);
         let rules = Rules {
             hostname: Arc::clone(&around.hostname),
             offers_auth: listener.auth != Auth::None,
+            clear_auth: listener.allow_plaintext_auth || is_near(&peer),
+            encryption: match (&listener.tls, &around.presented) {
+                _ if peer.encrypted => Encryption::On,
+                (ListenerTls::Starttls(_), Some(_)) => Encryption::Offered,
+                _ => Encryption::None,
+            },
             message_size: listener.limits.message_size,
             recipients: listener.limits.recipients,
             errors: listener.limits.errors,
@@ -97,10 +136,13 @@ impl<H: Host> Connection<H> {
             around,
             stream,
             peer: Arc::new(peer),
+            tls,
+            proxy,
             stop,
             app,
             deadline,
             incoming: None,
+            pace: None,
             accepted: 0,
             input: vec![0; SMALL],
             body: Vec::new(),
@@ -112,8 +154,8 @@ impl<H: Host> Connection<H> {
     /// Serves the app to the end.
     pub(super) async fn run(mut self) {
         let listener = Arc::clone(&self.around.listener);
-        tracing::info!(event = "session.opened", listener = %listener.name, client = %self.peer, "connection opened");
-        self.stream.send_at_once();
+        tracing::info!(event = "session.opened", listener = %listener.name, client = %self.peer, proxy = self.proxy, tls = self.tls,
+            "connection opened");
         let ending = match self.converse().await {
             Ok(never) => match never {},
             Err(ending) => ending,
@@ -123,13 +165,25 @@ impl<H: Host> Connection<H> {
         let (name, client, app) = (&listener.name, &self.peer, self.app.as_ref().map(|app| app.name.as_str()));
         match ending {
             Ending::Closed(Closing::Http | Closing::Tls) => {
-                tracing::warn!(event = "session.refused", listener = %name, %client, reason = ending.to_string(), "connection refused");
+                let advice = match ending {
+                    Ending::Closed(Closing::Tls) => Some(misplaced_tls(&listener.tls)),
+                    _ => None,
+                };
+                tracing::warn!(event = "session.refused", listener = %name, %client, reason = ending.to_string(), advice,
+                    "connection refused");
+            }
+            Ending::Unencrypted(failure) => not_encrypted(&listener, client, &failure),
+            Ending::Unended(_) => {
+                tracing::warn!(event = "session.closed", listener = %name, %client, app, messages = self.accepted,
+                    reason = ending.to_string(), advice = "the application has to write CRLF line ends; its vendor has to mend it",
+                    "a message without an end was dropped");
             }
             _ => tracing::info!(
                 event = "session.closed",
                 listener = %name,
                 %client,
                 app,
+                tls = self.tls,
                 messages = self.accepted,
                 reason = ending.to_string(),
                 "connection closed"
@@ -152,18 +206,30 @@ impl<H: Host> Connection<H> {
 
     /// Waits for octets: for the rest of a command until its deadline, for those of a message each time anew.
     async fn read(&mut self) -> Result<usize, Ending> {
-        let mut deadline = self.deadline;
+        let (mut deadline, mut ending) = (self.deadline, Ending::TimedOut);
         if self.session.is_in_body() {
             deadline = Instant::now() + self.around.listener.limits.idle;
+            if let Some(last) = self.pace.map(|pace| pace.deadline()).filter(|last| *last < deadline) {
+                (deadline, ending) = (last, Ending::Slow);
+            }
         }
         let may_stop = !self.session.is_in_message();
         let read = timeout_at(deadline, self.stream.read(&mut self.input));
         let count = tokio::select! {
             biased;
             () = until_true(&mut self.stop), if may_stop => return Err(Ending::Stopped),
-            count = read => count.map_err(|_| Ending::TimedOut)?.map_err(Ending::Broken)?,
+            count = read => match count {
+                Ok(count) => count.map_err(Ending::Broken)?,
+                Err(_) => return Err(self.session.seeming_end().map_or(ending, Ending::Unended)),
+            },
         };
-        if count == 0 { Err(Ending::ByPeer) } else { Ok(count) }
+        if count == 0 {
+            return Err(self.session.seeming_end().map_or(Ending::ByPeer, Ending::Unended));
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.add(count);
+        }
+        Ok(count)
     }
 
     /// Lets the session work off the first `count` octets of the input.
@@ -184,7 +250,11 @@ impl<H: Host> Connection<H> {
         while let Some(action) = self.session.next(&mut rest, &mut self.body) {
             self.deadline = Instant::now() + self.around.listener.limits.idle;
             has_password |= matches!(action, Action::Authenticate { .. });
-            self.carry_out(action).await?;
+            if action == Action::StartTls {
+                Box::pin(self.encrypt(&mut rest)).await?;
+            } else {
+                self.carry_out(action).await?;
+            }
         }
         Ok(has_password)
     }
@@ -192,8 +262,12 @@ impl<H: Host> Connection<H> {
     async fn carry_out(&mut self, action: Action) -> Result<(), Ending> {
         match action {
             Action::Reply(reply) => return self.say(&reply).await,
-            Action::Authenticate { user, password } => self.authenticate(user, password).await?,
+            // Done before it comes here.
+            Action::StartTls => {}
+            // Boxed, as they are rare and large: their memory is not that of every idle connection.
+            Action::Authenticate { user, password } => Box::pin(self.authenticate(user, password)).await?,
             Action::Mail(sender) => {
+                self.pace = None;
                 let verdict = self.app().and_then(|app| self.around.host.mail(&self.around.listener, app, sender.as_ref()));
                 self.session.decide(verdict);
             }
@@ -204,11 +278,12 @@ impl<H: Host> Connection<H> {
                 self.session.decide(verdict);
             }
             Action::Begin => {
+                self.pace = Some(Pace::new(Instant::now()));
                 let around = &self.around;
                 if let (Some(envelope), Some(app)) = (self.session.envelope(), &self.app) {
                     let case = around.host.case(&around.listener, app, envelope);
-                    let (hostname, spool) = (&around.hostname, &around.spool);
-                    self.incoming = Some(Incoming::begin(&self.session, (envelope, case), &self.peer, hostname, spool));
+                    let place = (&*around.hostname, &around.spool);
+                    self.incoming = Some(Incoming::begin(&self.session, (envelope, case), (&self.peer, self.tls), place));
                 }
             }
             Action::Body => {
@@ -218,9 +293,36 @@ impl<H: Host> Connection<H> {
                 self.body.clear();
             }
             Action::Discard => self.incoming = None,
-            Action::Message(envelope) => self.message(envelope).await?,
+            Action::Message(envelope) => Box::pin(self.message(envelope)).await?,
             Action::Close(why) => return Err(Ending::Closed(why)),
         }
+        Ok(())
+    }
+
+    /// Shakes hands after STARTTLS. `rest` is what came behind it in clear: anybody on the way could have written it (RFC 3207 §4.2).
+    async fn encrypt(&mut self, rest: &mut &[u8]) -> Result<(), Ending> {
+        self.flush().await?;
+        if !rest.is_empty() {
+            tracing::warn!(event = "session.injected", listener = %self.around.listener.name, client = %self.peer, octets = rest.len(),
+                "octets behind STARTTLS in clear text were discarded: a faulty app, or somebody on the way who adds commands");
+        }
+        let (Some(wire), Some(presented)) = (self.stream.take_wire(), &self.around.presented) else {
+            return Err(Ending::Unencrypted(Failure::Closed));
+        };
+        let config = presented.config();
+        let encrypted = tokio::select! {
+            biased;
+            () = until_true(&mut self.stop) => return Err(Ending::Stopped),
+            encrypted = Box::pin(handshake::shake(wire, config)) => encrypted,
+        };
+        let encrypted = encrypted.map_err(|(failure, _)| Ending::Unencrypted(failure))?;
+        self.stream = Stream::Tls(encrypted.stream);
+        self.tls = Some(encrypted.version);
+        let peer = Peer { encrypted: true, certificate: encrypted.certificate, ..Peer::clone(&self.peer) };
+        self.app = self.around.known(&peer);
+        self.peer = Arc::new(peer);
+        self.session.restart(rest, self.app.is_some());
+        self.session.limit_size(own_size(self.app.as_deref()));
         Ok(())
     }
 
@@ -295,7 +397,11 @@ impl<H: Host> Connection<H> {
         if self.unsent.is_empty() {
             return Ok(());
         }
-        let written = timeout(self.around.listener.limits.idle, self.stream.write_all(&self.unsent)).await;
+        let write = async {
+            self.stream.write_all(&self.unsent).await?;
+            self.stream.flush().await
+        };
+        let written = timeout(self.around.listener.limits.idle, write).await;
         self.unsent.clear();
         written.map_err(|_| Ending::TimedOut)?.map_err(Ending::Broken)
     }
@@ -306,7 +412,12 @@ impl<H: Host> Connection<H> {
             Ending::Closed(_) => {}
             Ending::Stopped => Reply::new(421, Some((3, 2)), "this server stops, try again later").write_to(&mut self.unsent),
             Ending::TimedOut => Reply::new(421, Some((4, 2)), "nothing came for too long").write_to(&mut self.unsent),
-            Ending::ByPeer | Ending::Broken(_) => return,
+            Ending::Slow => Reply::new(421, Some((4, 2)), "the message came too slowly").write_to(&mut self.unsent),
+            Ending::Unended(end) => {
+                let text = format!("the message has no end: it came with {end} instead of CRLF.CRLF");
+                Reply::new(421, Some((4, 2)), text).write_to(&mut self.unsent);
+            }
+            Ending::ByPeer | Ending::Broken(_) | Ending::Unencrypted(_) => return,
         }
         let farewell = async {
             self.stream.write_all(&self.unsent).await?;
@@ -323,17 +434,37 @@ fn own_size(app: Option<&App>) -> Option<u64> {
     app.and_then(|app| app.limits.message_size)
 }
 
+/// Whether what a peer says in clear text stays on this machine.
+fn is_near(peer: &Peer) -> bool {
+    peer.local.is_some() || peer.address.is_some_and(|address| address.is_loopback())
+}
+
+/// What to do about an app that begins with TLS.
+fn misplaced_tls(tls: &ListenerTls) -> &'static str {
+    match tls {
+        ListenerTls::Starttls(_) => {
+            "set the app to STARTTLS (often called \"explicit TLS\", port 587), or point it to a listener with tls = \"implicit\""
+        }
+        ListenerTls::Off | ListenerTls::Implicit(_) => {
+            "set the app to no encryption, or point it to a listener with tls = \"implicit\""
+        }
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Closed(Closing::Quit) => "the app said QUIT",
             Self::Closed(Closing::Errors) => "too many commands in error",
             Self::Closed(Closing::Http) => "an HTTP request came instead of SMTP",
-            Self::Closed(Closing::Tls) => "a TLS handshake came to a listener without TLS; set the app to plain SMTP",
+            Self::Closed(Closing::Tls) => "a TLS handshake came where plain SMTP was due",
             Self::Closed(Closing::Flood) => "a line or refused message did not end",
             Self::Closed(Closing::Unframed) => "a BDAT had no readable size",
             Self::ByPeer => "the app closed the connection",
             Self::TimedOut => "nothing came, or nothing was read, for too long",
+            Self::Slow => "the message came too slowly",
+            Self::Unended(end) => return write!(f, "the app ends its message with {end} instead of CRLF.CRLF"),
+            Self::Unencrypted(failure) => return failure.fmt(f),
             Self::Stopped => "the listener stops",
             Self::Broken(error) => return write!(f, "the connection broke: {error}"),
         })

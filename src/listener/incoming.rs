@@ -35,9 +35,8 @@ impl Incoming {
     pub(super) fn begin(
         session: &Session,
         (envelope, case): (&Envelope, Case),
-        peer: &Peer,
-        hostname: &str,
-        spool: &Spool,
+        (peer, tls): (&Peer, Option<&'static str>),
+        (hostname, spool): (&str, &Spool),
     ) -> Self {
         let mut random = [0; 10];
         if aws_lc_rs::rand::fill(&mut random).is_err() {
@@ -46,9 +45,9 @@ impl Incoming {
         }
         let id = Id::new(SystemTime::now(), random);
         let (hello, is_authenticated) = (session.hello(), session.is_authenticated());
-        let arrival = Arrival { id, peer, hello, is_authenticated, envelope, hostname };
+        let arrival = Arrival { id, peer, tls, hello, is_authenticated, envelope, hostname };
         let date = date(chrono::Local::now());
-        let preparation = Preparation::new(arrival.field(&date), date, format!("<{id}@{hostname}>"), case);
+        let preparation = Preparation::new(arrival.field(&date), date, format!("<{id}@{hostname}>"), case).recognising(hostname);
         Self { id, preparation, kept: Kept { receiving: spool.receive(), failure: None }, spool: spool.clone() }
     }
 

@@ -1,13 +1,18 @@
-//! Sockets on which apps submit mail (RFC 6409): accept, count, run the pure session over the bytes, ask the host, spool bodies.
+//! Sockets on which apps submit mail (RFC 6409): accept, count, encrypt, run the pure session over the bytes, ask the host, spool bodies.
 //!
 //! Layer 4. It knows neither apps nor mailboxes: whoever implements [`Host`] says who may send what, and takes the message.
 //! Memory is bounded for each connection by its buffers, whatever the size of a message.
 
 mod connection;
 mod doors;
+mod entry;
+mod handshake;
 mod host;
 mod incoming;
+mod pace;
 mod peer;
+mod presented;
+mod proxy;
 mod received;
 mod serve;
 mod socket;
@@ -17,5 +22,6 @@ mod tests;
 
 pub use host::{Host, Submission};
 pub use peer::{Peer, PeerCertificate, UnixPeer};
+pub use presented::{CertificateState, INTERVAL as CERTIFICATE_INTERVAL, Presented};
 pub use serve::{Service, serve};
 pub use socket::{BindError, Passed, Socket, bind};

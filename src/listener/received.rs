@@ -15,6 +15,8 @@ const LONGEST_NAME: usize = 255;
 pub(super) struct Arrival<'a> {
     pub(super) id: Id,
     pub(super) peer: &'a Peer,
+    /// The version of TLS.
+    pub(super) tls: Option<&'static str>,
     pub(super) hello: Option<&'a Hello>,
     pub(super) is_authenticated: bool,
     pub(super) envelope: &'a Envelope,
@@ -32,8 +34,9 @@ impl Arrival<'_> {
         let peer = shown(self.peer);
         let name = self.hello.map(|hello| sanitised(&hello.name)).filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| self.peer.address.map_or_else(|| "unknown".to_owned(), literal));
-        let mut field =
-            format!("Received: from {name} ({peer})\r\n\tby {} with {} id {}", self.hostname, self.transmission(), self.id);
+        let tls = self.tls.map(|version| format!(" ({version})")).unwrap_or_default();
+        let (hostname, transmission, id) = (self.hostname, self.transmission(), self.id);
+        let mut field = format!("Received: from {name} ({peer})\r\n\tby {hostname} with {transmission}{tls} id {id}");
         // With more than one, it would tell each recipient of the others (RFC 5321 §7.2).
         if let [recipient] = self.envelope.recipients.as_slice() {
             _ = write!(field, "\r\n\tfor <{}>", recipient.address);
@@ -116,8 +119,8 @@ mod tests {
             ),
             (near(), hello("", false), false, false, vec![], "from [127.0.0.1] ([127.0.0.1]) with SMTP;"),
             (near(), None, true, true, vec![], "from [127.0.0.1] ([127.0.0.1]) with UTF8SMTPA;"),
-            (peer(Some("10.1.2.3"), true), hello("x", true), true, false, vec![], "from x ([10.1.2.3]) with ESMTPSA;"),
-            (peer(Some("10.1.2.3"), true), hello("x", false), false, false, vec![], "from x ([10.1.2.3]) with ESMTPS;"),
+            (peer(Some("10.1.2.3"), true), hello("x", true), true, false, vec![], "from x ([10.1.2.3]) with ESMTPSA (TLSv1.3);"),
+            (peer(Some("10.1.2.3"), true), hello("x", false), false, false, vec![], "from x ([10.1.2.3]) with ESMTPS (TLSv1.3);"),
             (peer(None, false), hello("", true), false, true, vec![], "from unknown (local user 33) with UTF8SMTP;"),
         ] {
             let mut envelope = Envelope::from(None);
@@ -125,6 +128,7 @@ mod tests {
             let arrival = Arrival {
                 id,
                 peer: &peer,
+                tls: peer.encrypted.then_some("TLSv1.3"),
                 hello: hello.as_ref(),
                 is_authenticated,
                 envelope: &envelope,

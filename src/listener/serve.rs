@@ -1,10 +1,12 @@
 //! Accepts connections and owns their tasks.
 
 use super::{
-    connection::{Connection, Surroundings},
+    connection::Surroundings,
     doors::{self, Doors, Place, Refusal},
+    entry::{self, Arrived},
     host::Host,
     peer::Peer,
+    presented::Presented,
     socket::{Origin, Socket},
     stream::Wire,
 };
@@ -29,13 +31,16 @@ pub struct Service<H> {
     pub spool: Spool,
     /// Our name.
     pub hostname: Arc<str>,
+    /// Its certificate; without one there is no TLS, whatever the listener says.
+    pub presented: Option<Arc<Presented>>,
 }
 
 /// Serves apps on `sockets` until `stop` is true (or its sender is gone), then returns when every session has ended: those
 /// within a message finish it, the others get `421`.
 pub async fn serve<H: Host>(sockets: Vec<Socket>, service: Service<H>, stop: watch::Receiver<bool>) {
-    let Service { listener, host, spool, hostname } = service;
-    let door = Door { around: Arc::new(Surroundings { listener, host, spool, hostname }), doors: Arc::default(), stop };
+    let Service { listener, host, spool, hostname, presented } = service;
+    let around = Arc::new(Surroundings { listener, host, spool, hostname, presented });
+    let door = Door { around, doors: Arc::default(), stop };
     let mut accepting = JoinSet::new();
     for socket in sockets {
         accepting.spawn(door.clone().accept(socket));
@@ -90,28 +95,29 @@ impl<H: Host> Door<H> {
     /// The session of a new connection, if there is a place for it.
     fn open(&self, wire: Wire, origin: Origin) -> Option<impl Future<Output = ()> + Send + use<H>> {
         let peer = peer(origin);
-        match self.enter(&peer) {
+        let from = &self.around.listener.proxy_protocol_from;
+        let is_proxy = peer.address.is_some_and(|address| doors::is_of(from, address).is_ok());
+        match self.place(&peer, is_proxy) {
             Ok(place) => {
-                let connection = Connection::new(self.around.clone(), wire, peer, self.stop.clone());
-                Some(async move {
-                    connection.run().await;
-                    drop(place);
-                })
+                let arrived = Arrived { wire, peer, place, is_proxy };
+                Some(entry::enter(self.around.clone(), arrived, self.stop.clone()))
             }
             Err(refusal) => {
-                refuse(&self.around.listener, wire, &peer, refusal);
+                entry::refuse(&self.around.listener, wire, &peer, refusal);
                 None
             }
         }
     }
 
-    fn enter(&self, peer: &Peer) -> Result<Place, Refusal> {
+    /// A place. Whose it is follows from its header, if it is a load balancer's.
+    fn place(&self, peer: &Peer, is_proxy: bool) -> Result<Place, Refusal> {
         let listener = &self.around.listener;
-        if let Some(address) = peer.address {
+        let address = peer.address.filter(|_| !is_proxy);
+        if let Some(address) = address {
             doors::is_of(&listener.networks, address)?;
         }
         let mut place = self.doors.enter(listener)?;
-        peer.address.map_or(Ok(()), |address| place.admit(listener, address))?;
+        address.map_or(Ok(()), |address| place.admit(listener, address))?;
         Ok(place)
     }
 }
@@ -128,20 +134,6 @@ fn peer(origin: Origin) -> Peer {
 /// Waits until `stop` is true or can no longer become so.
 pub(super) async fn until_true(stop: &mut watch::Receiver<bool>) {
     _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// Says why and closes, without waiting for the peer.
-fn refuse(listener: &Listener, wire: Wire, peer: &Peer, refusal: Refusal) {
-    tracing::warn!(
-        event = "session.refused",
-        listener = %listener.name,
-        client = %peer,
-        reason = refusal.reason(),
-        "connection refused"
-    );
-    let mut reply = Vec::new();
-    refusal.reply().write_to(&mut reply);
-    wire.part_with(&reply);
 }
 
 fn report(ended: Result<(), JoinError>) {

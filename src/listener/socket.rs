@@ -83,13 +83,13 @@ impl Socket {
             Self::Tcp(socket) => {
                 let (stream, client) = socket.accept().await?;
                 // On a socket for both families an IPv4 address comes wrapped in an IPv6 one.
-                Ok((Wire::Tcp(stream), Origin::Tcp(SocketAddr::new(client.ip().to_canonical(), client.port()))))
+                Ok((stream.into(), Origin::Tcp(SocketAddr::new(client.ip().to_canonical(), client.port()))))
             }
             Self::Unix(socket, _) => {
                 let (stream, _) = socket.accept().await?;
                 let process = stream.peer_cred()?;
                 let peer = UnixPeer { uid: process.uid(), gid: process.gid(), pid: process.pid() };
-                Ok((Wire::Unix(stream), Origin::Unix(peer)))
+                Ok((stream.into(), Origin::Unix(peer)))
             }
         }
     }

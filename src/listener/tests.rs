@@ -130,7 +130,13 @@ impl Served {
         let address = sockets[0].address().unwrap().parse().unwrap();
         let (stop, stopped) = watch::channel(false);
         let host = Arc::new(host);
-        let service = Service { listener: Arc::new(listener), host: Arc::clone(&host), spool, hostname: "relay.example".into() };
+        let service = Service {
+            listener: Arc::new(listener),
+            host: Arc::clone(&host),
+            spool,
+            hostname: "relay.example".into(),
+            presented: None,
+        };
         let serving = serve(std::mem::take(&mut sockets), service, stopped);
         Self { address, host, stop, task: tokio::spawn(serving), directory }
     }

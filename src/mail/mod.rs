@@ -16,6 +16,7 @@ mod letter;
 mod name;
 mod outcome;
 mod page;
+mod passage;
 mod phrase;
 mod preparation;
 mod repair;

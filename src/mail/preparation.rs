@@ -5,9 +5,10 @@
 //! memory until the header ends, 64 KiB at most.
 
 use super::{
-    Case, Change, Header, Repair,
+    Case, Change, Header, Id, Repair,
     encode::may_encode,
     header::{self, Field, Line},
+    passage::own_id,
     repair::{LONGEST_LINE, repair},
 };
 
@@ -17,11 +18,17 @@ const LONGEST_VALUE: usize = 1000;
 /// Longest header kept until its end, in octets: ten times the usual one. A longer one passes unrepaired.
 const LONGEST_HEADER: usize = 64 * 1024;
 
+/// Passages kept of a message; the relay draws its line far below.
+const MOST_PASSAGES: usize = 16;
+
 /// What was seen in the header.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Findings {
     /// How many Received fields the message had (RFC 5321 §6.3).
     pub received: usize,
+    /// Under which ids it went through this very relay before, the latest first; at most sixteen, and of a header that is too long to
+    /// be kept those in its first part.
+    pub passed: Vec<Id>,
     /// The From field's value, unfolded; `None` also where there are several or it has more than 1,000 octets: what was left out
     /// could name another author.
     pub from: Option<String>,
@@ -49,6 +56,8 @@ pub struct Preparation {
     size: usize,
     seen: Seen,
     body: Body,
+    /// This relay, whose own Received fields are looked for.
+    hostname: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +102,13 @@ impl Preparation {
     pub fn new(received: String, date: String, message_id: String, case: Case) -> Self {
         let body = Body { measured: case.repair == Repair::Legacy, ..Body::default() };
         let (line, header, seen) = (Vec::new(), Header::default(), Seen::default());
-        Self { received, date, message_id, case, state: State::Start, line, header, size: 0, seen, body }
+        let (state, hostname) = (State::Start, String::new());
+        Self { received, date, message_id, case, state, line, header, size: 0, seen, body, hostname }
+    }
+
+    /// Looks for Received fields that `hostname`, which is this relay, wrote.
+    pub fn recognising(self, hostname: &str) -> Self {
+        Self { hostname: hostname.to_owned(), ..self }
     }
 
     /// Takes the next piece and appends what goes on to `out`.
@@ -178,7 +193,7 @@ impl Preparation {
         }
         self.state = State::Passing { hidden: false, amid: false };
         self.seen.changes.push(Change::PassedLongHeader);
-        self.seen.findings = Findings { from: None, ..findings(&self.header) };
+        self.seen.findings = Findings { from: None, ..self.findings(&self.header) };
         for field in std::mem::take(&mut self.header).fields {
             self.pass(field.raw(), out);
         }
@@ -217,7 +232,7 @@ impl Preparation {
             self.seen.changes.extend(repair(&mut header, &self.case));
             self.seen.received = header.all("Received").count();
             (self.seen.date, self.seen.message_id) = (header.has("Date"), header.has("Message-ID"));
-            self.seen.findings = findings(&header);
+            self.seen.findings = self.findings(&header);
             self.body.may_encode = may_encode(&header);
         }
         if !self.seen.date {
@@ -233,6 +248,13 @@ impl Preparation {
         if self.seen.findings.message_id.is_empty() {
             self.seen.findings.message_id.clone_from(&self.message_id);
         }
+    }
+}
+
+impl Preparation {
+    fn findings(&self, header: &Header) -> Findings {
+        let own = |field: &Field| own_id(&field.value(), &self.hostname);
+        Findings { passed: header.all("Received").filter_map(own).take(MOST_PASSAGES).collect(), ..findings(header) }
     }
 }
 
@@ -331,6 +353,23 @@ mod tests {
         assert_eq!(findings.from.as_deref(), Some("\"A\" <a@b>"));
         assert_eq!(findings.subject.as_deref(), Some("one"));
         assert_eq!(findings.message_id, "<x@y>");
+    }
+
+    #[test]
+    fn a_message_that_was_here_before_is_recognised_by_its_header_alone() {
+        let id = |number| Id::new(std::time::SystemTime::UNIX_EPOCH, [number; 10]);
+        let ours =
+            |number| format!("Received: from a ([::1])\r\n\tby relay.example with ESMTPA\r\n\tid {};\r\n\tMon\r\n", id(number));
+        let others = "Received: from relay.example by mx.example.org with SMTP id 4711; Mon\r\n";
+        let message = format!("{}{others}{}Subject: x\r\n\r\n{}", ours(2), ours(1), ours(3));
+        for piece in [1, 7, 1000] {
+            let preparation = Preparation::new("R: r\r\n".into(), "d".into(), "<m>".into(), Case::default());
+            let (mut preparation, mut out) = (preparation.recognising("relay.example"), Vec::new());
+            message.as_bytes().chunks(piece).for_each(|bytes| preparation.push(bytes, &mut out));
+            let findings = preparation.finish(&mut out);
+            assert_eq!((findings.received, findings.passed), (3, vec![id(2), id(1)]));
+        }
+        assert_eq!(prepare(ours(1).as_bytes(), 5).1.passed, []);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! and `settle` say what a reply means, `board` knows how everything stands.
 
 mod access;
+mod admission;
 mod attempt;
 pub mod authorize;
 mod board;
@@ -41,7 +42,7 @@ use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},
     listener::{Host, Peer, Submission},
     mail::{Address, Case, Envelope, Id, Name, Recipient, author},
-    queue::{Budget, Queue, Seen},
+    queue::{Budget, Queue},
     secret::Secret,
     smtp::Reply,
     tokens::Tokens,
@@ -66,6 +67,10 @@ const BODIES_AT_HAND: u64 = 16 << 20;
 
 /// Received fields beyond which a message runs in a circle (RFC 5321 §6.3 asks for at least 100).
 const MOST_HOPS: usize = 100;
+
+/// Passages through this very relay after which a message runs in a circle. One or two may be a mailbox that forwards to an application
+/// which sends on; each further one costs the provider's quota.
+const MOST_PASSAGES: usize = 3;
 
 /// The relay: one for the process, shared by all sessions.
 #[derive(Debug)]
@@ -202,11 +207,6 @@ impl Relay {
         Some((mailbox.clone(), settings.links.get(&mailbox.link)?.clone()))
     }
 
-    /// `app` as configured now.
-    fn current(&self, app: &App) -> Result<Arc<App>, Reply> {
-        self.settings().apps.get(&app.name).cloned().ok_or_else(gone)
-    }
-
     /// The mailbox and link of `app` as configured now; `None` once the app or its mailbox is gone.
     fn route(&self, app: &App) -> Option<(Arc<Mailbox>, Arc<Link>)> {
         let settings = self.settings();
@@ -225,11 +225,7 @@ impl Host for Relay {
     }
 
     fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {
-        let rules = self.current(app)?;
-        let allowed = rules::enabled(&rules).and_then(|()| rules::sender(&rules, sender));
-        allowed
-            .and_then(|()| self.usage.check(&rules, SystemTime::now()))
-            .inspect_err(|reply| log::refused(app, listener, reply))?;
+        self.admit_sender(listener, app, sender)?;
         let (mailbox, _) = self.route(app).ok_or_else(gone)?;
         // A message that would only hear 451 after all its octets hears it before them.
         if delivery(listener, app) == Delivery::Direct
@@ -254,8 +250,7 @@ impl Host for Relay {
     }
 
     fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {
-        let rules = self.current(app)?;
-        rules::recipient(&rules, accepted, &recipient.address).inspect_err(|reply| log::refused(app, listener, reply))?;
+        self.admit_recipient(listener, app, accepted, recipient)?;
         let (mailbox, _) = self.route(app).ok_or_else(gone)?;
         let most = mailbox.limits.recipients_per_message as usize;
         // What is kept is sent to so many at a time; one verdict for all needs all at once.
@@ -275,7 +270,17 @@ impl Host for Relay {
                 "the message has run through too many servers: a mail loop; look for the server that sends it back here");
             return Reply::new(554, Some((4, 6)), format!("{} too many Received fields, a mail loop", submission.id));
         }
-        let arrival = match self.arrived(&submission) {
+        if let [latest, .., first] = submission.findings.passed[..]
+            && submission.findings.passed.len() >= MOST_PASSAGES
+        {
+            tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, client = %submission.peer,
+                passed = submission.findings.passed.len(), %latest, %first,
+                advice = "look for the mailbox, list or application that sends it back here; outlink trace tells of the earlier ids",
+                "the message came through this relay before and came back: a mail loop");
+            let text = format!("{} a mail loop: this message went through here before, as {latest}", submission.id);
+            return Reply::new(554, Some((4, 6)), text);
+        }
+        let arrival = match self.admit_message(&submission) {
             Ok(arrival) => arrival,
             Err(reply) => return reply,
         };
@@ -286,26 +291,6 @@ impl Host for Relay {
 }
 
 impl Relay {
-    /// Counts a message against its app's limits, if the app may send it.
-    fn arrived(&self, submission: &Submission) -> Result<Seen, Reply> {
-        let (app, at) = (self.current(&submission.app)?, SystemTime::now());
-        let allowed = rules::enabled(&app).and_then(|()| rules::from(&app, submission.findings.from.as_deref()));
-        allowed.and_then(|()| self.usage.count(&app, at)).map_err(|reply| {
-            log::refused(&app, &submission.listener, &reply);
-            Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply }
-        })?;
-        let (client, listener) = (submission.peer.to_string(), submission.listener.name.to_string());
-        Ok(Seen { app: app.name.clone(), at, client, listener, encrypted: submission.peer.encrypted })
-    }
-
-    /// Notes what became of a message that was counted.
-    fn answered(&self, arrival: Seen, reply: &Reply) {
-        match reply.is_positive() {
-            true => self.usage.saw(arrival),
-            false => self.usage.give_back(&arrival.app, arrival.at),
-        }
-    }
-
     /// Sends or keeps a message, as its contract is.
     async fn deliver(self: Arc<Self>, submission: Submission) -> Reply {
         let Some((mailbox, link)) = self.route(&submission.app) else { return gone() };

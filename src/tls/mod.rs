@@ -1,12 +1,15 @@
-//! Whom we trust: one rustls configuration for the provider's SMTP server, one HTTPS client for its token endpoint, and the way it takes.
+//! Whom we trust, and what we show: one rustls configuration for the provider's SMTP server, one for our own listeners, one HTTPS client
+//! for token endpoints, and the way it takes.
 //!
 //! Layer 3. Certificates are always verified, by the system's trust store and, per link, a private CA besides it; TLS 1.2 at least.
 
 mod proxy;
 mod seen;
+mod server;
 
 pub use proxy::Proxy;
 pub use seen::{Certificate, Seen};
+pub use server::server_config;
 
 use rustls::{
     ClientConfig, RootCertStore, client::danger::ServerCertVerifier, pki_types::CertificateDer, pki_types::pem::PemObject,
@@ -37,6 +40,9 @@ pub enum Error {
     /// The system's trust store could not be used.
     #[error("cannot set up certificate verification: {0}; on Debian the package ca-certificates brings the trust store")]
     Verifier(rustls::Error),
+    /// No TLS towards apps.
+    #[error("cannot set up TLS towards apps: {0}")]
+    Server(String),
     /// The HTTPS client could not be built.
     #[error("cannot set up the HTTPS client: {0}")]
     Client(reqwest::Error),

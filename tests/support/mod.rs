@@ -18,6 +18,7 @@ pub(crate) mod queued;
 pub(crate) mod scripted;
 pub(crate) mod story;
 pub(crate) mod tunnel;
+pub(crate) mod wire;
 pub(crate) mod world;
 
 use serde_json::Value;

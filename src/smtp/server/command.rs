@@ -35,6 +35,7 @@ pub(super) enum Command {
         mechanism: String,
         initial: Option<Secret>,
     },
+    Starttls,
     Rset,
     Noop,
     Quit,
@@ -84,7 +85,9 @@ pub(super) fn parse(line: &[u8]) -> Result<Command, Refused> {
         "QUIT" => Command::Quit,
         "VRFY" => Command::Vrfy,
         "HELP" => Command::Help,
-        "STARTTLS" | "EXPN" | "ETRN" | "ATRN" | "TURN" | "SEND" | "SOML" | "SAML" | "BURL" => Command::NotOffered,
+        "STARTTLS" if arguments.is_empty() => Command::Starttls,
+        "STARTTLS" => return Err(syntax("STARTTLS takes no argument").into()),
+        "EXPN" | "ETRN" | "ATRN" | "TURN" | "SEND" | "SOML" | "SAML" | "BURL" => Command::NotOffered,
         _ => return Err(Reply::new(500, Some((5, 1)), "command not recognized").into()),
     })
 }
@@ -367,7 +370,9 @@ mod tests {
             (b"BDAT 1 LAST now", "501 5.5.2 use BDAT size [LAST], and close"),
             (b"auth plain AGEAYg==", "Auth { mechanism: \"PLAIN\", initial: Some([secret]) }"),
             (b"NOOP a b", "Noop"),
-            (b"STARTTLS", "NotOffered"),
+            (b"STARTTLS", "Starttls"),
+            (b"STARTTLS x", "501 5.5.2 STARTTLS takes no argument"),
+            (b"ETRN x", "NotOffered"),
         ] {
             assert_eq!(code(line), expected);
         }

@@ -9,7 +9,11 @@ use memchr::memmem;
 
 /// Finds the end of one message.
 #[derive(Debug)]
-pub(super) struct Data(At);
+pub(super) struct Data {
+    at: At,
+    /// The last octets that came.
+    tail: [u8; 4],
+}
 
 /// What stands before the next octet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +32,34 @@ enum At {
 
 impl Data {
     pub(super) fn new() -> Self {
-        Self(At::Line)
+        Self { at: At::Line, tail: [0; 4] }
+    }
+
+    /// How what came so far ends, if it looks like the end of a message and is none: the app may think that it said all.
+    pub(super) fn seeming_end(&self) -> Option<&'static str> {
+        match self.tail {
+            [b'\r', b'\n', b'.', b'\n'] => Some("CRLF.LF"),
+            [_, b'\n', b'.', b'\n'] => Some("LF.LF"),
+            [b'\n', b'.', b'\r', b'\n'] => Some("LF.CRLF"),
+            [_, b'\r', b'.', b'\r'] => Some("CR.CR"),
+            _ => None,
+        }
     }
 
     /// Takes octets of the message from `input`, and true once its end was among them; what follows the end stays in `input`.
     pub(super) fn push(&mut self, input: &mut &[u8], text: &mut Text, out: &mut Vec<u8>) -> bool {
+        let before = *input;
+        let is_over = self.advance(input, text, out);
+        let taken = &before[..before.len() - input.len()];
+        for octet in &taken[taken.len().saturating_sub(self.tail.len())..] {
+            self.tail = [self.tail[1], self.tail[2], self.tail[3], *octet];
+        }
+        is_over
+    }
+
+    fn advance(&mut self, input: &mut &[u8], text: &mut Text, out: &mut Vec<u8>) -> bool {
         while let Some((&next, rest)) = input.split_first() {
-            self.0 = match (self.0, next) {
+            self.at = match (self.at, next) {
                 (At::DotCr, b'\n') => {
                     *input = rest;
                     return true;
@@ -130,6 +155,27 @@ mod tests {
         }
         for raw in ["a\n.\n", "a\r\n.\n", "a\n.\r\n", "a\r.\r", "a\r\n.\r\r\n", "a\r\n.\r", "a\r\n..\r\n", "a.\r\n"] {
             assert_eq!(receive(raw.as_bytes(), 100), None, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_an_end_is_named() {
+        for (raw, expected) in [
+            ("a\n.\n", Some("LF.LF")),
+            ("a\n.\r\n", Some("LF.CRLF")),
+            ("a\r\n.\n", Some("CRLF.LF")),
+            ("a\r.\r", Some("CR.CR")),
+            ("a\r\n..\r\n", None),
+            ("a\n.\nb", None),
+            ("a", None),
+        ] {
+            for size in [1, 2, 3, 100] {
+                let (mut data, mut text, mut out) = (Data::new(), Text::new(1000), Vec::new());
+                for mut piece in raw.as_bytes().chunks(size) {
+                    assert!(!data.push(&mut piece, &mut text, &mut out));
+                }
+                assert_eq!(data.seeming_end(), expected, "{raw:?} by {size}");
+            }
         }
     }
 

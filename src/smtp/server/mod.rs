@@ -12,7 +12,7 @@ mod line;
 mod session;
 mod text;
 
-pub use session::{Action, Closing, Hello, Rules, Session};
+pub use session::{Action, Closing, Encryption, Hello, Rules, Session};
 
 /// What a wrong password, and a name that does not exist, are answered (RFC 4954 §6).
 pub fn authentication_failed() -> crate::smtp::Reply {

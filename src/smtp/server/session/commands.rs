@@ -1,6 +1,6 @@
 //! What each command does (RFC 5321 §3, §4.1; RFC 4954 §4; RFC 3030 §2).
 
-use super::{Action, Closing, Hello, Message, Opening, Question, Session, State, Transaction};
+use super::{Action, Closing, Encryption, Hello, Message, Opening, Question, Session, State, Transaction};
 use crate::{
     mail::{Envelope, Recipient},
     secret::Secret,
@@ -80,6 +80,7 @@ impl Session {
             Command::Data => self.data(),
             Command::Bdat { octets, last } => self.bdat(octets, last),
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial.as_ref()),
+            Command::Starttls => self.starttls(),
             Command::Rset => {
                 self.abort();
                 self.reply(250, (0, 0), "ok");
@@ -104,14 +105,45 @@ impl Session {
             let offered = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING"];
             lines.extend(offered.map(str::to_owned));
             lines.push(format!("SIZE {}", self.rules.message_size));
-            lines.extend(self.rules.offers_auth.then(|| "AUTH PLAIN LOGIN".to_owned()));
+            lines.extend((self.rules.encryption == Encryption::Offered).then(|| "STARTTLS".to_owned()));
+            lines.extend(self.takes_passwords().then(|| "AUTH PLAIN LOGIN".to_owned()));
         }
         self.actions.push_back(Action::Reply(Reply { code: 250, enhanced: None, lines }));
+    }
+
+    /// RFC 3207 §4.
+    fn starttls(&mut self) {
+        match self.rules.encryption {
+            Encryption::None => self.error(Reply::new(502, Some((5, 1)), "command not offered")),
+            Encryption::On => self.error(Reply::new(503, Some((5, 1)), "the connection is encrypted already")),
+            Encryption::Offered => {
+                self.abort();
+                self.reply(220, (0, 0), "ready for the handshake");
+                self.actions.push_back(Action::StartTls);
+                self.state = State::Asked(Question::Handshake);
+            }
+        }
+    }
+
+    /// Whether AUTH is offered over the connection as it is now.
+    fn takes_passwords(&self) -> bool {
+        self.rules.offers_auth && (self.rules.clear_auth || self.rules.encryption == Encryption::On)
     }
 
     fn auth(&mut self, mechanism: &str, initial: Option<&Secret>) {
         let refused = match () {
             () if !self.rules.offers_auth => Some((502, (5, 1), "AUTH is not offered here")),
+            // RFC 4954 §6.
+            () if !self.takes_passwords() => Some((
+                538,
+                (7, 11),
+                match self.rules.encryption {
+                    Encryption::Offered => "encryption is required before AUTH: STARTTLS first",
+                    Encryption::None | Encryption::On => {
+                        "a password would cross the network in clear text, and this listener does not take it so"
+                    }
+                },
+            )),
             () if self.is_authenticated => Some((503, (5, 1), "already authenticated")),
             () if self.transaction.is_some() => Some((503, (5, 1), "AUTH is not allowed within a message")),
             () => None,
@@ -140,10 +172,14 @@ impl Session {
         if self.transaction.is_some() {
             return self.error(Reply::new(503, Some((5, 1)), "a message is under way: RSET ends it"));
         }
-        if !(self.is_authenticated || self.is_known_by_address) {
-            let text = match self.rules.offers_auth {
-                true => "authentication required",
-                false => "this address may not send mail here",
+        if !(self.is_authenticated || self.is_known) {
+            let text = match self.rules.encryption {
+                _ if !self.rules.offers_auth => "this address may not send mail here",
+                _ if self.takes_passwords() => "authentication required",
+                Encryption::Offered => "authentication required, and encryption before it: STARTTLS first",
+                Encryption::None | Encryption::On => {
+                    "authentication required, which this listener does not take over an unencrypted connection"
+                }
             };
             return self.error(Reply::new(530, Some((7, 0)), text));
         }

@@ -24,14 +24,29 @@ const FEWEST_ERRORS: u32 = 3;
 pub struct Rules {
     /// Our name.
     pub hostname: Arc<str>,
-    /// Whether AUTH is offered.
+    /// Whether AUTH is offered at all.
     pub offers_auth: bool,
+    /// Whether it is offered without encryption, too.
+    pub clear_auth: bool,
+    /// How the session begins.
+    pub encryption: Encryption,
     /// Octets of a message.
     pub message_size: u64,
     /// Recipients of a message.
     pub recipients: usize,
     /// Commands in error before the session ends; three at least.
     pub errors: u32,
+}
+
+/// How a connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// Not, and the listener has no TLS.
+    None,
+    /// Not yet: STARTTLS is offered.
+    Offered,
+    /// By TLS.
+    On,
 }
 
 /// What to do next.
@@ -58,6 +73,8 @@ pub enum Action {
     Discard,
     /// The message is whole. Answer with [`Session::settle`].
     Message(Envelope),
+    /// Send what is unsent and begin the handshake. Go on with [`Session::restart`], or close.
+    StartTls,
     /// Send what is unsent and close.
     Close(Closing),
 }
@@ -71,7 +88,7 @@ pub enum Closing {
     Errors,
     /// The first line was an HTTP request: a browser was sent here.
     Http,
-    /// The first octet was of a TLS handshake.
+    /// The first octet was of a TLS handshake, and none was expected.
     Tls,
     /// A line or a refused message that does not end.
     Flood,
@@ -93,7 +110,7 @@ pub struct Session {
     rules: Rules,
     /// Octets of a message of this app, where it is allowed fewer than the listener takes.
     own_size: Option<u64>,
-    is_known_by_address: bool,
+    is_known: bool,
     is_authenticated: bool,
     opening: Opening,
     hello: Option<Hello>,
@@ -123,6 +140,7 @@ enum State {
 
 enum Question {
     Identity,
+    Handshake,
     Sender(Envelope),
     Recipient(Recipient),
     Message,
@@ -143,13 +161,13 @@ struct Message {
 }
 
 impl Session {
-    /// A session that has said nothing yet. `is_known_by_address`: the app may send without a password.
-    pub fn new(rules: Rules, is_known_by_address: bool) -> Self {
+    /// A session that has said nothing yet. `is_known`: the app may send without a password.
+    pub fn new(rules: Rules, is_known: bool) -> Self {
         let greeting = Reply::new(220, None, format!("{} ESMTP outlink", rules.hostname));
         Self {
             rules,
             own_size: None,
-            is_known_by_address,
+            is_known,
             is_authenticated: false,
             opening: Opening::Silent,
             hello: None,
@@ -202,12 +220,21 @@ impl Session {
         matches!(self.state, State::Data(_) | State::Chunk(_))
     }
 
-    /// Forgets everything that the app said, and what it sent and was not yet read: what stands before a TLS handshake was
-    /// written by anybody (RFC 3207 §4.2). No greeting follows.
-    pub fn restart(&mut self, input: &mut &[u8]) {
+    /// How what came of the message under way ends, if that looks like the end of a message and is none.
+    pub fn seeming_end(&self) -> Option<&'static str> {
+        match &self.state {
+            State::Data(data) => data.seeming_end(),
+            _ => None,
+        }
+    }
+
+    /// Answers [`Action::StartTls`] after the handshake: forgets everything that the app said, and what it sent and was not yet
+    /// read: what stands before a handshake was written by anybody (RFC 3207 §4.2). No greeting follows. `is_known`: as for
+    /// [`Session::new`], now that the app may have shown a certificate.
+    pub fn restart(&mut self, input: &mut &[u8], is_known: bool) {
         *input = &[];
         self.lines.forget();
-        *self = Self::new(self.rules.clone(), self.is_known_by_address);
+        *self = Self::new(Rules { encryption: Encryption::On, ..self.rules.clone() }, is_known);
         self.actions.clear();
     }
 

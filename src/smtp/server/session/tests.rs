@@ -4,7 +4,15 @@ use super::*;
 use proptest::prelude::*;
 
 fn rules() -> Rules {
-    Rules { hostname: "relay.example".into(), offers_auth: true, message_size: 200, recipients: 3, errors: 5 }
+    Rules {
+        hostname: "relay.example".into(),
+        offers_auth: true,
+        clear_auth: true,
+        encryption: Encryption::None,
+        message_size: 200,
+        recipients: 3,
+        errors: 5,
+    }
 }
 
 /// Plays `input` in pieces of the given sizes (over and over) against a host that says yes to most; gives what happened, the
@@ -43,6 +51,11 @@ fn play(mut session: Session, input: &[u8], sizes: &[usize]) -> Vec<String> {
                     events.push(format!("message {:?} {}", envelope.recipients, message.escape_ascii()));
                     session.settle(Reply::new(250, Some((0, 0)), "accepted"));
                 }
+                Action::StartTls => {
+                    events.push("handshake".into());
+                    session.restart(&mut piece, false);
+                    rest = &[];
+                }
                 Action::Reply(reply) => events.push(reply.to_string()),
                 Action::Close(why) => events.push(format!("{why:?}")),
             }
@@ -52,6 +65,24 @@ fn play(mut session: Session, input: &[u8], sizes: &[usize]) -> Vec<String> {
             return events;
         }
     }
+}
+
+#[test]
+fn an_app_with_a_smaller_size_of_its_own_hears_the_listeners_in_ehlo_and_its_own_in_a_refusal() {
+    let mut session = Session::new(rules(), true);
+    session.limit_size(Some(50));
+    let input = format!(
+        "EHLO x\r\nMAIL FROM:<a@b.example> SIZE=51\r\nMAIL FROM:<a@b.example> SIZE=50\r\nRCPT TO:<c@b.example>\r\nDATA\r\n{}.\r\n",
+        "0123456789\r\n".repeat(5)
+    );
+    let events = play(session, input.as_bytes(), &[1000]).join("\n");
+    assert!(events.contains("SIZE 200"), "{events}");
+    assert_eq!(events.matches("552 5.3.4 ").count(), 2, "{events}");
+    // Never more than the listener takes.
+    let mut session = Session::new(rules(), true);
+    session.limit_size(Some(1000));
+    let events = play(session, b"EHLO x\r\nMAIL FROM:<a@b.example> SIZE=201\r\n", &[1000]).join("\n");
+    assert!(events.contains("552 5.3.4 "), "{events}");
 }
 
 /// The codes of the replies, and other events by their first word.
@@ -141,11 +172,54 @@ fn a_restart_forgets_what_was_buffered_and_said() {
     // The start of a command, and commands that were written before the handshake.
     assert_eq!(session.next(&mut &b"RCPT TO:<a"[..], &mut body), None);
     let mut input = &b"RSET\r\nMAIL FROM:<injected>\r\n"[..];
-    session.restart(&mut input);
+    session.restart(&mut input, true);
     assert_eq!(session.next(&mut input, &mut body), None);
     assert!(!session.is_in_message() && session.hello().is_none());
     let Some(Action::Reply(reply)) = session.next(&mut &b"RCPT TO:<a>\r\n"[..], &mut body) else { panic!("no reply") };
     assert_eq!(reply.code, 503);
+}
+
+#[test]
+fn encryption_decides_what_is_offered_and_taken() {
+    use Encryption::{None, Offered, On};
+    let said = |encryption, clear_auth, input: &str| {
+        let rules = Rules { encryption, clear_auth, ..rules() };
+        play(Session::new(rules, false), input.as_bytes(), &[1000])[1..].join("|")
+    };
+    for (encryption, clear_auth, starttls, auth) in [
+        (None, true, false, true),
+        (None, false, false, false),
+        (Offered, false, true, false),
+        (Offered, true, true, true),
+        (On, false, false, true),
+    ] {
+        let hello = said(encryption, clear_auth, "EHLO x\r\n");
+        assert_eq!(
+            (hello.contains("STARTTLS"), hello.contains("AUTH ")),
+            (starttls, auth),
+            "{encryption:?} {clear_auth}: {hello}"
+        );
+        let login = said(encryption, clear_auth, "AUTH PLAIN AGFwcABzZWNyZXQ=\r\n");
+        assert!(login.starts_with(if auth { "235" } else { "538 5.7.11" }), "{login}");
+        let mail = said(encryption, clear_auth, "MAIL FROM:<>\r\n");
+        assert!(mail.starts_with("530 5.7.0"), "{mail}");
+        assert_eq!(mail.contains("STARTTLS"), starttls && !auth, "{mail}");
+    }
+    assert!(said(On, false, "STARTTLS\r\n").starts_with("503 "));
+    assert!(said(None, true, "STARTTLS\r\n").starts_with("502 "));
+    assert!(said(Offered, true, "STARTTLS now\r\n").starts_with("501 "));
+}
+
+#[test]
+fn what_was_said_before_a_handshake_does_not_count() {
+    let rules = Rules { encryption: Encryption::Offered, ..rules() };
+    let login = "EHLO x\r\nAUTH PLAIN AGFwcABzZWNyZXQ=\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 3\r\nabc";
+    let input = format!("{login}STARTTLS\r\nMAIL FROM:<injected@b>\r\n");
+    for size in [1, 7, 1000] {
+        let events = play(Session::new(rules.clone(), false), input.as_bytes(), &[size]);
+        let last: Vec<_> = events.iter().rev().take(3).map(String::as_str).collect();
+        assert_eq!(last, ["handshake", "220 2.0.0 ready for the handshake", "discard"], "in pieces of {size}");
+    }
 }
 
 /// Pieces of sessions, good and bad.
