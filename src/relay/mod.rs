@@ -6,6 +6,7 @@
 //! and `settle` say what a reply means, `board` knows how everything stands.
 
 mod access;
+mod admission;
 mod attempt;
 pub mod authorize;
 mod board;
@@ -13,6 +14,7 @@ mod direct;
 mod dispatch;
 mod examine;
 mod gate;
+mod guesses;
 mod health;
 mod judge;
 mod keeper;
@@ -25,9 +27,11 @@ mod pace;
 mod queued;
 pub mod route;
 mod routing;
+mod rules;
 mod settle;
 mod standing;
 mod states;
+mod usage;
 mod watch;
 mod work;
 
@@ -57,6 +61,7 @@ use std::{
 };
 use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
+use usage::Usage;
 use watch::Standings;
 
 /// Octets of bodies that wait at hand in memory; what goes beyond is read from the store.
@@ -76,6 +81,8 @@ pub struct Relay {
     /// Our name in EHLO, Received and bounces.
     hostname: Arc<str>,
     access: Access,
+    /// What each app has sent.
+    usage: Usage,
     queue: Arc<Queue>,
     tokens: Arc<Tokens>,
     upstream: Arc<Upstream>,
@@ -126,6 +133,7 @@ impl Relay {
             settings: RwLock::new(settings),
             hostname,
             access: Access::new(key),
+            usage: Usage::default(),
             queue,
             tokens,
             upstream,
@@ -212,6 +220,7 @@ impl Host for Relay {
     }
 
     fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {
+        self.admit_sender(listener, app, sender)?;
         self.may_begin(listener, app, sender)
     }
 
@@ -229,6 +238,7 @@ impl Host for Relay {
     }
 
     fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {
+        self.admit_recipient(listener, app, accepted, recipient)?;
         let likely = self.likely_mailbox(app, None)?;
         let most = likely.map_or(0, |mailbox| mailbox.limits.recipients_per_message as usize);
         // What is kept is sent to so many at a time; one verdict for all needs all at once.
@@ -239,7 +249,7 @@ impl Host for Relay {
         routing::has_address(&self.settings(), recipient)
     }
 
-    async fn message(self: Arc<Self>, mut submission: Submission) -> Reply {
+    async fn message(self: Arc<Self>, submission: Submission) -> Reply {
         if submission.findings.received >= MOST_HOPS {
             tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, received = submission.findings.received,
                 "the message has run through too many servers: a mail loop; look for the server that sends it back here");
@@ -255,6 +265,19 @@ impl Host for Relay {
             let text = format!("{} a mail loop: this message went through here before, as {latest}", submission.id);
             return Reply::new(554, Some((4, 6)), text);
         }
+        let arrival = match self.admit_message(&submission) {
+            Ok(arrival) => arrival,
+            Err(reply) => return reply,
+        };
+        let reply = Arc::clone(&self).deliver(submission).await;
+        self.answered(arrival, &reply);
+        reply
+    }
+}
+
+impl Relay {
+    /// Sends or keeps a message, as its contract is.
+    async fn deliver(self: Arc<Self>, mut submission: Submission) -> Reply {
         let way = match routing::apply_aliases(&self.settings(), &mut submission) {
             Ok(()) => self.route_of(&submission),
             Err(reply) => Err(reply),

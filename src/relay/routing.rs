@@ -22,11 +22,6 @@ impl Relay {
     pub(super) fn may_begin(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {
         let settings = self.settings();
         let app = settings.apps.get(&app.name).ok_or_else(gone)?;
-        if let (Some(allowed), Some(sender)) = (&app.allowed_from, sender)
-            && !route::may_be_sender(allowed, Some(sender))
-        {
-            return Err(not_allowed(sender));
-        }
         let senders = Senders { author: sender, sender };
         let candidates = route::candidates(&settings.mailboxes, &app.mailbox, senders);
         let now = SystemTime::now();
@@ -60,12 +55,6 @@ impl Relay {
         let app = settings.apps.get(&submission.app.name).ok_or_else(gone)?;
         let author = route::author_of(submission.findings.from.as_deref());
         let senders = Senders { author: author.as_ref(), sender: submission.envelope.sender.as_ref() };
-        if !route::is_allowed(app, senders) {
-            // Where the author may, it is the envelope sender who may not.
-            let author_alone = Senders { sender: None, ..senders };
-            let refused = if route::is_allowed(app, author_alone) { senders.sender } else { senders.author };
-            return Err(refused.map_or_else(no_author, not_allowed));
-        }
         let candidates = route::candidates(&settings.mailboxes, &app.mailbox, senders);
         let now = SystemTime::now();
         let has_choice = candidates.len() > 1;

@@ -173,7 +173,6 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         hostname: None,
         control_group: None,
         sealed: Vec::new(),
-        unheeded: Vec::new(),
         hooks: BTreeMap::new(),
         aliases: crate::config::Aliases::default(),
         listeners: BTreeMap::new(),
