@@ -173,7 +173,6 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         hostname: None,
         control_group: None,
         sealed: Vec::new(),
-        unheeded: Vec::new(),
         hooks: BTreeMap::new(),
         listeners: BTreeMap::new(),
         links: BTreeMap::from([(link.name.clone(), Arc::new(link))]),
