@@ -32,6 +32,8 @@ mod units;
 mod words;
 pub mod write;
 
+pub use listener::of_drops;
+pub use root::DROP;
 pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
 pub(crate) use notify::BASE64_SECRET;
