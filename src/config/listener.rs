@@ -22,6 +22,9 @@ const SOCKET_MODE: u32 = 0o660;
 /// Longest path of a Unix socket: 107 octets (unix(7)), and room for the name under which it is made.
 const LONGEST_PATH: usize = 90;
 
+/// Ports below need a privilege.
+const LOWEST_FREE_PORT: u16 = 1024;
+
 /// The listener of a configuration without any.
 pub(super) fn default() -> Option<Listener> {
     Some(Listener {
@@ -224,6 +227,12 @@ fn check(table: &Table<'_>, listener: &Listener, given: &Given) {
 
 /// Keys that belong to another kind of socket.
 fn check_socket(table: &Table<'_>, listener: &Listener, given: &Given) {
+    if let Bind::Tcp(address) = listener.bind
+        && (1..LOWEST_FREE_PORT).contains(&address.port())
+    {
+        let hint = "let systemd open it (outlink.socket), and write bind = \"systemd:smtp\": docs/guide.md shows how";
+        table.note("bind", Wrong::new("ports below 1024 need a privilege that the service does not have", hint));
+    }
     let is_unix = matches!(listener.bind, Bind::Unix(_));
     if let Some(key) = given.socket.filter(|_| !is_unix) {
         let hint = match listener.bind {

@@ -5,6 +5,7 @@ use super::{
     handshake::{self, Failure},
     host::{Host, Submission},
     incoming::Incoming,
+    pace::Pace,
     peer::Peer,
     presented::Presented,
     serve::until_true,
@@ -42,11 +43,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a closed connection is listened to, so that the peer can read our last reply before a reset destroys it.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a message may take however few octets come, and how many a second it has to have on the average after that. Slower than
-/// any line in use; who sends one octet now and then does not hold a place for good.
-const FIRST: Duration = Duration::from_secs(600);
-const LEAST_RATE: u64 = 1024;
-
 /// What all connections of a listener share.
 pub(super) struct Surroundings<H> {
     pub(super) listener: Arc<Listener>,
@@ -79,8 +75,8 @@ pub(super) struct Connection<H> {
     /// By when the next command must be complete; a trickle of octets does not move it.
     deadline: Instant,
     incoming: Option<Incoming>,
-    /// Of the message that arrives: since when, and its octets so far.
-    pace: Option<(Instant, u64)>,
+    /// Of the message that arrives.
+    pace: Option<Pace>,
     accepted: u32,
     /// What is read into; its length is its size.
     input: Vec<u8>,
@@ -211,11 +207,8 @@ impl<H: Host> Connection<H> {
         let (mut deadline, mut ending) = (self.deadline, Ending::TimedOut);
         if self.session.is_in_body() {
             deadline = Instant::now() + self.around.listener.limits.idle;
-            if let Some((began, octets)) = self.pace {
-                let last = began + FIRST + Duration::from_secs(octets / LEAST_RATE);
-                if last < deadline {
-                    (deadline, ending) = (last, Ending::Slow);
-                }
+            if let Some(last) = self.pace.map(|pace| pace.deadline()).filter(|last| *last < deadline) {
+                (deadline, ending) = (last, Ending::Slow);
             }
         }
         let may_stop = !self.session.is_in_message();
@@ -231,8 +224,8 @@ impl<H: Host> Connection<H> {
         if count == 0 {
             return Err(self.session.seeming_end().map_or(Ending::ByPeer, Ending::Unended));
         }
-        if let Some((_, octets)) = &mut self.pace {
-            *octets += count as u64;
+        if let Some(pace) = &mut self.pace {
+            pace.add(count);
         }
         Ok(count)
     }
@@ -283,7 +276,7 @@ impl<H: Host> Connection<H> {
                 self.session.decide(verdict);
             }
             Action::Begin => {
-                self.pace = Some((Instant::now(), 0));
+                self.pace = Some(Pace::new(Instant::now()));
                 let around = &self.around;
                 if let (Some(envelope), Some(app)) = (self.session.envelope(), &self.app) {
                     let case = around.host.case(&around.listener, app, envelope);

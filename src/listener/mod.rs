@@ -9,6 +9,7 @@ mod entry;
 mod handshake;
 mod host;
 mod incoming;
+mod pace;
 mod peer;
 mod presented;
 mod proxy;
