@@ -43,7 +43,6 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         listeners.extend(listener::default().map(|listener| (listener.name.clone(), Arc::new(listener))));
     }
     root.finish();
-    let unheeded = unheeded(&root);
     checks::apps(reader, &apps);
     checks::warnings(reader, &queue, &apps);
     checks::listeners(reader, &listeners, &apps);
@@ -63,23 +62,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         log,
         control_group,
         sealed,
-        unheeded,
     })
-}
-
-/// The keys whose silent neglect would let an app send more than its administrator allowed.
-fn unheeded(root: &Table<'_>) -> Vec<String> {
-    const KEYS: [(&str, &str); 1] = [("app", "allowed-from")];
-    let sources = root.sources();
-    let mut found = BTreeSet::new();
-    for path in sources.layers.iter().flat_map(|layer| layer.paths()) {
-        if let [table, name, key] = path.as_slice()
-            && KEYS.contains(&(table.as_str(), key.as_str()))
-        {
-            found.insert(format!("{table}.{name}.{key}"));
-        }
-    }
-    found.into_iter().collect()
 }
 
 /// Reads each named table; those with a fault are only declared.

@@ -174,7 +174,6 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         control_group: None,
         sealed: Vec::new(),
         drop: crate::config::DROP.into(),
-        unheeded: Vec::new(),
         hooks: BTreeMap::new(),
         listeners: BTreeMap::new(),
         links: BTreeMap::from([(link.name.clone(), Arc::new(link))]),
