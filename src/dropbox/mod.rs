@@ -132,12 +132,14 @@ impl Dropbox {
             Ok(Err(wrong)) => return Fate::Refused(wrong.to_string()),
             Err(error) => return Fate::Later(error.to_string()),
         };
-        let (ours, theirs) = match std::os::unix::net::UnixStream::pair().and_then(|(ours, theirs)| Ok((nonblocking(ours)?, theirs))) {
-            Ok(pair) => pair,
-            Err(error) => return Fate::Later(error.to_string()),
-        };
+        let (ours, theirs) =
+            match std::os::unix::net::UnixStream::pair().and_then(|(ours, theirs)| Ok((nonblocking(ours)?, theirs))) {
+                Ok(pair) => pair,
+                Err(error) => return Fate::Later(error.to_string()),
+            };
         let local = UnixPeer { uid, gid: u32::MAX, pid: None };
-        let peer = Peer { address: None, shown: format!("drop:uid={uid}"), local: Some(local), certificate: None, encrypted: false };
+        let peer =
+            Peer { address: None, shown: format!("drop:uid={uid}"), local: Some(local), certificate: None, encrypted: false };
         let service = Service {
             listener: listener.clone(),
             host: host.clone(),
@@ -177,12 +179,22 @@ impl Dropbox {
             }
             Fate::Refused(why) => {
                 let kept = take::refused(&directory).display().to_string();
-                tracing::error!(event = "drop.refused", file = path, why, kept,
-                    "a message from the drop directory was refused; it is kept there for 14 days; once the cause is mended, move it back");
+                tracing::error!(
+                    event = "drop.refused",
+                    file = path,
+                    why,
+                    kept,
+                    "a message from the drop directory was refused; it is kept there for 14 days; once the cause is mended, move it back"
+                );
                 beside(move || take::put_aside(&directory, &file)).await.unwrap_or_else(Err)
             }
             Fate::Later(why) => {
-                tracing::warn!(event = "drop.deferred", file = path, why, "a message in the drop directory is tried again in a minute");
+                tracing::warn!(
+                    event = "drop.deferred",
+                    file = path,
+                    why,
+                    "a message in the drop directory is tried again in a minute"
+                );
                 Err(io::ErrorKind::Interrupted.into())
             }
         };

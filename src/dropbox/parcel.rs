@@ -68,8 +68,7 @@ impl Parcel {
     pub fn read(octets: &[u8]) -> Result<Self, Foreign> {
         let first = [FIRST.as_bytes(), b"\n"].concat();
         let mut rest = octets.strip_prefix(&first[..]).ok_or(Foreign::Other)?;
-        let mut parcel =
-            Self { sender: None, recipients: Vec::new(), notify: None, ret: None, envid: None, octets: Vec::new() };
+        let mut parcel = Self { sender: None, recipients: Vec::new(), notify: None, ret: None, envid: None, octets: Vec::new() };
         let mut number = 1;
         loop {
             let end = memchr(b'\n', &rest[..rest.len().min(LONGEST_ENVELOPE)]).ok_or(Foreign::Endless)?;

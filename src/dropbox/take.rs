@@ -107,7 +107,11 @@ pub(super) fn names(directory: &Path, later: &HashMap<String, SystemTime>, now: 
 
 /// Opens and reads one.
 pub(super) fn read(directory: &Path, name: &str) -> Result<Found, Wrong> {
-    let group = fs::metadata(directory)?.gid();
+    read_of(directory, name, fs::metadata(directory)?.gid())
+}
+
+/// [`read`] in a directory of this group.
+fn read_of(directory: &Path, name: &str, group: u32) -> Result<Found, Wrong> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = match open(directory.join(name), flags, Mode::empty()) {
         Ok(file) => File::from(file),
@@ -165,4 +169,40 @@ fn is_older(path: &Path, age: Duration, now: SystemTime) -> bool {
     let Ok(about) = fs::symlink_metadata(path) else { return false };
     let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(about.ctime().try_into().unwrap_or_default());
     now.duration_since(changed).is_ok_and(|passed| passed > age)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_made_elsewhere_and_moved_here_proves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("msg-1"), "outlink-drop 1\nfrom <>\nto <a@b.example>\n\nx\r\n").unwrap();
+        let group = fs::metadata(directory.path().join("msg-1")).unwrap().gid();
+        let found = read_of(directory.path(), "msg-1", group).unwrap();
+        assert_eq!((found.uid, &found.parcel.octets[..]), (rustix::process::geteuid().as_raw(), &b"x\r\n"[..]));
+        // Its group shows where it was made.
+        assert!(matches!(read_of(directory.path(), "msg-1", group + 1), Err(Wrong::Elsewhere)));
+    }
+
+    #[test]
+    fn unfinished_and_refused_files_go_when_they_are_old() {
+        let spool = tempfile::tempdir().unwrap();
+        let drop = spool.path().join("drop");
+        fs::create_dir(&drop).unwrap();
+        for name in ["new-1", "msg-2", "msg-1", "other"] {
+            fs::write(drop.join(name), "x").unwrap();
+        }
+        put_aside(&drop, "msg-2").unwrap();
+        let (now, mut later) = (SystemTime::now(), HashMap::new());
+        assert_eq!(names(&drop, &later, now).unwrap(), ["msg-1"]);
+        later.insert("msg-1".to_owned(), now + UNFINISHED * 3);
+        assert_eq!(names(&drop, &later, now + UNFINISHED * 2).unwrap(), Vec::<String>::new());
+        assert!(!drop.join("new-1").exists() && drop.join("other").exists());
+        forget(&drop, now + UNFINISHED);
+        assert!(refused(&drop).join("msg-2").exists());
+        forget(&drop, now + REFUSED * 2);
+        assert!(!refused(&drop).join("msg-2").exists());
+    }
 }

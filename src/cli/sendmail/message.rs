@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn recipients_stand_in_three_fields() {
         for (message, expected) in [
-            ("To: a@b.example\r\nCc: C <c@d.example>,\r\n e@f.example\r\nBcc: root\r\n\r\nTo: no\r\n", "a@b.example c@d.example e@f.example root"),
+            (
+                "To: a@b.example\r\nCc: C <c@d.example>,\r\n e@f.example\r\nBcc: root\r\n\r\nTo: no\r\n",
+                "a@b.example c@d.example e@f.example root",
+            ),
             ("To: a@b.example\r\nResent-To: c@d.example\r\n\r\n", "c@d.example"),
             ("Subject: x\r\n\r\n", ""),
         ] {

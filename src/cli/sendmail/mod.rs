@@ -168,7 +168,9 @@ fn refused(at: &At, said: &Said) -> Failed {
             let uid = rustix::process::getuid().as_raw();
             return Failed(
                 exit,
-                format!("outlink knows no app by the user {uid} ({text}); unix-user = [\"…\"] of an app in its configuration names its users"),
+                format!(
+                    "outlink knows no app by the user {uid} ({text}); unix-user = [\"…\"] of an app in its configuration names its users"
+                ),
             );
         }
         At::Sender => "the sender".to_owned(),
@@ -180,13 +182,14 @@ fn refused(at: &At, said: &Said) -> Failed {
 
 /// Lets the caller speak with the daemon.
 fn speak(options: &Options) -> Outcome {
-    let (to, mut from) = match connect(&options.socket).and_then(|to| Ok((to.try_clone().map_err(|error| error.to_string())?, to))) {
-        Ok(pair) => pair,
-        Err(why) => {
-            let _ = stdout().write_all(b"421 4.3.2 outlink does not answer, try again later\r\n");
-            return Err(Failed(Exit::Temporary, why));
-        }
-    };
+    let (to, mut from) =
+        match connect(&options.socket).and_then(|to| Ok((to.try_clone().map_err(|error| error.to_string())?, to))) {
+            Ok(pair) => pair,
+            Err(why) => {
+                let _ = stdout().write_all(b"421 4.3.2 outlink does not answer, try again later\r\n");
+                return Err(Failed(Exit::Temporary, why));
+            }
+        };
     thread::spawn(move || {
         let _ = pass(stdin().lock(), &to);
         // The caller has said all; the daemon's last words still come.

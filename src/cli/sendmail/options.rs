@@ -188,14 +188,20 @@ mod tests {
             Err(why) => return format!("! {why}"),
         };
         let flag = |is: bool, word: &str| if is { format!("{word} ") } else { String::new() };
-        let sender = options.sender.map_or(String::new(), |sender| format!("f={} ", sender.map_or("<>".into(), |it| it.to_string())));
+        let sender =
+            options.sender.map_or(String::new(), |sender| format!("f={} ", sender.map_or("<>".into(), |it| it.to_string())));
         let name = options.name.map_or(String::new(), |name| format!("F={name} "));
         let mode = if options.mode == Mode::Send { String::new() } else { format!("{:?} ", options.mode) };
         let to = options.recipients.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let dsn = format!("{}{}", flag(options.notify.is_some(), "N"), flag(options.ret.is_some(), "R"));
-        format!("{mode}{}{}{}{sender}{name}{dsn}{to}", flag(options.from_header, "t"), flag(options.ignore_dots, "i"), flag(options.verbose, "v"))
-            .trim_end()
-            .to_owned()
+        format!(
+            "{mode}{}{}{}{sender}{name}{dsn}{to}",
+            flag(options.from_header, "t"),
+            flag(options.ignore_dots, "i"),
+            flag(options.verbose, "v")
+        )
+        .trim_end()
+        .to_owned()
     }
 
     #[test]
