@@ -155,7 +155,7 @@ fn what_is_kept_is_listed_shown_and_traced() {
         assert_eq!(ids(&traced), std::slice::from_ref(&sent), "{when}");
         let words: Vec<&Value> =
             traced["messages"][0]["events"].as_array().expect("events").iter().map(|e| &e["event"]).collect();
-        assert_eq!(words, ["accepted", "delivered"], "{when}");
+        assert_eq!(words, ["accepted", "changed", "delivered"], "{when}: a Date was added");
         let all = ids(&json(&["trace", "robot@sandbox.example", "--json"], config));
         assert!(
             all.len() >= 3 && [&bad, &late, &sent].map(|id| all.iter().position(|other| other == id)).is_sorted(),

@@ -109,6 +109,8 @@ async fn login(relay: &Relay, mailbox: &Mailbox, slot: &mut Slot, refused: &mut 
     if refused.replace(token.stamp) == Some(token.stamp) {
         return Err(failure.into());
     }
-    relay.tokens.refused(&mailbox.name, &token);
-    Ok(false)
+    match relay.tokens.refused(&mailbox.name, &token) {
+        true => Ok(false),
+        false => Err(failure.into()),
+    }
 }

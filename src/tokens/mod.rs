@@ -59,6 +59,9 @@ use source::{Context, Key, Source};
 /// Longest wait for an access token: the token endpoint's 30 seconds and some for the store.
 const WAIT: Duration = Duration::from_secs(35);
 
+/// How long a token that replaced a refused one is not replaced in its turn: messages on their way together each find it refused.
+const FRESH: Duration = Duration::from_secs(10);
+
 /// How a refresh token that a person brought in is named in the store.
 const IMPORT: &str = "import";
 
@@ -286,12 +289,24 @@ impl Tokens {
     }
 
     /// The upstream refused this very token: it is renewed once, however many messages say so. Other mailboxes of its link use
-    /// it meanwhile; it may be the mailbox that is not permitted.
-    pub fn refused(&self, mailbox: &Name, token: &AccessToken) {
+    /// it meanwhile; it may be the mailbox that is not permitted. False: it has just replaced another refused one, so that one more
+    /// would fare no better.
+    pub fn refused(&self, mailbox: &Name, token: &AccessToken) -> bool {
         if let Some(entry) = self.board().mailboxes.get_mut(mailbox) {
+            if entry.refused.is_some_and(|refused| refused.checked_add(1) == Some(token.stamp)) && self.is_fresh(entry, token) {
+                return false;
+            }
             entry.refused = Some(token.stamp);
         }
         self.world.wake.notify_one();
+        true
+    }
+
+    fn is_fresh(&self, entry: &Entry, token: &AccessToken) -> bool {
+        let Route::Source(source) = &entry.route else { return false };
+        let current = source.token().filter(|current| current.stamp == token.stamp);
+        let age = current.map(|current| self.world.now().duration_since(current.obtained).unwrap_or_default());
+        age.is_some_and(|age| age < FRESH)
     }
 
     /// Keeps `refresh_token`, which `by` brought in, as the mailbox's grant; durable when it returns. It is tried at the next use, at once where
