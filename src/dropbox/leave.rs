@@ -6,7 +6,7 @@
 use super::{NEW, Parcel, READY};
 use crate::relay::new_id;
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
@@ -26,15 +26,13 @@ pub fn leave(directory: &Path, parcel: &Parcel, now: SystemTime) -> io::Result<S
         // Whatever the caller's umask.
         .and_then(|()| file.set_permissions(Permissions::from_mode(MODE)))
         .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&new, &ready));
+        .and_then(|()| fs::rename(&new, &ready))
+        // Its owner may not open the directory to sync it. The new name changed the file's own time, so that a sync of the file takes
+        // the rename along in the journals of ext4, XFS and btrfs.
+        .and_then(|()| file.sync_all());
     if let Err(error) = written {
-        let _ = fs::remove_file(&new);
+        let _ = fs::remove_file(&new).or_else(|_| fs::remove_file(&ready));
         return Err(error);
-    }
-    // Its owner may not read the directory, which only root could then open for a sync; the rename of a synced file is in the journal of
-    // every common file system within seconds.
-    if let Ok(directory) = File::open(directory) {
-        directory.sync_all()?;
     }
     Ok(id.to_string())
 }

@@ -173,7 +173,6 @@ impl Dropbox {
         let moved: io::Result<()> = match fate {
             Fate::Stopped => return,
             Fate::Taken(said) => {
-                crate::crash::point("before-unlink");
                 tracing::info!(event = "drop.taken", file = path, said, "a message from the drop directory is queued");
                 beside(move || fs::remove_file(directory.join(file))).await.unwrap_or_else(Err)
             }
