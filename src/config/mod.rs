@@ -36,8 +36,10 @@ pub mod write;
 
 pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
+pub use listener::of_drops;
 pub(crate) use notify::BASE64_SECRET;
 pub use reseal::{Resealed, reseal};
+pub use root::DROP;
 pub use secrets::SecretError;
 pub use settings::{
     Action, Aliases, Allowed, AllowedRecipients, App, AppLimits, Auth, Bind, Certificate, ClientCertificate, Delivery, Hook,

@@ -17,6 +17,9 @@ use std::{
 /// Of the OAuth callback: what is registered at providers, so it stays.
 const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
 
+/// Where programs leave messages while the daemon is down.
+pub const DROP: &str = "/var/spool/outlink/drop";
+
 /// Reads everything. What comes back counts only when the reader found no fault.
 pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     let mut root = reader.root();
@@ -28,6 +31,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     let http = root.table("http").map_or(Http { bind: HTTP }, |mut table| read_http(&mut table));
     let queue = root.table("queue").map_or_else(Queue::default, |mut table| queue::read(&mut table));
     let aliases = root.table("aliases").map_or_else(Aliases::default, |mut table| aliases::read(&mut table));
+    let drop = root.table("drop").and_then(|mut table| read_drop(&mut table)).unwrap_or_else(|| DROP.into());
     root.later(&["store"]);
 
     let (links, declared_links) = all(root.tables("link"), link::read);
@@ -55,6 +59,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         aliases,
         hooks,
         queue,
+        drop,
         http,
         log,
         control_group,
@@ -76,13 +81,14 @@ fn all<'a, T>(
 /// Variables such as `OUTLINK_PORT_2525_TCP` (an orchestrator's) or `OUTLINK_CONTOSO_SECRET` (named by an `{ env = … }`) look like keys of
 /// the outermost table. They are no reason to refuse; a slip in a table's key is.
 fn ignore_foreign_variables(root: &mut Table<'_>) {
-    const KNOWN: [&str; 13] = [
+    const KNOWN: [&str; 14] = [
         "state-directory",
         "hostname",
         "control-group",
         "log",
         "http",
         "queue",
+        "drop",
         "store",
         "aliases",
         "link",
@@ -147,4 +153,10 @@ fn read_http(table: &mut Table<'_>) -> Http {
     let bind = table.parsed("bind", words::bind).unwrap_or(HTTP);
     table.finish();
     Http { bind }
+}
+
+fn read_drop(table: &mut Table<'_>) -> Option<PathBuf> {
+    let directory = table.path("directory");
+    table.finish();
+    directory
 }

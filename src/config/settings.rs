@@ -39,6 +39,8 @@ pub struct Settings {
     pub hooks: BTreeMap<Name, Arc<Hook>>,
     /// The durable queue.
     pub queue: Queue,
+    /// Where `outlink sendmail` leaves messages while no daemon answers; used where it exists.
+    pub drop: PathBuf,
     /// The HTTP listener.
     pub http: Http,
     /// Logging.

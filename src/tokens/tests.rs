@@ -173,6 +173,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         hostname: None,
         control_group: None,
         sealed: Vec::new(),
+        drop: crate::config::DROP.into(),
         hooks: BTreeMap::new(),
         aliases: crate::config::Aliases::default(),
         listeners: BTreeMap::new(),
