@@ -129,7 +129,7 @@ pub fn links_of(settings: &Settings) -> Links {
 }
 
 fn mailbox(settings: &Settings, link: &Link, mailbox: &Mailbox) -> MailboxState {
-    let apps = settings.apps.values().filter(|app| app.mailbox == mailbox.name);
+    let apps = settings.apps.values().filter(|app| app.mailbox.names(&mailbox.name));
     let limits = &mailbox.limits;
     let mut state = MailboxState {
         mailbox: mailbox.name.to_string(),

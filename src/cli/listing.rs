@@ -57,7 +57,7 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
             let last = seen(&app.name).map(|seen| {
                 json!({"at": seen.last_sent, "client": seen.client, "listener": seen.listener, "encrypted": seen.encrypted})
             });
-            json!({"app": app.name.as_str(), "enabled": app.enabled, "user": app.user, "mailbox": app.mailbox.as_str(),
+            json!({"app": app.name.as_str(), "enabled": app.enabled, "user": app.user, "mailbox": app.mailbox.to_string(),
                 "passwords": app.passwords.len(), "networks": networks, "certificates": certificates, "unix_users": users,
                 "delivery": app.delivery.map(|delivery| delivery.to_string()), "last": last,
                 "sent_today": seen(&app.name).map_or(0, |seen| seen.sent_today), "file": file(&app.name)})
@@ -69,7 +69,9 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
         say("there is no app; `outlink app add` makes one");
     }
     for app in settings.apps.values() {
-        let address = settings.mailboxes.get(&app.mailbox).map(|mailbox| format!(" <{}>", mailbox.address)).unwrap_or_default();
+        let only = app.mailbox.named().first().filter(|_| !app.mailbox.has_choice());
+        let address = only.and_then(|only| settings.mailboxes.get(only)).map(|mailbox| format!(" <{}>", mailbox.address));
+        let address = address.unwrap_or_default();
         let off = if app.enabled { "" } else { "switched off, " };
         say(format_args!("app {}: {off}{}, mailbox {}{address}", app.name, proof(app), app.mailbox));
         say(format_args!("  {}", last_sent(seen(&app.name), SystemTime::now())));

@@ -213,7 +213,7 @@ fn next(subject: &Subject, settings: &Settings, name: &Name) {
     if matches!(link.grant, Grant::AuthorizationCode | Grant::DeviceCode) {
         say(format_args!("  {}", subject.command(&format!("authorize {name}"))));
     }
-    match settings.apps.values().find(|app| app.mailbox == *name) {
+    match settings.apps.values().find(|app| app.mailbox.names(name)) {
         None => say(format_args!("  {}", subject.command(&format!("app add NAME --mailbox {name}")))),
         Some(app) => say(format_args!("  send a test mail as app {}", app.name)),
     }

@@ -25,6 +25,7 @@ mod question;
 mod queue;
 mod reach;
 mod remove;
+mod route;
 mod run;
 mod sandbox;
 mod seal;
@@ -134,6 +135,8 @@ enum Command {
     Trace(queue::Trace),
     /// Say what a reply, an error or an advice's name means, and what to do
     Explain(explain::Arguments),
+    /// Tell through which mailbox a message from an address would go, and why
+    Route(route::Arguments),
     /// The database and the message bodies
     #[command(subcommand)]
     Store(StoreCommand),
@@ -247,6 +250,7 @@ fn run(command: Command) -> Outcome {
         Command::Queue(arguments) => queue::queue(arguments),
         Command::Trace(trace) => queue::trace(trace),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Route(arguments) => route::route(&arguments),
         Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),
         Command::Sendmail { arguments } => sendmail::sendmail(arguments),
         Command::Status { config, json } => control::status(&config, json),

@@ -1,8 +1,7 @@
 //! `[app.NAME]`: a legacy application, how it proves itself and where its mail goes.
 
 use super::{
-    mailbox::{BY_SENDER, reference},
-    queue,
+    queue, route,
     settings::{Allowed, AllowedRecipients, App, AppLimits, ClientCertificate, UnixUser},
     table::{Table, Wrong},
     words,
@@ -29,12 +28,8 @@ const MOST_STARS: usize = 4;
 /// Reads one.
 pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>) -> Option<App> {
     let has_proof = PROOFS.iter().any(|key| table.has(key));
-    let has_senders = table.has("allowed-from");
     let empty: Vec<_> = PROOFS.into_iter().filter(|key| table.has_empty_list(key)).collect();
     let closed: Vec<_> = ["allowed-from", "allowed-recipients"].into_iter().filter(|key| table.has_empty_list(key)).collect();
-    if !table.has("mailbox") {
-        table.missing("mailbox", "name the mailbox that it sends through");
-    }
     let user = table.parsed("user", words::word).unwrap_or_else(|| name.as_str().to_owned());
     let passwords = table.list("password", password).unwrap_or_default();
     let networks = table.list("networks", words::network).unwrap_or_default();
@@ -44,7 +39,7 @@ pub(super) fn read(name: Name, table: &mut Table<'_>, mailboxes: &BTreeSet<Name>
     let enabled = table.boolean("enabled").unwrap_or(true);
     let limits = table.table("limits").map_or_else(AppLimits::default, |mut limits| read_limits(&mut limits));
     let allowed_recipients = table.list("allowed-recipients", recipient_pattern).map(AllowedRecipients::new);
-    let mailbox = table.text("mailbox").and_then(|mailbox| route(table, &mailbox, mailboxes, has_senders));
+    let mailbox = route::read(table, mailboxes);
     let delivery = table.choice("delivery", &words::DELIVERIES);
     let direct_wait = table.duration("direct-wait", words::DIRECT_WAIT);
     let expire_after = table.duration("expire-after", queue::EXPIRY);
@@ -108,17 +103,6 @@ fn password(text: &str) -> Result<PasswordHash, Wrong> {
         };
         Wrong::new(error.to_string(), hint)
     })
-}
-
-fn route(table: &Table<'_>, mailbox: &str, mailboxes: &BTreeSet<Name>, has_senders: bool) -> Option<Name> {
-    if mailbox != BY_SENDER {
-        return reference(table, "mailbox", mailbox, mailboxes);
-    }
-    table.note("mailbox", "routing by sender comes in a later version; `outlink run` refuses this");
-    if !has_senders {
-        table.missing("allowed-from", "an app that is routed by sender has to name the senders that it may use");
-    }
-    Name::parse(mailbox).ok()
 }
 
 /// Almost everybody is nobody in particular.

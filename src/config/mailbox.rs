@@ -80,11 +80,12 @@ pub(super) fn reference(table: &Table<'_>, key: &str, text: &str, declared: &BTr
     let name = Name::parse(text).ok().filter(|name| declared.contains(name));
     if name.is_none() {
         let known: Vec<_> = declared.iter().map(|name| format!("`{name}`")).collect();
+        let kind = if key == "fallback" { "mailbox" } else { key };
         let hint = match known.is_empty() {
-            true => format!("add a table [{key}.{text}]"),
-            false => format!("configured are {}; or add a table [{key}.{text}]", known.join(", ")),
+            true => format!("add a table [{kind}.{text}]"),
+            false => format!("configured are {}; or add a table [{kind}.{text}]", known.join(", ")),
         };
-        table.fault(key, Wrong::new(format!("there is no {key} `{text}`"), hint));
+        table.fault(key, Wrong::new(format!("there is no {kind} `{text}`"), hint));
     }
     name
 }

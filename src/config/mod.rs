@@ -5,6 +5,7 @@
 //! then one file per kind of table, and `checks` for what can be seen only across them. `write` is the way back: the files that commands
 //! write.
 
+mod aliases;
 mod app;
 mod certificate;
 mod checks;
@@ -23,6 +24,7 @@ mod queue;
 mod redirect;
 mod reseal;
 mod root;
+mod route;
 mod secrets;
 mod settings;
 mod sources;
@@ -40,9 +42,9 @@ pub use reseal::{Resealed, reseal};
 pub use root::DROP;
 pub use secrets::SecretError;
 pub use settings::{
-    Action, Allowed, AllowedRecipients, App, AppLimits, Auth, Bind, Certificate, ClientCertificate, Delivery, Hook, Http, Link,
-    Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Only, Proof, Proxy, Queue, SealedSecret, SecretMethod,
-    SecretSource, Server, Settings, TlsFiles, UnixUser, Webhook, WhenFromDiffers,
+    Action, Aliases, Allowed, AllowedRecipients, App, AppLimits, Auth, Bind, Certificate, ClientCertificate, Delivery, Hook,
+    Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Only, Proof, Proxy, Queue, Route, SealedSecret,
+    SecretMethod, SecretSource, Server, Settings, TlsFiles, UnixUser, Webhook, WhenFromDiffers,
 };
 pub use tls_files::{TlsFileError, TlsMaterial};
 

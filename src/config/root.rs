@@ -1,8 +1,8 @@
 //! The outermost table, and the small ones that stand in it.
 
 use super::{
-    app, checks, link, listener, mailbox, notify, queue,
-    settings::{Http, Log, LogFormat, Queue, Settings},
+    aliases, app, checks, link, listener, mailbox, notify, queue,
+    settings::{Aliases, Http, Log, LogFormat, Queue, Settings},
     table::{Reader, Table, Wrong},
     words,
 };
@@ -30,8 +30,9 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     let log = root.table("log").map_or_else(default_log, |mut table| read_log(&mut table));
     let http = root.table("http").map_or(Http { bind: HTTP }, |mut table| read_http(&mut table));
     let queue = root.table("queue").map_or_else(Queue::default, |mut table| queue::read(&mut table));
+    let aliases = root.table("aliases").map_or_else(Aliases::default, |mut table| aliases::read(&mut table));
     let drop = root.table("drop").and_then(|mut table| read_drop(&mut table)).unwrap_or_else(|| DROP.into());
-    root.later(&["store", "aliases"]);
+    root.later(&["store"]);
 
     let (links, declared_links) = all(root.tables("link"), link::read);
     let (mailboxes, declared) = all(root.tables("mailbox"), |name, table| mailbox::read(name, table, &links, &declared_links));
@@ -55,6 +56,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         links,
         mailboxes,
         apps,
+        aliases,
         hooks,
         queue,
         drop,

@@ -3,10 +3,12 @@
 mod app;
 mod hook;
 mod listener;
+mod route;
 
 pub use app::{AllowedRecipients, AppLimits, ClientCertificate, UnixUser};
 pub use hook::{Action, Hook, Only, Webhook};
 pub use listener::{Auth, Bind, Listener, ListenerLimits, ListenerTls, TlsFiles};
+pub use route::{Aliases, Route};
 
 use crate::{
     mail::{Address, Name, Repair},
@@ -31,6 +33,8 @@ pub struct Settings {
     pub mailboxes: BTreeMap<Name, Arc<Mailbox>>,
     /// Legacy applications, by name.
     pub apps: BTreeMap<Name, Arc<App>>,
+    /// What stands for recipients without a domain.
+    pub aliases: Aliases,
     /// What a change of state runs, by name.
     pub hooks: BTreeMap<Name, Arc<Hook>>,
     /// The durable queue.
@@ -280,11 +284,18 @@ impl Allowed {
 
     /// Whether `address` matches one of them, without case.
     pub fn matches(&self, address: &Address) -> bool {
+        self.closeness(address).is_some()
+    }
+
+    /// The length of the longest pattern that `address` matches: the longer, the closer. An address itself is longer than its domain.
+    pub fn closeness(&self, address: &Address) -> Option<usize> {
         let text = address.as_str().to_ascii_lowercase();
-        self.0.iter().any(|pattern| match pattern.strip_prefix('*') {
+        let matches = |pattern: &&String| match pattern.strip_prefix('*') {
             Some(rest) => text.ends_with(rest),
-            None => *pattern == text,
-        })
+            None => **pattern == text,
+        };
+        // The star counts for nothing: `*@example.com` must not be as close as `a@example.com`.
+        self.0.iter().filter(matches).map(|pattern| pattern.trim_start_matches('*').len()).max()
     }
 }
 
@@ -323,8 +334,8 @@ pub struct App {
     pub allowed_from: Option<Allowed>,
     /// To whom it may send; `None`: to everybody.
     pub allowed_recipients: Option<AllowedRecipients>,
-    /// The mailbox that it sends through.
-    pub mailbox: Name,
+    /// The mailboxes that it sends through.
+    pub mailbox: Route,
     /// Its contract, which wins over the listener's.
     pub delivery: Option<Delivery>,
     /// Its wait, which wins over the listener's.

@@ -53,6 +53,8 @@ pub struct Submission {
     pub peer: Arc<Peer>,
     /// From whom, to whom.
     pub envelope: Envelope,
+    /// Recipients that the host put another address in the place of: the former, the present.
+    pub aliased: Vec<(Address, Address)>,
     /// Its octets.
     pub body: Body,
     /// What was seen in its header.

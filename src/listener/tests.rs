@@ -61,7 +61,7 @@ fn app() -> Arc<App> {
         limits: crate::config::AppLimits::default(),
         allowed_from: None,
         allowed_recipients: None,
-        mailbox: Name::parse("alerts").unwrap(),
+        mailbox: crate::config::Route::Listed(vec![Name::parse("alerts").unwrap()]),
         delivery: None,
         direct_wait: None,
         expire_after: None,

@@ -1,6 +1,6 @@
 //! Each step of an app's message against the app's own rules, as they are configured now, and its limits.
 
-use super::{Relay, gone, log, rules};
+use super::{Relay, log, routing::gone, rules};
 use crate::{
     config::{App, Listener},
     listener::Submission,

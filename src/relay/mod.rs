@@ -25,6 +25,8 @@ mod outgoing;
 mod own;
 mod pace;
 mod queued;
+pub mod route;
+mod routing;
 mod rules;
 mod settle;
 mod standing;
@@ -41,7 +43,7 @@ pub use standing::{Change, Standing, Subject};
 use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},
     listener::{Host, Peer, Submission},
-    mail::{Address, Case, Envelope, Id, Name, Recipient, author},
+    mail::{Address, Case, Envelope, Id, Name, Recipient},
     queue::{Budget, Queue},
     secret::Secret,
     smtp::Reply,
@@ -206,13 +208,6 @@ impl Relay {
         let mailbox = settings.mailboxes.get(name)?;
         Some((mailbox.clone(), settings.links.get(&mailbox.link)?.clone()))
     }
-
-    /// The mailbox and link of `app` as configured now; `None` once the app or its mailbox is gone.
-    fn route(&self, app: &App) -> Option<(Arc<Mailbox>, Arc<Link>)> {
-        let settings = self.settings();
-        let app = settings.apps.get(&app.name)?;
-        self.mailbox(&app.mailbox)
-    }
 }
 
 impl Host for Relay {
@@ -226,42 +221,32 @@ impl Host for Relay {
 
     fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {
         self.admit_sender(listener, app, sender)?;
-        let (mailbox, _) = self.route(app).ok_or_else(gone)?;
-        // A message that would only hear 451 after all its octets hears it before them.
-        if delivery(listener, app) == Delivery::Direct
-            && matches!(self.board().may(&mailbox.name, SystemTime::now()), health::May::Wait(_))
-        {
-            tracing::debug!(app = %app.name, mailbox = %mailbox.name, "a message is put off: the mailbox is in trouble");
-            return Err(judge::bland(None));
-        }
-        match sender {
-            Some(sender) if !may_send_as(&mailbox, sender) => Err(not_allowed(sender)),
-            Some(_) | None => Ok(()),
-        }
+        self.may_begin(listener, app, sender)
     }
 
     fn case(&self, listener: &Listener, app: &App, envelope: &Envelope) -> Case {
         let repair = app.repair.unwrap_or(listener.repair);
-        let Some((mailbox, _)) = self.route(app) else { return Case { repair, ..Case::default() } };
+        let sender = envelope.sender.as_ref().filter(|sender| sender.domain().is_some());
         // Who may send as itself is its message's author; of others, such as `root`, the mailbox answers.
-        let passes = |sender: &&Address| sender.domain().is_some() && mailbox.allowed_from.matches(sender);
-        let author = envelope.sender.as_ref().filter(passes).unwrap_or(&mailbox.address).clone();
-        Case { repair, author: Some(author), smtputf8: envelope.smtputf8 }
+        let author = match self.likely_mailbox(app, envelope.sender.as_ref()) {
+            Ok(Some(mailbox)) => {
+                Some(sender.filter(|sender| mailbox.allowed_from.matches(sender)).unwrap_or(&mailbox.address).clone())
+            }
+            Ok(None) | Err(_) => sender.cloned(),
+        };
+        Case { repair, author, smtputf8: envelope.smtputf8 }
     }
 
     fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {
         self.admit_recipient(listener, app, accepted, recipient)?;
-        let (mailbox, _) = self.route(app).ok_or_else(gone)?;
-        let most = mailbox.limits.recipients_per_message as usize;
+        let likely = self.likely_mailbox(app, None)?;
+        let most = likely.map_or(0, |mailbox| mailbox.limits.recipients_per_message as usize);
         // What is kept is sent to so many at a time; one verdict for all needs all at once.
         if delivery(listener, app) == Delivery::Direct && most > 0 && accepted >= most {
             let text = format!("too many recipients: the provider takes {most} a message, send the rest separately");
             return Err(Reply::new(452, Some((5, 3)), text));
         }
-        match recipient.address.domain() {
-            Some(_) => Ok(()),
-            None => Err(Reply::new(550, Some((1, 3)), format!("<{}> has no domain, write user@domain", recipient.address))),
-        }
+        routing::has_address(&self.settings(), recipient)
     }
 
     async fn message(self: Arc<Self>, submission: Submission) -> Reply {
@@ -292,15 +277,23 @@ impl Host for Relay {
 
 impl Relay {
     /// Sends or keeps a message, as its contract is.
-    async fn deliver(self: Arc<Self>, submission: Submission) -> Reply {
-        let Some((mailbox, link)) = self.route(&submission.app) else { return gone() };
-        if let Err(reply) = may_write_from(&mailbox, submission.findings.from.as_deref()) {
-            tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,
-                link = %mailbox.link, client = %submission.peer, bytes = submission.body.len(), code = reply.code, reply = %reply.text(),
-                advice = "name this sender in the mailbox's allowed-from, or let the application send from the mailbox's address",
-                "refused: the From field is not one that the mailbox's when-from-differs lets pass");
-            return Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply };
-        }
+    async fn deliver(self: Arc<Self>, mut submission: Submission) -> Reply {
+        let way = match routing::apply_aliases(&self.settings(), &mut submission) {
+            Ok(()) => self.route_of(&submission),
+            Err(reply) => Err(reply),
+        };
+        let (mailbox, link) = match way {
+            Ok(way) => way,
+            Err(reply) if reply == routing::gone() => return reply,
+            Err(reply) => {
+                tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, client = %submission.peer,
+                    from = log::sender(&submission.envelope), author = queued::author_of(&submission), bytes = submission.body.len(),
+                    code = reply.code, reply = %reply.text(),
+                    advice = "`outlink route FROM --app APP` explains; name the sender in the allowed-from of app and mailbox",
+                    "refused: no mailbox of this app may send it");
+                return Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply };
+            }
+        };
         match delivery(&submission.listener, &submission.app) {
             Delivery::Direct => direct::deliver(&self, submission, mailbox, link).await,
             Delivery::Queue => queued::keep(&self, &submission, &mailbox).await,
@@ -334,23 +327,6 @@ fn may_send_as(mailbox: &Mailbox, sender: &Address) -> bool {
     mailbox.when_from_differs != WhenFromDiffers::Refuse || mailbox.allowed_from.matches(sender)
 }
 
-/// Whether this From field passes the rules of `mailbox`.
-fn may_write_from(mailbox: &Mailbox, from: Option<&str>) -> Result<(), Reply> {
-    if mailbox.when_from_differs != WhenFromDiffers::Refuse {
-        return Ok(());
-    }
-    match from.and_then(author) {
-        Some(author) if may_send_as(mailbox, &author) => Ok(()),
-        Some(author) => Err(not_allowed(&author)),
-        None => Err(Reply::new(550, Some((7, 1)), "the From field must hold exactly one address")),
-    }
-}
-
 fn not_allowed(sender: &Address) -> Reply {
     Reply::new(550, Some((7, 1)), format!("this application may not send as <{sender}>"))
-}
-
-/// The app was removed from the configuration while it was connected.
-fn gone() -> Reply {
-    Reply::new(530, Some((7, 0)), "this application is no longer configured here")
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Link, Mailbox},
     listener::Submission,
-    mail::{Change, Outcome, author, changes_in_words},
+    mail::{Outcome, author, changes_in_words},
     queue::{Claim, Claimed, Event, HeldBy, LEASE, Message, NewMessage, Refused, Stored},
     smtp::Reply,
     upstream::{Policy, Progress},
@@ -162,15 +162,18 @@ impl Relay {
             claim: None,
             held,
             settled: Vec::new(),
-            events: changed(&submission.findings.changes, now),
+            events: changed(submission, now),
         }
     }
 }
 
-/// What a message's story says of its repairs.
-fn changed(changes: &[Change], at: SystemTime) -> Vec<Event> {
-    let event = || Event { at, event: "changed".into(), detail: changes_in_words(changes), took: None };
-    if changes.is_empty() { Vec::new() } else { vec![event()] }
+/// What a message's story says of its repairs and aliases.
+fn changed(submission: &Submission, at: SystemTime) -> Vec<Event> {
+    let event = |detail| Event { at, event: "changed".into(), detail, took: None };
+    let changes = &submission.findings.changes;
+    let repairs = (!changes.is_empty()).then(|| changes_in_words(changes));
+    let aliases = submission.aliased.iter().map(|(before, after)| format!("aliased {before} to {after}"));
+    repairs.into_iter().chain(aliases).map(event).collect()
 }
 
 /// Whom a provider may deny: the address in From, else the sender.

@@ -1,7 +1,14 @@
 //! How each link and mailbox stands, as it is told: one state each, with reason, advice and time.
 
 use crate::mail::{Advice, Name, State};
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+/// How long a mailbox fails until its mail goes another way: most trouble that mends itself is shorter, and who takes another way for
+/// each of it would spread an app's mail over its mailboxes without need.
+const FAILS_FOR: Duration = Duration::from_secs(300);
 
 /// What has a state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +51,17 @@ pub struct Change {
     pub before: State,
     /// How it stands now.
     pub standing: Standing,
+}
+
+impl Standing {
+    /// Whether it does not work, and not only for a moment: its mail may go another way.
+    pub fn is_out(&self, now: SystemTime) -> bool {
+        match self.state {
+            State::Ready | State::Expiring => false,
+            State::Failing => now.duration_since(self.since).is_ok_and(|lasts| lasts >= FAILS_FOR),
+            State::OverQuota | State::NeedsRepair | State::NeedsConsent | State::Paused => true,
+        }
+    }
 }
 
 impl Subject {

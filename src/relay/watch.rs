@@ -178,6 +178,12 @@ impl Relay {
         self.standings().into_iter().find_map(|(subject, standing)| (subject.mailbox() == Some(mailbox)).then_some(standing))
     }
 
+    /// Whether `mailbox` was last told to be out of work.
+    pub(super) fn is_out(&self, mailbox: &Name, now: SystemTime) -> bool {
+        let told = self.told();
+        told.last.get(&ToldOf::Mailbox(mailbox.clone())).is_some_and(|entry| entry.last.standing.is_out(now))
+    }
+
     /// Every change from now on, once.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()

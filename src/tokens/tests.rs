@@ -175,6 +175,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         sealed: Vec::new(),
         drop: crate::config::DROP.into(),
         hooks: BTreeMap::new(),
+        aliases: crate::config::Aliases::default(),
         listeners: BTreeMap::new(),
         links: BTreeMap::from([(link.name.clone(), Arc::new(link))]),
         mailboxes: BTreeMap::from(mailboxes),

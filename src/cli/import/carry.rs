@@ -314,7 +314,7 @@ impl Carrier<'_> {
 
     fn app(&self, mailbox: &PlannedMailbox, report: &mut Report) -> Result<(), Failed> {
         let PlannedMailbox { name, account, .. } = mailbox;
-        let has_app = self.settings.apps.values().any(|app| app.mailbox == *name);
+        let has_app = self.settings.apps.values().any(|app| app.mailbox.names(name));
         if !self.arguments.wants_app(&account.address) {
             if !has_app {
                 report.without_app.push(name.to_string());

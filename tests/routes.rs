@@ -1,0 +1,177 @@
+//! Which mailbox takes a message: by its senders, by an app's list while the first mailbox is held, and whom recipients without a domain
+//! mean; with the real relay before the simulated provider.
+
+mod support;
+
+use support::{
+    SOON,
+    queued::{Mail, contract, one_more_app, one_more_mailbox, until},
+    story::{App, Story},
+};
+
+/// The envelope sender with which the provider got the message of this subject.
+fn sender_of(story: &Story, subject: &str) -> String {
+    story.with_subject(subject)["from"].as_str().unwrap_or_default().to_owned()
+}
+
+fn send(app: &mut App, id: &str, from: &str) -> String {
+    app.mail(Mail { id, sender: &format!("<{from}>"), from, ..Mail::default() })
+}
+
+/// Two mailboxes that rewrite, and an app that is routed by sender.
+fn by_sender(text: String) -> String {
+    let text = one_more_mailbox(contract(text, "queue"), "other");
+    let lines = "mailbox = \"by-sender\"\nallowed-from = [\"*@sandbox.example\"]\n";
+    one_more_app(text, "jira", lines)
+}
+
+#[test]
+fn an_app_routed_by_sender_sends_through_the_mailbox_of_its_author() {
+    let story = Story::new("microsoft", by_sender);
+    let _daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    for (id, from) in [("first", "robot@sandbox.example"), ("second", "other@sandbox.example")] {
+        let said = send(&mut app, id, from);
+        assert!(said.starts_with("250 "), "{said}");
+        let trace = story.good(&["trace", said.rsplit(' ').next().unwrap_or_default()]);
+        let mailbox = if id == "first" { "sandbox" } else { "other" };
+        assert!(trace.contains(mailbox), "{mailbox}: {trace}");
+        assert_eq!(sender_of(&story, id), from);
+    }
+    let said = send(&mut app, "nobody", "nobody@sandbox.example");
+    assert!(said.starts_with("550 5.7.1 ") && said.contains("no mailbox is configured for <nobody@sandbox.example>"), "{said}");
+    // Refused at MAIL, and with the header where the envelope says nothing.
+    let said = send(&mut app, "foreign", "ceo@elsewhere.example");
+    assert!(said.starts_with("550 5.7.1 "), "{said}");
+    let said = app.mail(Mail { id: "hidden", from: "ceo@elsewhere.example", ..Mail::default() });
+    assert!(said.starts_with("550 5.7.1 ") && said.contains("<ceo@elsewhere.example> is not in allowed-from"), "{said}");
+}
+
+#[test]
+fn the_fallback_takes_whom_no_mailbox_belongs_to() {
+    let story = Story::new("microsoft", |text| {
+        let text = by_sender(text).replace("mailbox = \"by-sender\"", "mailbox = \"by-sender\"\nfallback = \"other\"");
+        text.replace("[mailbox.other]\n", "[mailbox.other]\nwhen-from-differs = \"rewrite\"\n")
+    });
+    let _daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    let said = send(&mut app, "foundling", "nobody@sandbox.example");
+    assert!(said.starts_with("250 "), "{said}");
+    assert_eq!(sender_of(&story, "foundling"), "other@sandbox.example");
+}
+
+#[test]
+fn a_held_mailbox_is_stood_in_for_and_used_again_when_it_works() {
+    for delivery in ["queue", "direct", "direct-then-queue"] {
+        let story = Story::new("microsoft", |text| {
+            let text = one_more_mailbox(contract(text, delivery), "other");
+            let text = text.replace("[mailbox.other]\n", "[mailbox.other]\nwhen-from-differs = \"rewrite\"\n");
+            one_more_app(text, "jira", "mailbox = [\"sandbox\", \"other\"]\n")
+        });
+        let daemon = story.start();
+        let mut app = App::login(story.relay, "jira", &story.password);
+        assert!(send(&mut app, "before", "robot@sandbox.example").starts_with("250 "), "{delivery}");
+        assert_eq!(sender_of(&story, "before"), "robot@sandbox.example", "{delivery}");
+        story.good(&["queue", "hold", "--mailbox", "sandbox"]);
+        daemon.logged("\"state\":\"paused\"", SOON);
+        assert!(send(&mut app, "meanwhile", "robot@sandbox.example").starts_with("250 "), "{delivery}");
+        assert_eq!(sender_of(&story, "meanwhile"), "other@sandbox.example", "{delivery}");
+        assert_eq!(daemon.count(&["message.rerouted", "\"mailbox\":\"other\"", "\"before\":\"sandbox\""]), 1, "{delivery}");
+        story.good(&["queue", "release", "--mailbox", "sandbox"]);
+        daemon.logged("\"state\":\"ready\"", SOON);
+        assert!(send(&mut app, "after", "robot@sandbox.example").starts_with("250 "), "{delivery}");
+        assert_eq!(sender_of(&story, "after"), "robot@sandbox.example", "{delivery}");
+    }
+}
+
+#[test]
+fn a_mailbox_that_may_not_send_as_the_author_does_not_stand_in() {
+    let story = Story::new("microsoft", |text| {
+        let text = one_more_mailbox(contract(text, "queue"), "other");
+        one_more_app(text, "jira", "mailbox = \"sandbox\"\nfallback = \"other\"\n")
+    });
+    let daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    story.good(&["queue", "hold", "--mailbox", "sandbox"]);
+    daemon.logged("\"state\":\"paused\"", SOON);
+    assert!(send(&mut app, "waits", "robot@sandbox.example").starts_with("250 "));
+    let list = story.good(&["queue", "list", "--json"]);
+    assert!(list.contains("\"mailbox\":\"sandbox\",\"from\""), "{list}");
+    assert!(story.received().is_empty());
+    story.good(&["queue", "release", "--mailbox", "sandbox"]);
+    assert_eq!(sender_of(&story, "waits"), "robot@sandbox.example");
+}
+
+#[test]
+fn recipients_without_a_domain_get_the_address_that_stands_for_them() {
+    let story = Story::new("microsoft", |text| {
+        format!("{}\n[aliases]\nroot = \"it@example.org\"\nwww-data = \"it@example.org\"\n", contract(text, "queue"))
+    });
+    let _daemon = story.start();
+    let mut app = story.app();
+    let id = app.queue(Mail { id: "cron", to: &["<Root>", "<www-data>", "<team@example.org>"], ..Mail::default() });
+    let message = story.with_subject("cron");
+    assert_eq!(message["to"], serde_json::json!(["it@example.org", "team@example.org"]));
+    let trace = story.good(&["trace", &id]);
+    assert!(trace.contains("aliased Root to it@example.org") && trace.contains("aliased www-data to it@example.org"), "{trace}");
+    let said = app.mail(Mail { id: "none", to: &["<backup>"], ..Mail::default() });
+    assert!(said.starts_with("550 5.1.3 ") && said.contains("aliases.backup"), "{said}");
+    app.say("RSET");
+    story.reload(|text| text.replace("[aliases]\n", "[aliases]\n\"*\" = \"all@example.org\"\n"));
+    until("the alias is known", SOON, || app.mail(Mail { id: "star", to: &["<backup>"], ..Mail::default() }).starts_with("250 "));
+    assert_eq!(story.with_subject("star")["to"], serde_json::json!(["all@example.org"]));
+}
+
+#[test]
+fn the_command_tells_each_step_and_what_becomes_of_the_author() {
+    let story = Story::new("microsoft", |text| {
+        let text = by_sender(text).replace("mailbox = \"by-sender\"", "mailbox = \"by-sender\"\nfallback = \"other\"");
+        format!("{text}\n[aliases]\nroot = \"it@example.org\"\n")
+    });
+    let said = story.good(&["route", "robot@sandbox.example", "--app", "jira", "--to", "root"]);
+    for text in [
+        "is From a mailbox's address? yes: sandbox <robot@sandbox.example>",
+        "may the mailbox send it? yes: sandbox <robot@sandbox.example>: allowed",
+        "may the next mailbox stand in? no: other <other@sandbox.example>: not in its allowed-from, and it does not rewrite",
+        "goes through mailbox sandbox <robot@sandbox.example>\n",
+        "to it@example.org: [aliases] names it for root",
+    ] {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    let said = story.good(&["route", "nobody@sandbox.example", "--app", "jira"]);
+    assert!(
+        said.contains("does a mailbox's allowed-from name From? no") && said.contains("has the app a fallback? yes: other"),
+        "{said}"
+    );
+    let (status, said) = story.command(&["route", "ceo@elsewhere.example", "--app", "jira"]);
+    assert!(status == Some(1) && said.contains("its allowed-from does not name it: 550") && said.contains("refused"), "{said}");
+    let (status, said) = story.command(&["route", "robot@sandbox.example", "--to", "nobody"]);
+    assert!(status == Some(1) && said.contains("aliases.nobody"), "{said}");
+    let json = story.good(&["route", "robot@sandbox.example", "--app", "jira", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["apps"][0]["mailboxes"][0]["mailbox"], "sandbox");
+    assert_eq!(json["apps"][0]["mailboxes"][0]["from"], "allowed");
+}
+
+#[test]
+fn a_mailbox_over_its_quota_is_stood_in_for_until_a_message_shows_that_it_works() {
+    let story = Story::new("microsoft", |text| {
+        let text = one_more_mailbox(contract(text, "queue"), "other");
+        let text = text.replace("[mailbox.other]\n", "[mailbox.other]\nwhen-from-differs = \"rewrite\"\n");
+        one_more_app(text, "jira", "mailbox = [\"sandbox\", \"other\"]\n")
+    });
+    let daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    story.fault("quota", &serde_json::json!({"mailbox": "robot@sandbox.example"}));
+    assert!(send(&mut app, "waits", "robot@sandbox.example").starts_with("250 "));
+    daemon.logged("\"state\":\"over-quota\"", SOON);
+    assert!(send(&mut app, "meanwhile", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(sender_of(&story, "meanwhile"), "other@sandbox.example");
+    story.mend("quota");
+    story.reload(|text| text);
+    // The message that is kept stays with its mailbox, and shows that it works.
+    assert_eq!(sender_of(&story, "waits"), "robot@sandbox.example");
+    daemon.logged("\"state\":\"ready\"", SOON);
+    assert!(send(&mut app, "after", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(sender_of(&story, "after"), "robot@sandbox.example");
+}
