@@ -41,6 +41,7 @@ pub mod relay;
 
 // Layer 6: what tries everything for real; other programs' files; who is told of changes; the simulated provider.
 pub mod doctor;
+pub mod dropbox;
 pub mod import;
 pub mod notify;
 pub mod sandbox;

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "store", "tls"],
     &["listener", "queue", "tokens", "upstream"],
     &["relay"],
-    &["doctor", "import", "notify", "sandbox"],
+    &["doctor", "dropbox", "import", "notify", "sandbox"],
     &["admin", "web"],
     &["daemon"],
     &["cli"],

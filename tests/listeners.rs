@@ -233,14 +233,18 @@ fn an_app_that_is_set_to_the_other_kind_of_tls_is_told_so() {
 
 #[test]
 fn a_client_certificate_is_asked_for_and_verified() {
-    let world = World::new(&format!("{TLS}client-ca = \"{{dir}}/clients.pem\"\nauth = \"optional\"\n"));
+    let app = "[app.erp]\ncertificate = \"Crowd.example.org\"\nmailbox = \"sandbox\"\n";
+    let world = World::new(&format!("{TLS}client-ca = \"{{dir}}/clients.pem\"\nauth = \"optional\"\n{app}"));
     let daemon = world.story.start();
     let hello = |client: Option<&(String, String)>| {
         let mut wire = Wire::over(encrypt(connect(world.address(1)), &world.authority.client(client)).ok()?);
-        wire.reply().starts_with("220 ").then_some(())
+        wire.reply().starts_with("220 ").then(|| wire.say("MAIL FROM:<robot@sandbox.example>"))
     };
-    assert!(hello(None).is_some(), "it is optional");
-    assert!(hello(Some(&world.authority.issue(&["crowd.example.org"], 1))).is_some());
+    assert!(hello(None).expect("it is optional").starts_with("530 5.7.0 "));
+    let app = hello(Some(&world.authority.issue(&["crowd.example.org"], 1))).expect("it is verified");
+    assert!(app.starts_with("250 "), "the app is known by its certificate: {app}");
+    let other = hello(Some(&world.authority.issue(&["other.example.org"], 1))).expect("it is verified");
+    assert!(other.starts_with("530 5.7.0 "), "a certificate of no app: {other}");
     // With TLS 1.3 the client learns of it by the next octets.
     assert!(hello(Some(&Authority::new("another CA").issue(&["crowd.example.org"], 1))).is_none());
     daemon.logged("none of the listener's client-ca issued", SOON);

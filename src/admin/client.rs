@@ -1,8 +1,8 @@
 //! The command line's end of the control socket.
 
 use super::{
-    BY, BackedUp, Backup, Changed, Details, Health, Links, Page, Paused, Problem, Selection, Status, Summary, Targets, Verb,
-    authorize,
+    Apps, BY, BackedUp, Backup, Changed, Details, Health, Links, Page, Paused, Problem, Selection, Status, Summary, Targets,
+    Verb, authorize,
     keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
 };
 use crate::{
@@ -134,6 +134,11 @@ impl Client {
     pub async fn drop_keys(&self) -> Result<KeysDropped, ClientError> {
         let response = self.ask(Method::POST, "key/drop", String::new(), WAIT).await?;
         self.read(response).await
+    }
+
+    /// When each app sent last.
+    pub async fn apps(&self) -> Result<Apps, ClientError> {
+        self.get("apps").await
     }
 
     /// All links with their mailboxes.

@@ -5,6 +5,7 @@
 //!
 //! What only reads or changes kept mail (`queue`, `orders`) needs no daemon: a command calls it on a store that it opened itself.
 
+mod apps;
 pub mod authorize;
 mod client;
 pub mod doctor;
@@ -22,6 +23,7 @@ mod server;
 mod status;
 mod time;
 
+pub use apps::{AppSeen, Apps, apps};
 pub use client::{Client, ClientError};
 pub use health::{Health, Standing, Stands, health};
 pub use hooks::test_hook;

@@ -1,10 +1,10 @@
-//! The paths of the control socket below `/links`, `/health`, `/queue`, `/messages`, `/mailboxes`, `/notify`, `/backup`,
+//! The paths of the control socket below `/apps`, `/links`, `/health`, `/queue`, `/messages`, `/mailboxes`, `/notify`, `/backup`,
 //! `/authorizations` and `/doctor`.
 //!
 //! Every answer is JSON, but for a message's octets; what is refused is told in sentences.
 
 use super::{
-    Control, Problem, Refused, authorize, doctor, health, hooks, links,
+    Control, Problem, Refused, apps, authorize, doctor, health, hooks, links,
     orders::{self, Verb},
     queue,
     selection::Selection,
@@ -33,6 +33,7 @@ const CHUNK: usize = 64 * 1024;
 
 pub(super) fn routes() -> Router<Arc<Control>> {
     Router::new()
+        .route("/apps", get(apps_now))
         .route("/links", get(links_now))
         .route("/health", get(health_now))
         .route("/queue", get(list))
@@ -68,6 +69,10 @@ async fn summary(State(control): State<Arc<Control>>) -> Answer<queue::Summary> 
 
 async fn links_now(State(control): State<Arc<Control>>) -> Answer<links::Links> {
     links::links(&control.relay).await.map(Json)
+}
+
+async fn apps_now(State(control): State<Arc<Control>>) -> Json<apps::Apps> {
+    Json(apps::apps(&control.relay))
 }
 
 async fn health_now(State(control): State<Arc<Control>>) -> Json<health::Health> {

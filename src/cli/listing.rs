@@ -4,11 +4,11 @@ use super::{
     Config, Exit, Failed, Outcome,
     change::Subject,
     check,
-    out::{counted, plain, say},
+    out::{age, counted, plain, say},
     reach, status,
 };
 use crate::{
-    admin::{LinkState, Links, MailboxState, links_of},
+    admin::{AppSeen, LinkState, Links, MailboxState, links_of},
     config::{self, Settings, write::Kind},
     mail::Name,
 };
@@ -42,16 +42,25 @@ pub(super) fn mailboxes(config: &Config, json: bool) -> Outcome {
     Ok(Exit::Good)
 }
 
-/// Prints each app, as the configuration has it.
+/// Prints each app: as the configuration has it, and when it sent last.
 pub(super) fn apps(config: &Config, json: bool) -> Outcome {
     let (settings, _) = check::load(config)?;
     let subject = Subject::read(config, Kind::App)?;
     let file = |name: &Name| subject.definitions.file(Kind::App, name).map(|file| file.display().to_string());
+    let seen = seen(config, &settings);
+    let seen = |name: &Name| seen.iter().find(|seen| seen.app == name.as_str());
     if json {
         let app = |app: &config::App| {
             let networks: Vec<_> = app.networks.iter().map(ToString::to_string).collect();
-            json!({"app": app.name.as_str(), "user": app.user, "mailbox": app.mailbox.as_str(), "passwords": app.passwords.len(),
-                "networks": networks, "delivery": app.delivery.map(|delivery| delivery.to_string()), "file": file(&app.name)})
+            let certificates: Vec<_> = app.certificates.iter().map(ToString::to_string).collect();
+            let users: Vec<_> = app.unix_users.iter().map(|user| &user.name).collect();
+            let last = seen(&app.name).map(|seen| {
+                json!({"at": seen.last_sent, "client": seen.client, "listener": seen.listener, "encrypted": seen.encrypted})
+            });
+            json!({"app": app.name.as_str(), "enabled": app.enabled, "user": app.user, "mailbox": app.mailbox.as_str(),
+                "passwords": app.passwords.len(), "networks": networks, "certificates": certificates, "unix_users": users,
+                "delivery": app.delivery.map(|delivery| delivery.to_string()), "last": last,
+                "sent_today": seen(&app.name).map_or(0, |seen| seen.sent_today), "file": file(&app.name)})
         };
         let all: Vec<_> = settings.apps.values().map(|it| app(it)).collect();
         return print_json(&json!({"apps": all}));
@@ -61,7 +70,9 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
     }
     for app in settings.apps.values() {
         let address = settings.mailboxes.get(&app.mailbox).map(|mailbox| format!(" <{}>", mailbox.address)).unwrap_or_default();
-        say(format_args!("app {}: {}, mailbox {}{address}", app.name, proof(app), app.mailbox));
+        let off = if app.enabled { "" } else { "switched off, " };
+        say(format_args!("app {}: {off}{}, mailbox {}{address}", app.name, proof(app), app.mailbox));
+        say(format_args!("  {}", last_sent(seen(&app.name), SystemTime::now())));
         if let Some(file) = file(&app.name) {
             say(format_args!("  in {file}"));
         }
@@ -69,15 +80,44 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
     Ok(Exit::Good)
 }
 
+/// What the daemon or its store knows of apps; where neither can be asked, the configuration alone is shown.
+fn seen(config: &Config, settings: &Settings) -> Vec<AppSeen> {
+    if !settings.state_directory.exists() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let asked = reach::work(config, async |reached| {
+        found = reached.apps().await?.apps;
+        Ok(Exit::Good)
+    });
+    if let Err(Failed(_, why)) = asked {
+        eprintln!("outlink: note: it is not known when the apps sent last: {why}");
+    }
+    found
+}
+
+fn last_sent(seen: Option<&AppSeen>, now: SystemTime) -> String {
+    let Some(AppSeen { last_sent, client, listener, encrypted, sent_today, .. }) = seen else {
+        return "never sent".to_owned();
+    };
+    let how = if *encrypted { "with TLS" } else { "without TLS" };
+    let today = counted(*sent_today, "message", "messages");
+    let (client, listener) = (plain(client), plain(listener));
+    format!("last sent {} ago ({last_sent}) from {client}, listener {listener}, {how}; {today} in 24 hours", age(last_sent, now))
+}
+
 fn proof(app: &config::App) -> String {
-    let networks: Vec<_> = app.networks.iter().map(ToString::to_string).collect();
     let password = match app.passwords.len() {
         0 => None,
         1 => Some(format!("user {} with a password", app.user)),
         many => Some(format!("user {} with {many} passwords", app.user)),
     };
-    let address = (!networks.is_empty()).then(|| format!("from {} without one", networks.join(", ")));
-    password.into_iter().chain(address).collect::<Vec<_>>().join(", or ")
+    let list =
+        |before: &str, all: Vec<String>, after: &str| (!all.is_empty()).then(|| format!("{before}{}{after}", all.join(", ")));
+    let certificate = list("certificate ", app.certificates.iter().map(ToString::to_string).collect(), "");
+    let user = list("processes of ", app.unix_users.iter().map(|user| user.name.clone()).collect(), "");
+    let address = list("from ", app.networks.iter().map(ToString::to_string).collect(), " without one");
+    [password, certificate, user, address].into_iter().flatten().collect::<Vec<_>>().join(", or ")
 }
 
 /// What the daemon says; while none runs, what its store has; where there never was one, the configuration alone.

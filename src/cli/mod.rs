@@ -28,6 +28,7 @@ mod remove;
 mod run;
 mod sandbox;
 mod seal;
+mod sendmail;
 mod status;
 mod store;
 
@@ -48,6 +49,10 @@ enum Exit {
     /// Findings, or what was asked for does not exist.
     Findings = 1,
     Usage = 64,
+    /// The message cannot be used.
+    Data = 65,
+    /// There is no such recipient.
+    NoUser = 67,
     /// The daemon or a port is unavailable.
     Unavailable = 69,
     InputOutput = 74,
@@ -142,6 +147,13 @@ enum Command {
     },
     /// Tell what is not ready and what to do, with exit status 1 where somebody has to look: for monitoring
     Health(health::Arguments),
+    /// Send the message on standard input, as /usr/sbin/sendmail does
+    #[command(disable_help_flag = true)]
+    Sendmail {
+        /// Options of sendmail(8), and recipients
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Make the running daemon read its configuration again
     Reload(Config),
     /// Stop the running daemon; messages under way are finished
@@ -200,6 +212,10 @@ impl Config {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     crate::tls::choose_provider();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(arguments) = sendmail::called(&arguments) {
+        return told(sendmail::sendmail(arguments));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -209,7 +225,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if asked_for { Exit::Good as u8 } else { Exit::Usage as u8 });
         }
     };
-    let outcome = match cli.command {
+    told(run(cli.command))
+}
+
+/// Does what was asked for.
+fn run(command: Command) -> Outcome {
+    match command {
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Run(config) => run::run(&config),
         Command::Check { config, json } => check::check(&config, json),
@@ -227,11 +248,16 @@ pub fn main() -> ExitCode {
         Command::Trace(trace) => queue::trace(trace),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Store(StoreCommand::Backup { directory, config }) => store::backup(&directory, &config),
+        Command::Sendmail { arguments } => sendmail::sendmail(arguments),
         Command::Status { config, json } => control::status(&config, json),
         Command::Health(arguments) => health::health(&arguments),
         Command::Reload(config) => control::reload(&config),
         Command::Stop(config) => control::stop(&config),
-    };
+    }
+}
+
+/// The exit status, and the complaint.
+fn told(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(exit) => ExitCode::from(exit as u8),
         // Whoever read standard output has seen enough.

@@ -4,8 +4,8 @@
 use super::{Config, Exit, Failed, Outcome, check, run::not_started, runtime};
 use crate::{
     admin::{
-        self, BackedUp, Backup, Changed, Client, ClientError, Details, Links, Page, Paused, Refused, Selection, Summary, Targets,
-        Verb, authorize, socket_path,
+        self, Apps, BackedUp, Backup, Changed, Client, ClientError, Details, Links, Page, Paused, Refused, Selection, Summary,
+        Targets, Verb, authorize, socket_path,
     },
     config,
     daemon::{self, StartError},
@@ -171,6 +171,13 @@ impl Reached {
         match self {
             Self::Running(client) => client.summary().await.map_err(failed),
             Self::Stopped(relay) => admin::summary(relay).await.map_err(refused),
+        }
+    }
+
+    pub(super) async fn apps(&self) -> Result<Apps, Failed> {
+        match self {
+            Self::Running(client) => client.apps().await.map_err(failed),
+            Self::Stopped(relay) => Ok(admin::apps(relay)),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{
     listener::reaches_out,
     queue::late_warning,
-    settings::{App, Auth, Bind, Listener, Queue},
+    settings::{App, Auth, Bind, ClientCertificate, Listener, Queue, UnixUser},
     table::{Reader, Wrong},
     words,
 };
@@ -15,6 +15,8 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 pub(super) fn apps(reader: &Reader<'_>, apps: &BTreeMap<Name, Arc<App>>) {
     let mut users: BTreeMap<&str, &Name> = BTreeMap::new();
     let mut networks: BTreeMap<IpNet, &Name> = BTreeMap::new();
+    let mut certificates: BTreeMap<&ClientCertificate, &Name> = BTreeMap::new();
+    let mut unix_users: BTreeMap<u32, &Name> = BTreeMap::new();
     for app in apps.values() {
         if let Some(first) = users.insert(&app.user, &app.name) {
             let hint = "user names are compared without case; give one of them another `user`";
@@ -22,6 +24,19 @@ pub(super) fn apps(reader: &Reader<'_>, apps: &BTreeMap<Name, Arc<App>>) {
                 &["app", app.name.as_str(), "user"],
                 Wrong::new(format!("app `{first}` has the user name `{}`, too", app.user), hint),
             );
+        }
+        for certificate in &app.certificates {
+            if let Some(first) = certificates.insert(certificate, &app.name).filter(|first| *first != &app.name) {
+                let message = format!("app `{first}` has the same certificate");
+                let hint = "one certificate proves one app; give each its own";
+                reader.fault(&["app", app.name.as_str(), "certificate"], Wrong::new(message, hint));
+            }
+        }
+        for UnixUser { name, uid } in &app.unix_users {
+            if let Some(first) = uid.and_then(|uid| unix_users.insert(uid, &app.name)).filter(|first| *first != &app.name) {
+                let message = format!("app `{first}` has the user `{name}`, too");
+                reader.fault(&["app", app.name.as_str(), "unix-user"], Wrong::new(message, "one user is one app"));
+            }
         }
         for network in &app.networks {
             if let Some(first) = networks.insert(*network, &app.name).filter(|first| *first != &app.name) {
@@ -57,8 +72,10 @@ pub(super) fn listeners(reader: &Reader<'_>, listeners: &BTreeMap<Name, Arc<List
             let message = format!("listener `{}` is bound to {}, too", first.name, first.bind);
             reader.fault(&["listener", listener.name.as_str(), "bind"], Wrong::new(message, hint));
         }
-        // Who may use a Unix socket is said by its mode.
-        if listener.auth == Auth::None && !matches!(listener.bind, Bind::Unix(_)) {
+        // Who may use a Unix socket is said by its mode; who has a client certificate, by who issues them.
+        let has_certificates = listener.tls.files().is_some_and(|files| files.client_ca.is_some());
+        let by_certificate = has_certificates && apps.values().any(|app| !app.certificates.is_empty());
+        if listener.auth == Auth::None && !matches!(listener.bind, Bind::Unix(_)) && !by_certificate {
             without_passwords(reader, listener, apps);
         }
     }

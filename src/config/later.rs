@@ -7,9 +7,6 @@ impl Settings {
     pub fn not_yet(&self) -> Vec<String> {
         let mut refused = Vec::new();
         let mut say = |key: String, what: &str| refused.push(format!("{key}: {what}"));
-        for key in &self.unheeded {
-            say(key.clone(), "this comes in a later version, and running without it would do what was not meant; take it out");
-        }
         for (name, app) in &self.apps {
             if app.mailbox.as_str() == super::mailbox::BY_SENDER {
                 say(format!("app.{name}.mailbox"), "routing by sender comes in a later version; name one mailbox");

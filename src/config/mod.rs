@@ -34,13 +34,15 @@ pub mod write;
 
 pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
+pub use listener::of_drops;
 pub(crate) use notify::BASE64_SECRET;
 pub use reseal::{Resealed, reseal};
+pub use root::DROP;
 pub use secrets::SecretError;
 pub use settings::{
-    Action, Allowed, App, Auth, Bind, Certificate, Delivery, Hook, Http, Link, Listener, ListenerLimits, ListenerTls, Log,
-    LogFormat, Mailbox, Only, Proof, Proxy, Queue, SealedSecret, SecretMethod, SecretSource, Server, Settings, TlsFiles, Webhook,
-    WhenFromDiffers,
+    Action, Allowed, AllowedRecipients, App, AppLimits, Auth, Bind, Certificate, ClientCertificate, Delivery, Hook, Http, Link,
+    Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Only, Proof, Proxy, Queue, SealedSecret, SecretMethod,
+    SecretSource, Server, Settings, TlsFiles, UnixUser, Webhook, WhenFromDiffers,
 };
 pub use tls_files::{TlsFileError, TlsMaterial};
 

@@ -17,6 +17,9 @@ use std::{
 /// Of the OAuth callback: what is registered at providers, so it stays.
 const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
 
+/// Where programs leave messages while the daemon is down.
+pub const DROP: &str = "/var/spool/outlink/drop";
+
 /// Reads everything. What comes back counts only when the reader found no fault.
 pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     let mut root = reader.root();
@@ -27,6 +30,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     let log = root.table("log").map_or_else(default_log, |mut table| read_log(&mut table));
     let http = root.table("http").map_or(Http { bind: HTTP }, |mut table| read_http(&mut table));
     let queue = root.table("queue").map_or_else(Queue::default, |mut table| queue::read(&mut table));
+    let drop = root.table("drop").and_then(|mut table| read_drop(&mut table)).unwrap_or_else(|| DROP.into());
     root.later(&["store", "aliases"]);
 
     let (links, declared_links) = all(root.tables("link"), link::read);
@@ -39,7 +43,6 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         listeners.extend(listener::default().map(|listener| (listener.name.clone(), Arc::new(listener))));
     }
     root.finish();
-    let unheeded = unheeded(&root);
     checks::apps(reader, &apps);
     checks::warnings(reader, &queue, &apps);
     checks::listeners(reader, &listeners, &apps);
@@ -54,27 +57,12 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         apps,
         hooks,
         queue,
+        drop,
         http,
         log,
         control_group,
         sealed,
-        unheeded,
     })
-}
-
-/// The keys whose silent neglect would let an app send more than its administrator allowed.
-fn unheeded(root: &Table<'_>) -> Vec<String> {
-    const KEYS: [(&str, &str); 1] = [("app", "allowed-from")];
-    let sources = root.sources();
-    let mut found = BTreeSet::new();
-    for path in sources.layers.iter().flat_map(|layer| layer.paths()) {
-        if let [table, name, key] = path.as_slice()
-            && KEYS.contains(&(table.as_str(), key.as_str()))
-        {
-            found.insert(format!("{table}.{name}.{key}"));
-        }
-    }
-    found.into_iter().collect()
 }
 
 /// Reads each named table; those with a fault are only declared.
@@ -91,13 +79,14 @@ fn all<'a, T>(
 /// Variables such as `OUTLINK_PORT_2525_TCP` (an orchestrator's) or `OUTLINK_CONTOSO_SECRET` (named by an `{ env = … }`) look like keys of
 /// the outermost table. They are no reason to refuse; a slip in a table's key is.
 fn ignore_foreign_variables(root: &mut Table<'_>) {
-    const KNOWN: [&str; 13] = [
+    const KNOWN: [&str; 14] = [
         "state-directory",
         "hostname",
         "control-group",
         "log",
         "http",
         "queue",
+        "drop",
         "store",
         "aliases",
         "link",
@@ -162,4 +151,10 @@ fn read_http(table: &mut Table<'_>) -> Http {
     let bind = table.parsed("bind", words::bind).unwrap_or(HTTP);
     table.finish();
     Http { bind }
+}
+
+fn read_drop(table: &mut Table<'_>) -> Option<PathBuf> {
+    let directory = table.path("directory");
+    table.finish();
+    directory
 }

@@ -1,8 +1,10 @@
 //! The settings: what the rest of the program is given. Parsed once, at the border; nothing in here can be wrong.
 
+mod app;
 mod hook;
 mod listener;
 
+pub use app::{AllowedRecipients, AppLimits, ClientCertificate, UnixUser};
 pub use hook::{Action, Hook, Only, Webhook};
 pub use listener::{Auth, Bind, Listener, ListenerLimits, ListenerTls, TlsFiles};
 
@@ -33,6 +35,8 @@ pub struct Settings {
     pub hooks: BTreeMap<Name, Arc<Hook>>,
     /// The durable queue.
     pub queue: Queue,
+    /// Where `outlink sendmail` leaves messages while no daemon answers; used where it exists.
+    pub drop: PathBuf,
     /// The HTTP listener.
     pub http: Http,
     /// Logging.
@@ -41,8 +45,6 @@ pub struct Settings {
     pub control_group: Option<String>,
     /// Every sealed value, wherever it stands.
     pub sealed: Vec<SealedSecret>,
-    /// Keys that ask for a restriction or another way which this version cannot give; `run` refuses them.
-    pub unheeded: Vec<String>,
 }
 
 /// What a `250` promises (design §4).
@@ -305,10 +307,22 @@ pub struct App {
     pub name: Name,
     /// Its user name, in lower case.
     pub user: String,
+    /// Whether it may send now. What is kept of it goes out all the same.
+    pub enabled: bool,
     /// Hashes of its passwords; several while rotating.
     pub passwords: Vec<PasswordHash>,
     /// Addresses that prove it without a password.
     pub networks: Vec<IpNet>,
+    /// Client certificates that do.
+    pub certificates: Vec<ClientCertificate>,
+    /// Users of this machine that do, over a Unix socket.
+    pub unix_users: Vec<UnixUser>,
+    /// How much it may send.
+    pub limits: AppLimits,
+    /// The senders that it may use, in envelope and From; `None`: all that its mailbox lets pass.
+    pub allowed_from: Option<Allowed>,
+    /// To whom it may send; `None`: to everybody.
+    pub allowed_recipients: Option<AllowedRecipients>,
     /// The mailbox that it sends through.
     pub mailbox: Name,
     /// Its contract, which wins over the listener's.

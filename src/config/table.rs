@@ -161,6 +161,13 @@ impl<'a> Table<'a> {
         self.reader.report(Severity::Fault, &path, Part::Value, wrong.into());
     }
 
+    /// Says something about an element of the list at a key.
+    pub(super) fn note_in(&self, key: &str, index: usize, wrong: impl Into<Wrong>) {
+        let mut path = self.path_of(key);
+        path.push(element_name(index));
+        self.reader.report(Severity::Note, &path, Part::Value, wrong.into());
+    }
+
     /// Refuses the table itself.
     pub(super) fn fault_here(&self, wrong: impl Into<Wrong>) {
         self.reader.report(Severity::Fault, &self.path, Part::Key, wrong.into());

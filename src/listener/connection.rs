@@ -129,8 +129,10 @@ impl<H: Host> Connection<H> {
             errors: listener.limits.errors,
         };
         let deadline = Instant::now() + listener.limits.idle;
+        let mut session = Session::new(rules, app.is_some());
+        session.limit_size(own_size(app.as_deref()));
         Self {
-            session: Session::new(rules, app.is_some()),
+            session,
             around,
             stream,
             peer: Arc::new(peer),
@@ -320,6 +322,7 @@ impl<H: Host> Connection<H> {
         self.app = self.around.known(&peer);
         self.peer = Arc::new(peer);
         self.session.restart(rest, self.app.is_some());
+        self.session.limit_size(own_size(self.app.as_deref()));
         Ok(())
     }
 
@@ -333,6 +336,7 @@ impl<H: Host> Connection<H> {
         let peer = self.peer.clone();
         let app = self.patiently(around.host.authenticate(&around.listener, &peer, &user, password)).await?;
         self.session.authenticated(app.map(|app| self.app = Some(app)));
+        self.session.limit_size(own_size(self.app.as_deref()));
         Ok(())
     }
 
@@ -423,6 +427,11 @@ impl<H: Host> Connection<H> {
         };
         _ = timeout(LINGER, farewell).await;
     }
+}
+
+/// What an app may send at once, where that is said.
+fn own_size(app: Option<&App>) -> Option<u64> {
+    app.and_then(|app| app.limits.message_size)
 }
 
 /// Whether what a peer says in clear text stays on this machine.

@@ -23,5 +23,5 @@ mod tests;
 pub use host::{Host, Submission};
 pub use peer::{Peer, PeerCertificate, UnixPeer};
 pub use presented::{CertificateState, INTERVAL as CERTIFICATE_INTERVAL, Presented};
-pub use serve::{Service, serve};
+pub use serve::{Service, attend, serve};
 pub use socket::{BindError, Passed, Socket, bind};

@@ -1,18 +1,19 @@
 //! Accepts connections and owns their tasks.
 
 use super::{
-    connection::Surroundings,
+    connection::{Connection, Opened, Surroundings},
     doors::{self, Doors, Place, Refusal},
     entry::{self, Arrived},
     host::Host,
     peer::Peer,
     presented::Presented,
     socket::{Origin, Socket},
-    stream::Wire,
+    stream::{Stream, Wire},
 };
 use crate::{config::Listener, store::Spool};
 use std::{sync::Arc, time::Duration};
 use tokio::{
+    net::UnixStream,
     sync::watch,
     task::{JoinError, JoinSet},
 };
@@ -48,6 +49,14 @@ pub async fn serve<H: Host>(sockets: Vec<Socket>, service: Service<H>, stop: wat
     while let Some(ended) = accepting.join_next().await {
         report(ended);
     }
+}
+
+/// Serves one connection that did not come by a socket of the listener, as if it had: `peer` is who it is.
+pub async fn attend<H: Host>(stream: UnixStream, peer: Peer, service: Service<H>, stop: watch::Receiver<bool>) {
+    let Service { listener, host, spool, hostname, presented } = service;
+    let around = Arc::new(Surroundings { listener, host, spool, hostname, presented });
+    let opened = Opened { stream: Stream::Plain(stream.into()), peer, tls: None, proxy: None };
+    Connection::new(around, opened, stop).run().await;
 }
 
 /// One socket's way in; all of a listener share their limits.

@@ -14,8 +14,8 @@ mod tests;
 mod upkeep;
 
 pub use crate::store::{
-    Claim, Count, Due, Event, Filter, HeldBy, Hold, Kept, Line, MailboxClock, Message, MinuteCount, NewMessage, Next, Number,
-    Page, RecipientState, Report, Scope, Settled, Settlement, Standing, State, Stored, Told, ToldOf, Verb, Wanted,
+    AppCount, Claim, Count, Due, Event, Filter, HeldBy, Hold, Kept, Line, MailboxClock, Message, MinuteCount, NewMessage, Next,
+    Number, Page, RecipientState, Report, Scope, Seen, Settled, Settlement, Standing, State, Stored, Told, ToldOf, Verb, Wanted,
 };
 pub use budget::{Budget, Share};
 pub use lane::{Claimed, Fill, Lane};
@@ -288,6 +288,16 @@ impl Queue {
     /// Forgets what was told.
     pub async fn drop_told(&self, of: ToldOf) -> Result<(), store::Error> {
         self.store.drop_told(of).await
+    }
+
+    /// What apps sent since `from`, by the minute, and each one's last message.
+    pub async fn usage(&self, from: SystemTime) -> Result<(Vec<AppCount>, Vec<Seen>), store::Error> {
+        self.store.usage(from).await
+    }
+
+    /// Keeps what apps sent.
+    pub async fn put_usage(&self, counts: Vec<AppCount>, seen: Vec<Seen>) -> Result<(), store::Error> {
+        self.store.put_usage(counts, seen).await
     }
 
     /// What was sent since `from`, by the minute.

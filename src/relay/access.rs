@@ -1,19 +1,22 @@
-//! Which app is speaking: by password or by address.
+//! Which app is speaking: by password, or by what its connection shows: certificate, user of this machine, address.
 //!
 //! A password costs 16 ms of one core and 19 MiB (argon2id). So one thread of its own verifies, and a login that succeeded is
-//! remembered for a while. A wrong one is answered after a growing delay, the same for names that do not exist.
+//! remembered for a while. A wrong one is answered after a growing delay, the same for names that do not exist, and counts
+//! (`guesses`).
 
+use super::{
+    guesses::{Guesses, Origin},
+    rules,
+};
 use crate::{
-    config::{App, Auth, Listener, Settings},
-    listener::Peer,
+    config::{App, Auth, ClientCertificate, Listener, Settings},
+    listener::{Peer, PeerCertificate},
     secret::{Memory, PasswordHash, Recent, Secret},
     smtp::{Reply, server::authentication_failed},
 };
 use ipnet::IpNet;
 use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -27,21 +30,10 @@ const MOST_WAITING: usize = 64;
 /// Longest wait for a verification; beyond it the app hears `454` and tries again.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Delay after the first failure from an address; doubles up to the longest.
-const FIRST_DELAY: Duration = Duration::from_millis(250);
-const LONGEST_DELAY: Duration = Duration::from_secs(8);
-
-/// Failures are forgotten after this time without another.
-const MEMORY: Duration = Duration::from_secs(15 * 60);
-
-/// Addresses whose failures are remembered.
-const MOST_ADDRESSES: usize = 10_000;
-
 #[derive(Debug)]
 pub(super) struct Access {
     recent: Recent,
-    /// By address; all that have none count together.
-    failures: Mutex<HashMap<Option<IpAddr>, (u32, Instant)>>,
+    guesses: Guesses,
     verifier: mpsc::Sender<Login>,
 }
 
@@ -56,7 +48,7 @@ struct Login {
 
 impl Access {
     pub(super) fn new(key: [u8; 32]) -> Self {
-        Self { recent: Recent::new(&key), failures: Mutex::default(), verifier: verifier() }
+        Self { recent: Recent::new(&key), guesses: Guesses::default(), verifier: verifier() }
     }
 
     /// The app with this user name and password; logs and delays a failure.
@@ -72,7 +64,13 @@ impl Access {
         if let Some(app) = app
             && self.remembers(app, &password)
         {
-            return Ok(app.clone());
+            return admitted(app, listener, peer);
+        }
+        let origin = Origin::new(peer.address, peer.local.map(|local| local.uid));
+        if let Some(wait) = self.guesses.refused(origin, &wanted, Instant::now()) {
+            let seconds = wait.as_secs() + 1;
+            tracing::debug!(client = peer.source(), listener = %listener.name, seconds, "a login is refused: too many failed before");
+            return Err(Reply::new(454, Some((7, 0)), format!("too many failed logins, come again in {seconds} s")));
         }
         let Some((found, password)) = self.verify(settings, app, password).await else {
             tracing::warn!(client = peer.source(), listener = %listener.name, "too many logins at once: an app was told to try again");
@@ -80,13 +78,16 @@ impl Access {
         };
         if let (Some(app), Some(hash)) = (app, found) {
             self.recent.remember(app.name.as_str(), &hash, &password, Instant::now());
-            return Ok(app.clone());
+            self.guesses.succeeded(origin, &wanted, Instant::now());
+            return admitted(app, listener, peer);
         }
-        let delay = self.delay(peer.address, Instant::now());
-        let shown: String = user.chars().filter(|c| !c.is_control()).take(64).collect();
-        tracing::warn!(event = "auth.failed", client = peer.source(), user = ?shown, listener = %listener.name,
-            "authentication failed: unknown user or wrong password; `outlink app hash` makes a new hash for the app's password key");
-        tokio::time::sleep(delay).await;
+        let failed = self.guesses.failed(origin, &wanted, Instant::now());
+        if let Some(count) = failed.told {
+            let shown: String = user.chars().filter(|c| !c.is_control()).take(64).collect();
+            tracing::warn!(event = "auth.failed", client = peer.source(), user = ?shown, listener = %listener.name, count,
+                "authentication failed: unknown user or wrong password; `outlink app hash` makes a new hash for the app's password key");
+        }
+        tokio::time::sleep(failed.delay).await;
         Err(authentication_failed())
     }
 
@@ -111,24 +112,14 @@ impl Access {
         };
         timeout(LONGEST_WAIT, verified).await.ok()?
     }
+}
 
-    /// How long a failure from `peer` is to be answered late.
-    fn delay(&self, peer: Option<IpAddr>, now: Instant) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() >= MOST_ADDRESSES {
-            failures.retain(|_, (_, last)| now.duration_since(*last) < MEMORY);
-        }
-        if failures.len() >= MOST_ADDRESSES {
-            return LONGEST_DELAY;
-        }
-        let (times, last) = failures.entry(peer).or_insert((0, now));
-        if now.duration_since(*last) >= MEMORY {
-            *times = 0;
-        }
-        *times += 1;
-        *last = now;
-        LONGEST_DELAY.min(FIRST_DELAY * 2u32.saturating_pow(*times - 1))
-    }
+/// An app whose password was right, unless it is switched off.
+fn admitted(app: &Arc<App>, listener: &Listener, peer: &Peer) -> Result<Arc<App>, Reply> {
+    rules::may_log_in(app).map(|()| app.clone()).inspect_err(|_| {
+        tracing::warn!(event = "app.refused", app = %app.name, client = peer.source(), listener = %listener.name,
+            "an app logged in that is switched off; enabled = true lets it send again");
+    })
 }
 
 /// The thread that verifies, with memory of its own; it ends with its sender.
@@ -147,13 +138,112 @@ fn verifier() -> mpsc::Sender<Login> {
     sender
 }
 
-/// The app that `peer` proves by what it is: the one whose network is the most specific.
+/// The app that `peer` proves by what it is: its certificate, else its user on this machine, else the most specific network.
 pub(super) fn known(settings: &Settings, listener: &Listener, peer: &Peer) -> Option<Arc<App>> {
     if listener.auth == Auth::Required {
         return None;
     }
-    let address = peer.address?;
-    let prefix = |app: &App| app.networks.iter().filter(|network| network.contains(&address)).map(IpNet::prefix_len).max();
-    let known = settings.apps.values().filter_map(|app| Some((prefix(app)?, app)));
-    known.max_by_key(|(prefix, _)| *prefix).map(|(_, app)| app.clone())
+    let apps = || settings.apps.values();
+    let by_certificate = || {
+        let shown = peer.certificate.as_ref()?;
+        // The certificate itself before a name in it, and names in the order of the certificate.
+        let whole = apps().find(|app| app.certificates.contains(&ClientCertificate::Fingerprint(shown.sha256.clone())));
+        whole.or_else(|| names(shown).find_map(|name| apps().find(|app| app.certificates.contains(&name))))
+    };
+    let by_user = || {
+        let uid = peer.local?.uid;
+        apps().find(|app| app.unix_users.iter().any(|user| user.uid == Some(uid)))
+    };
+    let by_address = || {
+        let address = peer.address?;
+        let prefix = |app: &App| app.networks.iter().filter(|network| network.contains(&address)).map(IpNet::prefix_len).max();
+        let known = apps().filter_map(|app| Some((prefix(app)?, app)));
+        known.max_by_key(|(prefix, _)| *prefix).map(|(_, app)| app)
+    };
+    by_certificate().or_else(by_user).or_else(by_address).cloned()
+}
+
+fn names(certificate: &PeerCertificate) -> impl Iterator<Item = ClientCertificate> {
+    certificate.names.iter().map(|name| ClientCertificate::Name(name.to_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{self, Variables},
+        listener::UnixPeer,
+    };
+
+    const APPS: &str = "
+[listener.local]
+auth = \"optional\"
+[app.wide]
+networks = [\"10.0.0.0/8\", \"10.1.2.0/24\"]
+mailbox = \"m\"
+[app.narrow]
+networks = [\"10.1.2.3\", \"fd00::/32\"]
+mailbox = \"m\"
+[app.middle]
+networks = [\"10.1.0.0/16\"]
+mailbox = \"m\"
+[app.web]
+unix-user = [\"33\", \"1033\"]
+mailbox = \"m\"
+[app.whole]
+certificate = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"
+mailbox = \"m\"
+[app.named]
+certificate = [\"Scanner.contoso.com\", \"ops@contoso.com\"]
+mailbox = \"m\"
+[mailbox.m]
+link = \"l\"
+address = \"m@example.com\"
+[link.l]
+provider = \"google\"
+grant = \"authorization-code\"
+client-id = \"c\"
+";
+
+    fn peer(address: Option<&str>, uid: Option<u32>, certificate: Option<(char, &[&str])>) -> Peer {
+        Peer {
+            address: address.map(|address| address.parse().unwrap()),
+            shown: String::new(),
+            local: uid.map(|uid| UnixPeer { uid, gid: 1, pid: None }),
+            certificate: certificate.map(|(digit, names)| PeerCertificate {
+                sha256: digit.to_string().repeat(64),
+                names: names.iter().map(|&name| name.to_owned()).collect(),
+            }),
+            encrypted: certificate.is_some(),
+        }
+    }
+
+    #[test]
+    fn certificate_then_user_then_the_most_specific_network_says_who_it_is() {
+        let (settings, _) = config::parse(APPS, &Variables::new()).unwrap();
+        let listener = settings.listeners.values().next().unwrap();
+        for (peer, expected) in [
+            (peer(Some("10.9.9.9"), None, None), Some("wide")),
+            (peer(Some("10.1.2.3"), None, None), Some("narrow")),
+            (peer(Some("10.1.2.4"), None, None), Some("wide")),
+            (peer(Some("10.1.9.9"), None, None), Some("middle")),
+            (peer(Some("fd00::1"), None, None), Some("narrow")),
+            (peer(Some("192.0.2.1"), None, None), None),
+            (peer(None, None, None), None),
+            (peer(None, Some(33), None), Some("web")),
+            (peer(None, Some(1033), None), Some("web")),
+            (peer(None, Some(0), None), None),
+            (peer(Some("10.1.2.3"), None, Some(('0', &[]))), Some("whole")),
+            (peer(Some("10.1.2.3"), None, Some(('0', &["scanner.contoso.com"]))), Some("whole")),
+            (peer(Some("192.0.2.1"), None, Some(('1', &["x", "SCANNER.contoso.com"]))), Some("named")),
+            (peer(None, Some(33), Some(('1', &["ops@contoso.com"]))), Some("named")),
+            // A certificate of nobody leaves the rest as it is.
+            (peer(Some("10.1.2.3"), None, Some(('1', &["evil.scanner.contoso.com"]))), Some("narrow")),
+        ] {
+            let found = known(&settings, listener, &peer).map(|app| app.name.to_string());
+            assert_eq!(found.as_deref(), expected, "{peer:?}");
+        }
+        let strict = Listener { auth: Auth::Required, ..Listener::clone(listener) };
+        assert!(known(&settings, &strict, &peer(Some("10.1.2.3"), Some(33), Some(('0', &[])))).is_none());
+    }
 }

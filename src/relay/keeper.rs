@@ -21,6 +21,8 @@ impl Relay {
         let (holds, clocks) = (self.queue.holds().await?, self.queue.clocks().await?);
         let counts = self.queue.counts(now.checked_sub(DAY).unwrap_or(SystemTime::UNIX_EPOCH)).await?;
         self.gates.restore(&counts);
+        let (counts, seen) = self.queue.usage(now.checked_sub(DAY).unwrap_or(SystemTime::UNIX_EPOCH)).await?;
+        self.usage.restore(&counts, seen);
         self.board().restore(&holds, clocks, now);
         for hold in &holds {
             tracing::info!(scope = ?hold.scope, kind = hold.kind, reason = hold.reason, "held since before the start");
@@ -66,6 +68,13 @@ impl Relay {
             }
         }
         result = result.and(self.save_told().await);
+        let (counts, seen) = self.usage.take_unsaved();
+        if !(counts.is_empty() && seen.is_empty())
+            && let Err(error) = self.queue.put_usage(counts.clone(), seen.clone()).await
+        {
+            self.usage.put_back(&counts, &seen);
+            result = Err(error);
+        }
         let counts = self.gates.take_unsaved();
         if !counts.is_empty() {
             // What is lost here is counted again with the next message of its minute.

@@ -2,11 +2,18 @@
 
 use super::{judge::Judgement, settle::Tried};
 use crate::{
-    config::Mailbox,
+    config::{App, Listener, Mailbox},
     mail::{Address, Envelope},
     queue::{Message, Next},
+    smtp::Reply,
 };
 use std::time::Duration;
+
+/// What an app was refused by its own rules, before a message of it was taken.
+pub(super) fn refused(app: &App, listener: &Listener, reply: &Reply) {
+    tracing::warn!(event = "app.refused", app = %app.name, listener = %listener.name, code = reply.code, reply = %reply.text(),
+        "refused by the rules of the app");
+}
 
 /// One attempt on a kept message.
 pub(super) struct Entry<'a> {

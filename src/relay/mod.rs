@@ -6,6 +6,7 @@
 //! and `settle` say what a reply means, `board` knows how everything stands.
 
 mod access;
+mod admission;
 mod attempt;
 pub mod authorize;
 mod board;
@@ -13,6 +14,7 @@ mod direct;
 mod dispatch;
 mod examine;
 mod gate;
+mod guesses;
 mod health;
 mod judge;
 mod keeper;
@@ -23,9 +25,11 @@ mod outgoing;
 mod own;
 mod pace;
 mod queued;
+mod rules;
 mod settle;
 mod standing;
 mod states;
+mod usage;
 mod watch;
 mod work;
 
@@ -55,6 +59,7 @@ use std::{
 };
 use tokio::sync::{Notify, broadcast};
 use tokio_util::task::TaskTracker;
+use usage::Usage;
 use watch::Standings;
 
 /// Octets of bodies that wait at hand in memory; what goes beyond is read from the store.
@@ -74,6 +79,8 @@ pub struct Relay {
     /// Our name in EHLO, Received and bounces.
     hostname: Arc<str>,
     access: Access,
+    /// What each app has sent.
+    usage: Usage,
     queue: Arc<Queue>,
     tokens: Arc<Tokens>,
     upstream: Arc<Upstream>,
@@ -124,6 +131,7 @@ impl Relay {
             settings: RwLock::new(settings),
             hostname,
             access: Access::new(key),
+            usage: Usage::default(),
             queue,
             tokens,
             upstream,
@@ -217,6 +225,7 @@ impl Host for Relay {
     }
 
     fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {
+        self.admit_sender(listener, app, sender)?;
         let (mailbox, _) = self.route(app).ok_or_else(gone)?;
         // A message that would only hear 451 after all its octets hears it before them.
         if delivery(listener, app) == Delivery::Direct
@@ -241,6 +250,7 @@ impl Host for Relay {
     }
 
     fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {
+        self.admit_recipient(listener, app, accepted, recipient)?;
         let (mailbox, _) = self.route(app).ok_or_else(gone)?;
         let most = mailbox.limits.recipients_per_message as usize;
         // What is kept is sent to so many at a time; one verdict for all needs all at once.
@@ -270,6 +280,19 @@ impl Host for Relay {
             let text = format!("{} a mail loop: this message went through here before, as {latest}", submission.id);
             return Reply::new(554, Some((4, 6)), text);
         }
+        let arrival = match self.admit_message(&submission) {
+            Ok(arrival) => arrival,
+            Err(reply) => return reply,
+        };
+        let reply = Arc::clone(&self).deliver(submission).await;
+        self.answered(arrival, &reply);
+        reply
+    }
+}
+
+impl Relay {
+    /// Sends or keeps a message, as its contract is.
+    async fn deliver(self: Arc<Self>, submission: Submission) -> Reply {
         let Some((mailbox, link)) = self.route(&submission.app) else { return gone() };
         if let Err(reply) = may_write_from(&mailbox, submission.findings.from.as_deref()) {
             tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,

@@ -5,7 +5,7 @@ use crate::{
     config::Settings,
     mail::{Id, Name},
     provider::Limits,
-    queue::{Changed, Count, Filter, Number, Order, Page, Trace},
+    queue::{Changed, Count, Filter, Number, Order, Page, Seen, Trace},
     store::{self, Body},
     tokens,
 };
@@ -45,6 +45,11 @@ impl Relay {
     /// What was sent through `mailbox` in the last day: messages, recipients.
     pub fn sent_today(&self, mailbox: &Name) -> (u64, u64) {
         self.mailbox(mailbox).map_or((0, 0), |(mailbox, _)| self.gates.of(&mailbox).today(SystemTime::now()))
+    }
+
+    /// The last message of each app that ever sent one, and how many it sent in the last day.
+    pub fn apps_seen(&self, now: SystemTime) -> Vec<(Seen, u64)> {
+        self.usage.all(now)
     }
 
     /// The mailboxes that are configured.

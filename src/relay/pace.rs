@@ -9,15 +9,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Steps of the window of a minute.
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// A number over a rolling span of time.
 #[derive(Debug, Clone)]
-struct Window {
+pub(super) struct Window {
     span: Duration,
     step: Duration,
     /// The beginning of each step with its number, oldest first.
@@ -26,11 +26,11 @@ struct Window {
 }
 
 impl Window {
-    fn new(span: Duration, step: Duration) -> Self {
+    pub(super) fn new(span: Duration, step: Duration) -> Self {
         Self { span, step, steps: VecDeque::new(), sum: 0 }
     }
 
-    fn add(&mut self, now: SystemTime, number: u64) {
+    pub(super) fn add(&mut self, now: SystemTime, number: u64) {
         self.forget(now);
         let start = floor(now, self.step);
         self.sum += number;
@@ -41,7 +41,7 @@ impl Window {
         }
     }
 
-    fn remove(&mut self, at: SystemTime, number: u64) {
+    pub(super) fn remove(&mut self, at: SystemTime, number: u64) {
         let start = floor(at, self.step);
         if let Some((_, count)) = self.steps.iter_mut().rev().find(|(step, _)| *step == start) {
             let removed = number.min(*count);
@@ -50,7 +50,7 @@ impl Window {
         }
     }
 
-    fn forget(&mut self, now: SystemTime) {
+    pub(super) fn forget(&mut self, now: SystemTime) {
         while let Some((start, number)) = self.steps.front()
             && *start + self.step + self.span <= now
         {
@@ -59,8 +59,19 @@ impl Window {
         }
     }
 
+    /// The number of the step that begins at `start`.
+    pub(super) fn at(&self, start: SystemTime) -> u32 {
+        let step = self.steps.iter().rev().find(|(step, _)| *step == start);
+        step.map_or(0, |(_, count)| u32::try_from(*count).unwrap_or(u32::MAX))
+    }
+
+    /// The number within the span.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+
     /// When `number` more are within `limit`; `now` or earlier: they are. More than the limit at once waits for an empty window.
-    fn fits_at(&self, limit: u32, number: u64, now: SystemTime) -> SystemTime {
+    pub(super) fn fits_at(&self, limit: u32, number: u64, now: SystemTime) -> SystemTime {
         let limit = u64::from(limit);
         let (mut sum, number) = (self.sum, number.min(limit));
         let mut at = now;
@@ -76,7 +87,7 @@ impl Window {
     }
 }
 
-fn floor(time: SystemTime, step: Duration) -> SystemTime {
+pub(super) fn floor(time: SystemTime, step: Duration) -> SystemTime {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     SystemTime::UNIX_EPOCH + Duration::from_secs(since - since % step.as_secs().max(1))
 }
@@ -153,11 +164,7 @@ impl Pace {
 
     /// The counts of this minute are to be saved.
     fn note(&mut self, start: SystemTime) {
-        let of = |window: &Window| {
-            let step = window.steps.iter().rev().find(|(step, _)| *step == start);
-            step.map_or(0, |(_, count)| u32::try_from(*count).unwrap_or(u32::MAX))
-        };
-        self.unsaved.insert(start, (of(&self.messages), of(&self.recipients)));
+        self.unsaved.insert(start, (self.messages.at(start), self.recipients.at(start)));
     }
 
     /// The minutes that changed since they were last asked for: beginning, messages, recipients.

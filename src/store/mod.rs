@@ -6,6 +6,7 @@
 //! Nothing here assumes that it is alone: messages are worked on under a claim that ends, and settled by compare-and-swap.
 
 mod accept;
+mod apps;
 mod backup;
 mod body;
 mod claims;
@@ -31,6 +32,7 @@ pub(crate) mod tests;
 mod upkeep;
 
 pub use accept::Stored;
+pub use apps::{AppCount, Seen};
 pub use body::{Body, BodyFile, BodyReader, Kept, LARGEST_IN_MEMORY, Receiving, Spool};
 pub use claims::{Due, Wanted};
 pub use counters::Count as MinuteCount;

@@ -137,6 +137,19 @@ const MIGRATIONS: &[&str] = &[
         warned INTEGER,                 -- at how many days before that it was warned of last
         PRIMARY KEY (subject, name)
     ) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE apps (
+        name TEXT PRIMARY KEY,
+        at INTEGER NOT NULL,            -- of its last message that was taken
+        client TEXT NOT NULL,
+        listener TEXT NOT NULL,
+        encrypted INTEGER NOT NULL      -- 1: the connection was
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE app_counters (
+        app TEXT NOT NULL,
+        start INTEGER NOT NULL,         -- of the minute
+        messages INTEGER NOT NULL,
+        PRIMARY KEY (app, start)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the database and brings its schema up to date.
@@ -290,7 +303,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         open(&file).unwrap().execute("UPDATE meta SET value = 99 WHERE name = 'schema'", []).unwrap();
         let text = open(&file).unwrap_err().to_string();
-        assert!(text.contains("has schema 99, this program knows schemas up to 5"), "{text}");
+        assert!(text.contains("has schema 99, this program knows schemas up to 6"), "{text}");
     }
 
     #[tokio::test]

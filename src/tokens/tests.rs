@@ -173,7 +173,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
         hostname: None,
         control_group: None,
         sealed: Vec::new(),
-        unheeded: Vec::new(),
+        drop: crate::config::DROP.into(),
         hooks: BTreeMap::new(),
         listeners: BTreeMap::new(),
         links: BTreeMap::from([(link.name.clone(), Arc::new(link))]),

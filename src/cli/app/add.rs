@@ -9,7 +9,7 @@ use super::super::{
 };
 use crate::{
     config::{
-        Auth, Bind, Listener, ListenerTls, Settings,
+        App, Auth, Bind, Listener, ListenerTls, Settings,
         write::{self, Kind},
     },
     mail::Name,
@@ -38,7 +38,13 @@ pub(in crate::cli) struct Add {
     /// An address or network that proves it without a password; may be given more than once
     #[arg(long = "network", value_name = "CIDR")]
     networks: Vec<String>,
-    /// Make a password although networks are given
+    /// A client certificate that proves it: sha256:FINGERPRINT or a name in it; may be given more than once
+    #[arg(long = "certificate", value_name = "CERTIFICATE")]
+    certificates: Vec<String>,
+    /// A user of this machine whose processes it is, over a Unix socket; may be given more than once
+    #[arg(long = "unix-user", value_name = "USER")]
+    unix_users: Vec<String>,
+    /// Make a password although another proof is given
     #[arg(long)]
     password: bool,
     /// Its user name, where it is not the app's name: some devices insist on an address
@@ -78,11 +84,13 @@ pub(super) fn add(mut add: Add) -> Outcome {
         return Err(Failed(Exit::Usage, format!("this needs {}", add.missing().join(", "))));
     };
     let place = subject.place(name, add.replace)?;
-    let password = (add.networks.is_empty() || add.password).then(make).transpose()?;
+    let password = (!add.has_other_proof() || add.password).then(make).transpose()?;
     let written = write::App {
         user: add.user.clone(),
         password: password.as_ref().map(hash).transpose()?,
         networks: add.networks.clone(),
+        certificate: add.certificates.clone(),
+        unix_user: add.unix_users.clone(),
         mailbox: mailbox.clone(),
         delivery: add.delivery.clone(),
         bounce_to: add.bounce_to.clone(),
@@ -100,6 +108,10 @@ pub(super) fn add(mut add: Add) -> Outcome {
 }
 
 impl Add {
+    fn has_other_proof(&self) -> bool {
+        [&self.networks, &self.certificates, &self.unix_users].iter().any(|given| !given.is_empty())
+    }
+
     fn missing(&self) -> Vec<&'static str> {
         let flags = [("NAME", self.name.is_none()), ("--mailbox", self.mailbox.is_none())];
         flags.into_iter().filter_map(|(flag, is_missing)| is_missing.then_some(flag)).collect()
@@ -121,7 +133,7 @@ impl Add {
             let name = self.name.as_ref().map(Name::as_str);
             self.user = person.text("User name", name, |_| None)?.filter(|user| Some(user.as_str()) != name);
         }
-        if self.networks.is_empty() {
+        if !self.has_other_proof() {
             let prompt = "Addresses or networks that need no password (empty: none)";
             let answer = person.text(prompt, None, |_| None)?.unwrap_or_default();
             self.networks = answer.split([' ', ',']).filter(|it| !it.is_empty()).map(str::to_owned).collect();
@@ -159,6 +171,8 @@ pub(in crate::cli) enum Password<'a> {
 pub(in crate::cli) struct Typed<'a> {
     name: &'a Name,
     user: String,
+    /// What proves it where it has no password.
+    shown: &'static str,
     password: Password<'a>,
     doors: Vec<Door>,
 }
@@ -176,10 +190,10 @@ struct Door {
 impl<'a> Typed<'a> {
     pub(in crate::cli) fn new(settings: &Settings, name: &'a Name, password: Password<'a>) -> Self {
         let app = settings.apps.get(name);
-        let networks = app.map(|app| app.networks.clone()).unwrap_or_default();
         let has_password = !matches!(password, Password::None);
-        let doors = settings.listeners.values().filter(|it| lets_in(it, has_password, &networks));
+        let doors = settings.listeners.values().filter(|it| app.is_some_and(|app| lets_in(it, has_password, app)));
         Self {
+            shown: app.map_or("", |app| shown(app)),
             name,
             user: app.map(|app| app.user.clone()).unwrap_or_default(),
             password,
@@ -213,7 +227,7 @@ impl<'a> Typed<'a> {
                 lines.push(format!("  user name   {}", self.user));
                 lines.push("  password    the one that it has".to_owned());
             }
-            Password::None => lines.push("  no user name, no password: it is known by its address".to_owned()),
+            Password::None => lines.push(format!("  no user name, no password: it is known by {}", self.shown)),
         }
         lines
     }
@@ -225,13 +239,25 @@ impl<'a> Typed<'a> {
     }
 }
 
+/// What an app is known by that gives no password.
+fn shown(app: &App) -> &'static str {
+    match (app.certificates.is_empty(), app.unix_users.is_empty()) {
+        (false, _) => "its certificate",
+        (true, false) => "its user on this machine",
+        (true, true) => "its address",
+    }
+}
+
 /// Whether an app that proves itself so can send there.
-fn lets_in(listener: &Listener, has_password: bool, networks: &[IpNet]) -> bool {
+fn lets_in(listener: &Listener, has_password: bool, app: &App) -> bool {
     let meets = |network: &IpNet| listener.networks.iter().any(|allowed| allowed.contains(network) || network.contains(allowed));
     let is_near = |network: &IpNet| network.addr().is_loopback();
     // What is bound to loopback is reached from this machine alone.
     let reaches = |network: &IpNet| meets(network) && (!listener.bind.is_local() || is_near(network));
-    has_password && listener.auth != Auth::None || listener.auth != Auth::Required && networks.iter().any(reaches)
+    let by_certificate = !app.certificates.is_empty() && listener.tls.files().is_some_and(|files| files.client_ca.is_some());
+    let by_user = !app.unix_users.is_empty() && matches!(listener.bind, Bind::Unix(_) | Bind::Passed(_));
+    let is_known = app.networks.iter().any(reaches) || by_certificate || by_user;
+    has_password && listener.auth != Auth::None || listener.auth != Auth::Required && is_known
 }
 
 fn door(listener: &Listener, settings: &Settings) -> Door {
@@ -278,8 +304,9 @@ mod tests {
                     [link.l]\nprovider = \"google\"\ngrant = \"authorization-code\"\nclient-id = \"c\"\n";
         let (settings, _) = config::parse(text, &Variables::new()).unwrap();
         let told = |password: bool, networks: &[&str]| {
-            let networks: Vec<IpNet> = networks.iter().map(|network| network.parse().unwrap()).collect();
-            let doors = settings.listeners.values().filter(|it| lets_in(it, password, &networks)).map(|it| door(it, &settings));
+            let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+            let app = App { networks, ..App::clone(settings.apps.values().next().unwrap()) };
+            let doors = settings.listeners.values().filter(|it| lets_in(it, password, &app)).map(|it| door(it, &settings));
             doors.map(|door| format!("{}:{}", door.host, door.port.unwrap_or_default())).collect::<Vec<_>>()
         };
         assert_eq!(told(true, &[]), ["127.0.0.1:2525"]);

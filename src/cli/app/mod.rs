@@ -15,7 +15,7 @@ use clap::Subcommand;
 pub(super) enum AppCommand {
     /// Add an app, with a password that is made and shown once
     Add(Box<add::Add>),
-    /// List apps: how each proves itself, and the mailbox that it sends through
+    /// List apps: how each proves itself, the mailbox that it sends through, and when it sent last
     List {
         /// Print JSON
         #[arg(long)]

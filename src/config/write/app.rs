@@ -10,6 +10,8 @@ pub struct App {
     pub user: Option<String>,
     pub password: Option<PasswordHash>,
     pub networks: Vec<String>,
+    pub certificate: Vec<String>,
+    pub unix_user: Vec<String>,
     pub mailbox: Name,
     pub delivery: Option<String>,
     pub bounce_to: Option<String>,
@@ -28,6 +30,8 @@ impl App {
             document.comment("Whoever has one of these addresses may send as this app.");
         }
         document.list("networks", &self.networks);
+        document.list("certificate", &self.certificate);
+        document.list("unix-user", &self.unix_user);
         document.text("mailbox", Some(self.mailbox.as_str()));
         document.text("delivery", self.delivery.as_deref());
         document.text("bounce-to", self.bounce_to.as_deref());

@@ -183,8 +183,8 @@ impl Session {
             };
             return self.error(Reply::new(530, Some((7, 0)), text));
         }
-        if size.is_some_and(|size| size > self.rules.message_size) {
-            return self.actions.push_back(Action::Reply(too_large(self.rules.message_size)));
+        if size.is_some_and(|size| size > self.most_octets()) {
+            return self.actions.push_back(Action::Reply(too_large(self.most_octets())));
         }
         self.actions.push_back(Action::Mail(envelope.sender.clone()));
         self.state = State::Asked(Question::Sender(envelope));
@@ -205,6 +205,7 @@ impl Session {
     }
 
     fn data(&mut self) {
+        let largest = self.most_octets();
         match &mut self.transaction {
             None => self.error(out_of_order()),
             Some(Transaction { message: Some(_), .. }) => {
@@ -212,7 +213,7 @@ impl Session {
             }
             Some(Transaction { envelope, .. }) if envelope.recipients.is_empty() => self.error(no_recipient()),
             Some(transaction) => {
-                transaction.message = Some(Message::new(self.rules.message_size));
+                transaction.message = Some(Message::new(largest));
                 self.state = State::Data(Data::new());
                 self.actions.push_back(Action::Begin);
                 self.actions.push_back(Action::Reply(Reply::new(354, None, "end the message with a lone dot")));
@@ -224,12 +225,13 @@ impl Session {
         if octets > self.most_swallowed() {
             return self.flood();
         }
+        let largest = self.most_octets();
         let refusal = match &mut self.transaction {
             None => Some(out_of_order()),
             Some(transaction) if transaction.envelope.recipients.is_empty() => Some(no_recipient()),
             Some(transaction) => {
                 if transaction.message.is_none() {
-                    transaction.message = Some(Message::new(self.rules.message_size));
+                    transaction.message = Some(Message::new(largest));
                     self.actions.push_back(Action::Begin);
                 }
                 None

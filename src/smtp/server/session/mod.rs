@@ -108,6 +108,8 @@ pub struct Hello {
 /// The session.
 pub struct Session {
     rules: Rules,
+    /// Octets of a message of this app, where it is allowed fewer than the listener takes.
+    own_size: Option<u64>,
     is_known: bool,
     is_authenticated: bool,
     opening: Opening,
@@ -164,6 +166,7 @@ impl Session {
         let greeting = Reply::new(220, None, format!("{} ESMTP outlink", rules.hostname));
         Self {
             rules,
+            own_size: None,
             is_known,
             is_authenticated: false,
             opening: Opening::Silent,
@@ -233,6 +236,16 @@ impl Session {
         self.lines.forget();
         *self = Self::new(Rules { encryption: Encryption::On, ..self.rules.clone() }, is_known);
         self.actions.clear();
+    }
+
+    /// Takes smaller messages than the listener announces, from here on: the app is known now.
+    pub fn limit_size(&mut self, own: Option<u64>) {
+        self.own_size = own;
+    }
+
+    /// Octets of a message that are taken.
+    fn most_octets(&self) -> u64 {
+        self.own_size.map_or(self.rules.message_size, |own| own.min(self.rules.message_size))
     }
 
     /// Answers [`Action::Authenticate`].

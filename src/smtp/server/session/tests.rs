@@ -67,6 +67,24 @@ fn play(mut session: Session, input: &[u8], sizes: &[usize]) -> Vec<String> {
     }
 }
 
+#[test]
+fn an_app_with_a_smaller_size_of_its_own_hears_the_listeners_in_ehlo_and_its_own_in_a_refusal() {
+    let mut session = Session::new(rules(), true);
+    session.limit_size(Some(50));
+    let input = format!(
+        "EHLO x\r\nMAIL FROM:<a@b.example> SIZE=51\r\nMAIL FROM:<a@b.example> SIZE=50\r\nRCPT TO:<c@b.example>\r\nDATA\r\n{}.\r\n",
+        "0123456789\r\n".repeat(5)
+    );
+    let events = play(session, input.as_bytes(), &[1000]).join("\n");
+    assert!(events.contains("SIZE 200"), "{events}");
+    assert_eq!(events.matches("552 5.3.4 ").count(), 2, "{events}");
+    // Never more than the listener takes.
+    let mut session = Session::new(rules(), true);
+    session.limit_size(Some(1000));
+    let events = play(session, b"EHLO x\r\nMAIL FROM:<a@b.example> SIZE=201\r\n", &[1000]).join("\n");
+    assert!(events.contains("552 5.3.4 "), "{events}");
+}
+
 /// The codes of the replies, and other events by their first word.
 fn codes(known: bool, input: &str) -> String {
     let all = play(Session::new(rules(), known), input.as_bytes(), &[1000]);

@@ -1,0 +1,43 @@
+//! When each app sent last, and how.
+
+use super::time::rfc3339;
+use crate::relay::Relay;
+use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
+
+/// What is known of the apps that ever sent.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Apps {
+    /// Each of them, configured still or not.
+    pub apps: Vec<AppSeen>,
+}
+
+/// The last message of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppSeen {
+    /// The app.
+    pub app: String,
+    /// When its last message was taken.
+    pub last_sent: String,
+    /// From whom that came: address and port, or process.
+    pub client: String,
+    /// Where it came in.
+    pub listener: String,
+    /// Whether that connection was encrypted.
+    pub encrypted: bool,
+    /// Messages taken within the last 24 hours.
+    pub sent_today: u64,
+}
+
+/// The apps that `relay` knows.
+pub fn apps(relay: &Relay) -> Apps {
+    let seen = |(seen, sent_today): (crate::queue::Seen, u64)| AppSeen {
+        app: seen.app.to_string(),
+        last_sent: rfc3339(seen.at),
+        client: seen.client,
+        listener: seen.listener,
+        encrypted: seen.encrypted,
+        sent_today,
+    };
+    Apps { apps: relay.apps_seen(SystemTime::now()).into_iter().map(seen).collect() }
+}

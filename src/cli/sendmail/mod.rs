@@ -1,0 +1,288 @@
+//! `outlink sendmail`: what cron, PHP, mail(1) and many others call as /usr/sbin/sendmail.
+//!
+//! Any user runs it, so it reads no configuration: it knows a socket and a directory. The daemon knows the app by the Unix user. While no
+//! daemon answers, the message is left in the drop directory, durably, and the caller is told that all is well.
+
+mod message;
+mod options;
+
+use super::{Cli, Exit, Failed, Outcome};
+use crate::{
+    dropbox::{At, NotTaken, Parcel, Said, hand_over, leave},
+    mail::Address,
+};
+use clap::Parser;
+use message::NoMessage;
+use options::{Mode, Options};
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    io::{self, ErrorKind, Read, Write, stdin, stdout},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::mpsc,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+/// Longest wait for a place in the socket's queue.
+const CONNECT: Duration = Duration::from_secs(10);
+
+const HELP: &str = "usage: outlink sendmail [-t] [-i] [-f SENDER] [-F NAME] [-N never|success,failure,delay] [-R full|hdrs] [-V ENVID] [-v]\n\
+     [--socket PATH] [--drop DIRECTORY] [--] [RECIPIENT ...] < message\n\
+     outlink sendmail -bs    speaks SMTP on standard input and output\n\
+     Other options of sendmail(8) are taken and do nothing.";
+
+/// What this process was called to do as sendmail: under that name or one of its companions, or as `outlink sendmail`.
+pub(super) fn called(arguments: &[OsString]) -> Option<Vec<OsString>> {
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    let with = |first: &str| [OsString::from(first)].into_iter().chain(arguments.iter().skip(1).cloned()).collect();
+    match name.and_then(OsStr::to_str) {
+        Some("sendmail") => Some(arguments[1..].to_vec()),
+        Some("newaliases") => Some(with("-bi")),
+        Some("mailq") => Some(with("-bp")),
+        _ if arguments.get(1).is_some_and(|word| word == "sendmail") => Some(arguments[2..].to_vec()),
+        _ => None,
+    }
+}
+
+/// Does it.
+pub(super) fn sendmail(arguments: Vec<OsString>) -> Outcome {
+    let text = |argument: OsString| argument.into_string().map_err(|wrong| usage(format!("{} is no text", wrong.display())));
+    let arguments = arguments.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    let options = Options::parse(arguments).map_err(usage)?;
+    match options.mode {
+        Mode::Send => send(&options),
+        Mode::Speak => speak(&options),
+        Mode::Help => {
+            super::out::say(HELP);
+            Ok(Exit::Good)
+        }
+        Mode::Aliases => {
+            super::out::say("outlink reads [aliases] of its configuration at start and reload; nothing is to be done");
+            Ok(Exit::Good)
+        }
+        Mode::List => match Cli::try_parse_from(["outlink", "queue"]) {
+            Ok(cli) => super::run(cli.command),
+            Err(error) => Err(usage(error.to_string())),
+        },
+    }
+}
+
+fn usage(why: String) -> Failed {
+    Failed(Exit::Usage, format!("{why}; see `outlink sendmail --help`"))
+}
+
+fn send(options: &Options) -> Outcome {
+    if options.recipients.is_empty() && !options.from_header {
+        return Err(usage("no recipients: name them, or use -t to take them from To, Cc and Bcc".to_owned()));
+    }
+    let parcel = parcel(options)?;
+    let taken = match connect(&options.socket) {
+        Ok(stream) => hand_over(stream, &parcel, &hostname()),
+        Err(why) => Err(NotTaken::Down(why)),
+    };
+    match taken {
+        Ok(said) => {
+            if options.verbose {
+                super::out::say(said.text);
+            }
+            Ok(Exit::Good)
+        }
+        Err(NotTaken::Down(why)) => set_down(options, &parcel, &why),
+        Err(NotTaken::Refused(at, said)) => Err(refused(&at, &said)),
+    }
+}
+
+fn parcel(options: &Options) -> Result<Parcel, Failed> {
+    let mut octets = message::read(stdin().lock(), options.ignore_dots).map_err(|error| match error {
+        NoMessage::Unreadable(_) => Failed(Exit::InputOutput, error.to_string()),
+        NoMessage::TooLarge => Failed(Exit::Data, error.to_string()),
+    })?;
+    let mut recipients = options.recipients.clone();
+    if options.from_header {
+        recipients.extend(message::recipients(&octets).map_err(|why| Failed(Exit::Data, why))?);
+    }
+    if recipients.is_empty() {
+        return Err(Failed(Exit::Data, "the message names no recipient in To, Cc or Bcc".to_owned()));
+    }
+    let sender = match &options.sender {
+        Some(sender) => sender.clone(),
+        None => Some(own_address()?),
+    };
+    if let Some(name) = &options.name {
+        let address = sender.clone().map_or_else(own_address, Ok)?;
+        octets = message::add_from(octets, name, &address);
+    }
+    let (notify, ret, envid) = (options.notify, options.ret, options.envid.clone());
+    Ok(Parcel { sender, recipients, notify, ret, envid, octets })
+}
+
+/// A connection to the daemon; else why there is none.
+fn connect(socket: &Path) -> Result<UnixStream, String> {
+    let (tell, told) = mpsc::channel();
+    let path = socket.to_owned();
+    // A full queue of a socket makes connecting wait without an end.
+    thread::spawn(move || tell.send(UnixStream::connect(path)));
+    match told.recv_timeout(CONNECT) {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(format!("{}: {error}", socket.display())),
+        Err(_) => Err(format!("{}: the daemon takes no connection", socket.display())),
+    }
+}
+
+/// Leaves the message for a daemon that comes later.
+fn set_down(options: &Options, parcel: &Parcel, why: &str) -> Outcome {
+    match leave(&options.drop, parcel, SystemTime::now()) {
+        Ok(id) => {
+            if options.verbose {
+                super::out::say(format!("{why}; left in {} as {id}", options.drop.display()));
+            }
+            Ok(Exit::Good)
+        }
+        Err(error) => {
+            let exit = match error.kind() {
+                ErrorKind::NotFound => Exit::Unavailable,
+                ErrorKind::PermissionDenied => Exit::Permission,
+                _ => Exit::Temporary,
+            };
+            Err(Failed(exit, format!("{why}; and the message cannot be left in {}: {error}", options.drop.display())))
+        }
+    }
+}
+
+/// What the caller hears of an answer against its message; nobody was sent anything.
+fn refused(at: &At, said: &Said) -> Failed {
+    let Said { code, text } = said;
+    let exit = match (at, code) {
+        (_, 400..500) => Exit::Temporary,
+        (_, 530 | 535) => Exit::Permission,
+        _ if text.starts_with("5.7.") => Exit::Permission,
+        (At::Recipient(_), _) => Exit::NoUser,
+        (At::Message, _) => Exit::Data,
+        (At::Sender, _) => Exit::Permission,
+    };
+    let whose = match at {
+        At::Sender if *code == 530 => {
+            let uid = rustix::process::getuid().as_raw();
+            return Failed(
+                exit,
+                format!(
+                    "outlink knows no app by the user {uid} ({text}); unix-user = [\"…\"] of an app in its configuration names its users"
+                ),
+            );
+        }
+        At::Sender => "the sender".to_owned(),
+        At::Recipient(recipient) => format!("the recipient <{recipient}>, so nothing was sent"),
+        At::Message => "the message".to_owned(),
+    };
+    Failed(exit, format!("outlink refused {whose}: {code} {text}"))
+}
+
+/// Lets the caller speak with the daemon.
+fn speak(options: &Options) -> Outcome {
+    let (to, mut from) =
+        match connect(&options.socket).and_then(|to| Ok((to.try_clone().map_err(|error| error.to_string())?, to))) {
+            Ok(pair) => pair,
+            Err(why) => {
+                let _ = stdout().write_all(b"421 4.3.2 outlink does not answer, try again later\r\n");
+                return Err(Failed(Exit::Temporary, why));
+            }
+        };
+    thread::spawn(move || {
+        let _ = pass(stdin().lock(), &to);
+        // The caller has said all; the daemon's last words still come.
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    let _ = pass(&mut from, stdout().lock());
+    Ok(Exit::Good)
+}
+
+/// Copies without holding back a line.
+fn pass(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                to.write_all(&buffer[..count])?;
+                to.flush()?;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `user@machine` of whoever calls.
+fn own_address() -> Result<Address, Failed> {
+    let uid = rustix::process::getuid().as_raw();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let user = user(&users, uid).unwrap_or_else(|| format!("uid{uid}"));
+    let address = format!("{user}@{}", hostname());
+    Address::parse(&address).map_err(|why| Failed(Exit::Configuration, format!("`{address}` is no address: {why}; use -f")))
+}
+
+/// The name of a user in the text of /etc/passwd.
+fn user(users: &str, uid: u32) -> Option<String> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+/// The machine's name for mail: Debian's /etc/mailname, else its host name.
+fn hostname() -> String {
+    let mailname = fs::read_to_string("/etc/mailname").unwrap_or_default();
+    let machine = || hostname::get().ok().and_then(|name| name.into_string().ok());
+    let name = Some(mailname.trim().to_owned()).filter(|name| !name.is_empty()).or_else(machine);
+    let is_fit = |name: &String| Address::parse(&format!("x@{name}")).is_ok();
+    name.filter(is_fit).unwrap_or_else(|| "localhost".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_under_which_it_is_called_says_what_it_does() {
+        for (line, expected) in [
+            ("/usr/sbin/sendmail -t", Some("-t")),
+            ("sendmail", Some("")),
+            ("/usr/bin/newaliases", Some("-bi")),
+            ("mailq -v", Some("-bp -v")),
+            ("/usr/bin/outlink sendmail -i root", Some("-i root")),
+            ("outlink queue", None),
+            ("outlink", None),
+        ] {
+            let arguments: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            let found = called(&arguments).map(|rest| rest.join(OsStr::new(" ")).into_string().unwrap());
+            assert_eq!(found.as_deref(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn answers_become_exit_statuses() {
+        let recipient = At::Recipient(Address::parse("root").unwrap());
+        for (at, code, text, exit) in [
+            (At::Sender, 530, "5.7.0 authentication required", Exit::Permission),
+            (At::Sender, 451, "4.3.0 later", Exit::Temporary),
+            (At::Sender, 550, "5.7.1 not as this", Exit::Permission),
+            (recipient.clone(), 550, "5.1.3 no domain", Exit::NoUser),
+            (recipient, 550, "5.7.1 not to this", Exit::Permission),
+            (At::Message, 552, "5.3.4 too large", Exit::Data),
+            (At::Message, 452, "4.3.1 full", Exit::Temporary),
+        ] {
+            assert_eq!(refused(&at, &Said { code, text: text.to_owned() }).0, exit, "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn users_are_found_by_their_number() {
+        let users = "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/var/www:/usr/sbin/nologin\nbroken\n";
+        assert_eq!(user(users, 33).as_deref(), Some("www-data"));
+        assert_eq!(user(users, 34), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! What apps may do and how they prove themselves, through the running daemon: each rule with the answer that names it, limits that
+//! outlive a restart, users of this machine, and what `outlink app` says.
+
+mod support;
+
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::{fs::MetadataExt, net::UnixStream},
+};
+use support::{
+    SOON,
+    queued::queue,
+    story::{App, Story},
+};
+
+/// A story whose app has these keys, and whose mail is queued.
+fn story(keys: &str) -> Story {
+    let keys = keys.to_owned();
+    Story::new("microsoft", move |text| queue(text).replacen("[app.sandbox]\n", &format!("[app.sandbox]\n{keys}\n"), 1))
+}
+
+/// Says the commands before the last one, each of which has to succeed; gives the answer to the last.
+fn last(app: &mut App, commands: &[&str]) -> String {
+    let (last, before) = commands.split_last().expect("a command");
+    for command in before {
+        let said = app.say(command);
+        assert!(said.starts_with(['2', '3']), "{command}: {said}");
+    }
+    app.say(last)
+}
+
+const MAIL: &str = "MAIL FROM:<robot@sandbox.example>";
+
+#[test]
+fn each_rule_of_an_app_answers_with_its_key() {
+    let story = story(
+        "allowed-from = [\"*@sandbox.example\"]\nallowed-recipients = [\"*@example.org\", \"*@*.example.net\"]\n\
+         limits = { recipients = 2, message-size = \"2 KiB\" }",
+    );
+    let daemon = story.start();
+    let mut app = story.app();
+    let large = format!("DATA\r\nFrom: robot@sandbox.example\r\n\r\n{}.", "0123456789\r\n".repeat(300));
+    for (commands, expected) in [
+        (&["MAIL FROM:<boss@example.org>"][..], "550 5.7.1 <boss@example.org> is not in allowed-from of [app.sandbox]"),
+        (&[MAIL, "RCPT TO:<a@evil.example>"], "550 5.7.1 <a@evil.example> is not in allowed-recipients of [app.sandbox]"),
+        (&[MAIL, "RCPT TO:<a@example.net>"], "550 5.7.1 <a@example.net> is not in allowed-recipients of [app.sandbox]"),
+        (&[MAIL, "RCPT TO:<a@x.example.net>"], "250 "),
+        (
+            &[MAIL, "RCPT TO:<a@example.org>", "RCPT TO:<b@example.org>", "RCPT TO:<c@example.org>"],
+            "452 4.5.3 at most 2 recipients in a message (recipients in [app.sandbox.limits])",
+        ),
+        (&["MAIL FROM:<robot@sandbox.example> SIZE=2049"], "552 5.3.4 "),
+        (&["MAIL FROM:<robot@sandbox.example> SIZE=2048"], "250 "),
+        (
+            &[MAIL, "RCPT TO:<a@example.org>", "DATA", "From: boss@example.org\r\nSubject: x\r\n\r\nx\r\n."],
+            "<boss@example.org> is not in allowed-from of [app.sandbox]",
+        ),
+        (&[MAIL, "RCPT TO:<a@example.org>", &large, ""], "552 5.3.4 "),
+        (
+            &["MAIL FROM:<>", "RCPT TO:<a@example.org>", "DATA", "From: robot@sandbox.example\r\n\r\nx\r\n."],
+            "250 2.0.0 OK queued as ",
+        ),
+    ] {
+        // A large message and its end are one piece for the app, and one answer for each of DATA and the dot.
+        let commands: Vec<&str> = commands.to_vec();
+        let said = match commands.as_slice() {
+            [before @ .., data, ""] => {
+                last(&mut app, before);
+                let said = app.say(data);
+                assert!(said.starts_with("354 "), "{said}");
+                app.reply()
+            }
+            commands => last(&mut app, commands),
+        };
+        let is_right = match expected.starts_with('<') {
+            true => said.starts_with("550 5.7.1 ") && said.contains(expected),
+            false => said.starts_with(expected),
+        };
+        assert!(is_right, "{commands:?}: {said}, expected {expected}");
+        app.say("RSET");
+    }
+    assert!(daemon.output().contains("\"event\":\"app.refused\",\"app\":\"sandbox\""), "{}", daemon.output());
+}
+
+#[test]
+fn limits_by_the_minute_and_the_day_hold_over_a_restart_and_are_not_spent_by_refused_messages() {
+    let story = story("limits = { messages-per-day = 2 }");
+    let daemon = story.start();
+    let mut app = story.app();
+    assert!(last(&mut app, &[MAIL, "RCPT TO:<root>"]).starts_with("550 "));
+    app.say("RSET");
+    assert!(app.send().starts_with("250 "));
+    assert!(app.send().starts_with("250 "));
+    let said = app.say(MAIL);
+    let expected = "450 4.7.1 messages-per-day = 2 of [app.sandbox.limits] is reached: come again in ";
+    let wait = said.strip_prefix(expected).and_then(|rest| rest.strip_suffix(" s")).and_then(|wait| wait.parse::<u32>().ok());
+    assert!(wait.is_some_and(|wait| (86_000..=86_460).contains(&wait)), "{said}");
+    assert_eq!(daemon.stop().0, Some(0));
+    let _daemon = story.start();
+    let said = story.app().say(MAIL);
+    assert!(said.starts_with(expected), "{said}");
+}
+
+#[test]
+fn an_app_that_is_switched_off_may_not_send_and_its_kept_mail_goes_out() {
+    let story = story("enabled = true");
+    let daemon = story.start();
+    story.good(&["queue", "hold", "--mailbox", "sandbox"]);
+    let mut app = story.app();
+    assert!(app.send().starts_with("250 "));
+    let text = fs::read_to_string(&story.config).expect("it is there");
+    fs::write(&story.config, text.replace("enabled = true", "enabled = false")).expect("written");
+    story.good(&["reload"]);
+    let said = app.say(MAIL);
+    assert!(said.starts_with("550 5.7.13 the application sandbox is switched off here"), "{said}");
+    let said = App::connect(story.relay).auth("sandbox", &story.password);
+    assert!(said.starts_with("535 5.7.13 the application sandbox is switched off here"), "{said}");
+    let said = App::connect(story.relay).auth("sandbox", "wrong");
+    assert!(said.starts_with("535 5.7.8 "), "only who knows the password hears why: {said}");
+    daemon.logged("an app logged in that is switched off", SOON);
+    story.good(&["queue", "release", "--mailbox", "sandbox"]);
+    support::queued::until("the kept message arrived", SOON, || story.received().len() == 1);
+    assert!(story.good(&["app", "list"]).contains("app sandbox: switched off, user sandbox with a password"));
+}
+
+/// Speaks with the daemon over a Unix socket, one answer a command.
+fn over_socket(path: &std::path::Path, commands: &[&str]) -> Vec<String> {
+    let mut stream = BufReader::new(UnixStream::connect(path).expect("the socket is there"));
+    stream.get_ref().set_read_timeout(Some(SOON)).expect("a time-out can be set");
+    let mut answers = Vec::new();
+    let mut reply = |stream: &mut BufReader<UnixStream>| {
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("a reply within the time");
+        answers.push(line.trim_end().to_owned());
+    };
+    reply(&mut stream);
+    for command in commands {
+        stream.get_mut().write_all(format!("{command}\r\n").as_bytes()).expect("it can be sent");
+        reply(&mut stream);
+    }
+    answers
+}
+
+#[test]
+fn a_user_of_this_machine_is_an_app_over_a_unix_socket_and_the_list_says_when_it_sent() {
+    let me = fs::metadata("/proc/self").expect("who runs this").uid();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let socket = directory.path().join("smtp.sock");
+    let more = format!(
+        "\n[listener.local-programs]\nbind = \"unix:{}\"\nauth = \"optional\"\n[app.cron]\nunix-user = [\"{me}\"]\nmailbox = \"sandbox\"\n",
+        socket.display()
+    );
+    let story = Story::new("microsoft", |text| queue(text) + &more);
+    let daemon = story.start();
+    assert!(story.good(&["app", "list"]).contains("app cron: processes of "));
+    assert!(story.good(&["app", "list"]).contains("never sent"));
+    let said = over_socket(&socket, &["HELO x", MAIL, "RCPT TO:<you@example.org>", "DATA", "Subject: x\r\n\r\nx\r\n."]);
+    assert!(said.last().is_some_and(|said| said.starts_with("250 2.0.0 OK queued as ")), "{said:?}");
+    let check = |text: &str| {
+        let list: Value = serde_json::from_str(text).expect("JSON");
+        let app = list["apps"].as_array().and_then(|apps| apps.iter().find(|app| app["app"] == "cron")).expect("the app").clone();
+        let last = &app["last"];
+        let client = last["client"].as_str().unwrap_or_default();
+        assert!(client.starts_with(&format!("unix:uid={me}")), "{app}");
+        assert!(last["listener"] == "local-programs" && last["encrypted"] == false && app["sent_today"] == 1, "{app}");
+    };
+    check(&story.good(&["app", "list", "--json"]));
+    assert_eq!(daemon.stop().0, Some(0));
+    check(&story.good(&["app", "list", "--json"]));
+    let _daemon = story.start();
+    check(&story.good(&["app", "list", "--json"]));
+    let said = story.good(&["app", "list"]);
+    assert!(said.contains("listener local-programs, without TLS; 1 message in 24 hours"), "{said}");
+}
+
+#[test]
+fn wrong_passwords_from_this_machine_are_slowed_never_refused_and_told_once() {
+    let story = story("");
+    let daemon = story.start();
+    let begun = std::time::Instant::now();
+    for _ in 0..3 {
+        let said = App::connect(story.relay).auth("sandbox", "wrong");
+        assert!(said.starts_with("535 5.7.8 "), "{said}");
+    }
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(1750), "250, 500 and 1000 ms late");
+    assert!(story.app().send().starts_with("250 "), "the right password is taken at once");
+    let lines = daemon.output().lines().filter(|line| line.contains("\"event\":\"auth.failed\"")).count();
+    assert_eq!(lines, 1, "{}", daemon.output());
+}
+
+#[test]
+fn app_add_writes_each_proof_and_says_what_to_type() {
+    let story = Story::new("microsoft", |text| {
+        queue(text)
+            + "\n[listener.office]\nbind = \"0.0.0.0:0\"\nauth = \"none\"\nnetworks = [\"10.1.2.0/24\"]\n\
+             [app.office]\nnetworks = [\"10.1.2.0/24\"]\nmailbox = \"sandbox\"\n"
+    });
+    let said = story.good(&["app", "add", "printer-2nd-floor", "--network", "10.1.2.3", "--mailbox", "sandbox"]);
+    for text in ["host ", "port ", "encryption  none", "no user name, no password: it is known by its address"] {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    let said = story.good(&["app", "add", "crowd", "--mailbox", "sandbox", "--json"]);
+    let json = said.find('{').and_then(|at| serde_json::Deserializer::from_str(&said[at..]).into_iter::<Value>().next());
+    let json = json.and_then(Result::ok).unwrap_or_else(|| panic!("no JSON in {said}"));
+    let password = json["password"].as_str().unwrap_or_default();
+    assert!(password.len() == 16 && password.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{said}");
+    let said = story.good(&["app", "add", "cron", "--unix-user", "root", "--mailbox", "sandbox"]);
+    assert!(said.contains("no listener lets it in"), "{said}");
+    let (status, said) = story.command(&["app", "add", "bad", "--certificate", "sha1:00", "--mailbox", "sandbox"]);
+    assert!(status == Some(78) && said.contains("--certificate: `sha1:00` is no SHA-256 fingerprint"), "{status:?} {said}");
+    let list = story.good(&["app", "list"]);
+    for text in [
+        "app printer-2nd-floor: from 10.1.2.3/32 without one",
+        "app cron: processes of root",
+        "app crowd: user crowd with a password",
+    ] {
+        assert!(list.contains(text), "{text}: {list}");
+    }
+}

@@ -1,0 +1,341 @@
+//! `outlink sendmail` as programs of this machine call it: handed over through the Unix socket, left in the drop directory while the
+//! daemon is down and taken up later; and what somebody else puts into that directory.
+
+mod support;
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use support::{
+    Program, SOON, outlink,
+    queued::{queue, until},
+    run,
+    story::Story,
+};
+
+/// A relay with a socket for programs, and a directory for when it is down.
+struct Machine {
+    story: Story,
+    socket: PathBuf,
+    drop: PathBuf,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self::with("unix-user = [\"0\"]")
+    }
+
+    fn with(proof: &str) -> Self {
+        let spool = |config: &Path| config.with_file_name("spool");
+        let uid = own_uid();
+        let proof = proof.replace("[\"0\"]", &format!("[\"{uid}\"]"));
+        let story = Story::new("microsoft", |text| {
+            let port = text.lines().find(|line| line.starts_with("bind = ")).expect("there is a listener").to_owned();
+            let text = queue(text).replacen("[app.sandbox]\n", &format!("[app.sandbox]\n{proof}\n"), 1);
+            assert!(text.contains(&port));
+            text
+        });
+        let (socket, drop) = (story.directory.path().join("smtp.sock"), spool(&story.config).join("drop"));
+        let text = fs::read_to_string(&story.config).expect("it was written");
+        let more = format!(
+            "[listener.programs]\nbind = \"unix:{}\"\nauth = \"none\"\n[drop]\ndirectory = \"{}\"\n",
+            socket.display(),
+            drop.display()
+        );
+        fs::write(&story.config, format!("{text}\n{more}")).expect("it can be written");
+        fs::create_dir_all(&drop).expect("a spool");
+        fs::set_permissions(&drop, Permissions::from_mode(0o3733)).expect("it is ours");
+        Self { story, socket, drop }
+    }
+
+    fn sendmail(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = outlink();
+        command.arg("sendmail").arg("--socket").arg(&self.socket).arg("--drop").arg(&self.drop).args(arguments);
+        run(command, input.as_bytes(), SOON)
+    }
+
+    fn good(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.sendmail(arguments, input);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn bad(&self, arguments: &[&str], input: &str, exit: i32, said: &str) {
+        let output = self.sendmail(arguments, input);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {output:?}");
+        assert!(stderr.starts_with("outlink: ") && stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+
+    /// The octets of the message with this subject, once the provider has it, and its recipients.
+    fn arrived(&self, subject: &str) -> (String, String) {
+        let mut found = None;
+        until(subject, SOON, || {
+            found = self.story.received().into_iter().find_map(|message| {
+                let octets = String::from_utf8_lossy(&self.story.octets(&message)).into_owned();
+                octets.contains(&format!("\r\nSubject: {subject}\r\n")).then(|| (octets, message["to"].to_string()))
+            });
+            found.is_some()
+        });
+        found.expect("it arrived")
+    }
+
+    /// The names in the directory that stand for messages.
+    fn left(&self) -> Vec<String> {
+        names(&self.drop)
+    }
+
+    fn refused(&self) -> PathBuf {
+        self.drop.with_file_name("refused")
+    }
+
+    /// A whole message in the format of the directory.
+    fn message(&self, subject: &str) -> String {
+        format!("outlink-drop 1\nfrom <robot@sandbox.example>\nto <you@example.org>\n\nSubject: {subject}\r\n\r\nx\r\n")
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
+    let mut names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Who runs this test.
+fn own_uid() -> String {
+    let output = Command::new("id").arg("-u").output().expect("id(1) is there");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn programs_hand_their_mail_over() {
+    let machine = Machine::new();
+    let daemon = machine.story.start();
+    // cron.
+    let cron = "From: root (Cron Daemon)\nTo: you@example.org\nSubject: Cron\n\nout\n.\nput\n";
+    machine.good(&["-FCronDaemon", "-i", "-B8BITMIME", "-oem", "-f", "robot@sandbox.example", "you@example.org"], cron);
+    let (octets, _) = machine.arrived("Cron");
+    assert!(octets.ends_with("\r\n\r\nout\r\n.\r\nput\r\n"), "{octets}");
+    // PHP: the recipients stand in the header, and a hidden one stays hidden.
+    let php = "To: You <you@example.org>, me@example.org\r\nBcc: hidden@example.org\r\nSubject: PHP\r\nX-PHP: 1\r\n\r\nGr\u{fc}\u{df}e\r\n";
+    machine.good(&["-t", "-i"], php);
+    let (octets, to) = machine.arrived("PHP");
+    assert!(!octets.contains("hidden") && octets.contains("Gr\u{fc}\u{df}e"), "{octets}");
+    assert!(["you@", "me@", "hidden@"].iter().all(|who| to.contains(who)), "{to}");
+    // git send-email.
+    machine.good(
+        &["-i", "-f", "robot@sandbox.example", "you@example.org", "me@example.org"],
+        "From: R <robot@sandbox.example>\nTo: you@example.org\nSubject: [PATCH] x\n\n---\n.\n",
+    );
+    assert!(machine.arrived("[PATCH] x").0.ends_with("---\r\n.\r\n"));
+    // mail(1), whose message a lone dot ends.
+    let said = machine.good(&["-v", "--", "you@example.org"], "Subject: mail\n\nbody\n.\nnot this\n");
+    assert!(said.contains("OK queued as"), "{said}");
+    assert!(machine.arrived("mail").0.ends_with("\r\n\r\nbody\r\n"));
+    // logwatch.
+    machine.good(&["-t"], "To: you@example.org\nFrom: robot@sandbox.example\nSubject: Logwatch\n\n report\n");
+    machine.arrived("Logwatch");
+    // A name alone: the address is the mailbox's in the end.
+    machine.good(&["-F", "The Name", "-f", "robot@sandbox.example", "you@example.org"], "Subject: name\n\nx\n");
+    assert!(machine.arrived("name").0.contains("From: \"The Name\" <robot@sandbox.example>\r\n"));
+    // SMTP on standard input.
+    let session = "EHLO x\r\nMAIL FROM:<robot@sandbox.example>\r\nRCPT TO:<you@example.org>\r\nDATA\r\nSubject: spoken\r\n\r\nx\r\n.\r\nQUIT\r\n";
+    let said = machine.good(&["-bs"], session);
+    assert!(said.starts_with("220 ") && said.contains("\r\n250 2.0.0 OK queued as ") && said.contains("\r\n221 "), "{said}");
+    machine.arrived("spoken");
+    assert_eq!(machine.left(), Vec::<String>::new(), "nothing had to be left");
+    drop(daemon);
+}
+
+#[test]
+fn exit_statuses_say_what_was_wrong() {
+    let machine = Machine::new();
+    let daemon = machine.story.start();
+    let text = "Subject: x\n\nx\n";
+    machine.bad(&["-z", "you@example.org"], text, 64, "-z is no option");
+    machine.bad(&[], text, 64, "no recipients");
+    machine.bad(&["-t"], text, 65, "names no recipient");
+    machine.bad(&["-t"], "To: a b c\n\n", 65, "To: `a b c` is no address");
+    machine.bad(&["-f", "robot@sandbox.example", "nobody-here-such"], text, 67, "refused the recipient <nobody-here-such>");
+    machine.bad(
+        &["-f", "robot@sandbox.example", "you@example.org"],
+        &format!("{text}{}", "x".repeat(200_000)),
+        65,
+        "refused the message",
+    );
+    let (status, said) = daemon.stop();
+    assert_eq!(status, Some(0), "{said}");
+    let nowhere = machine.drop.with_file_name("nowhere");
+    machine.bad(&["--drop", &nowhere.display().to_string(), "you@example.org"], text, 69, "cannot be left in");
+    let spoken = machine.sendmail(&["-bs"], "");
+    assert_eq!((spoken.status.code(), &spoken.stdout[..4]), (Some(75), &b"421 "[..]));
+    for (name, said) in [("newaliases", "nothing is to be done"), ("sendmail", "")] {
+        let link = machine.story.directory.path().join(name);
+        symlink(outlink().get_program(), &link).expect("a link can be made");
+        let output = run(Command::new(&link), b"", SOON);
+        let expected = if said.is_empty() { 64 } else { 0 };
+        assert_eq!(output.status.code(), Some(expected), "{name}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(said), "{name}: {output:?}");
+    }
+}
+
+#[test]
+fn a_user_of_no_app_is_told_so_and_may_leave_nothing() {
+    let machine = Machine::with("networks = [\"127.0.0.9\"]");
+    let daemon = machine.story.start();
+    machine.bad(&["you@example.org"], "Subject: x\n\nx\n", 77, "unix-user");
+    fs::write(machine.drop.join("msg-1"), machine.message("nobody")).expect("it can be written");
+    let line = daemon.logged_or_printed("drop.refused");
+    assert!(line.contains("no app is known by the user"), "{line}");
+    until("it is put aside", SOON, || names(&machine.refused()) == ["msg-1"] && machine.left().is_empty());
+}
+
+trait Logged {
+    fn logged_or_printed(&self, text: &str) -> String;
+}
+
+impl Logged for Program {
+    /// The log line that holds `text`, wherever logs go.
+    fn logged_or_printed(&self, text: &str) -> String {
+        let mut found = None;
+        until(text, SOON, || {
+            found = self.output().lines().find(|line| line.contains(text)).map(str::to_owned);
+            found.is_some()
+        });
+        found.expect("it was found")
+    }
+}
+
+#[test]
+fn what_is_left_while_the_daemon_is_down_arrives_once() {
+    let machine = Machine::new();
+    let args = ["-i", "-N", "never", "-R", "hdrs", "-V", "4711", "-f", "robot@sandbox.example", "you@example.org"];
+    let said = machine.good(&[&["-v"], &args[..]].concat(), "Subject: before\n\n.\n");
+    assert!(said.contains("left in"), "{said}");
+    machine.good(&["-t", "-f", "<>"], "To: you@example.org\nBcc: hidden@example.org\nSubject: null\n\nx\n");
+    assert_eq!(machine.left().len(), 2);
+    for name in machine.left() {
+        assert!(name.starts_with("msg-"), "{name}");
+        let mode = fs::metadata(machine.drop.join(&name)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
+    let daemon = machine.story.start();
+    assert!(machine.arrived("before").0.ends_with("\r\n\r\n.\r\n"));
+    let (octets, to) = machine.arrived("null");
+    assert!(!octets.contains("hidden") && to.contains("hidden@"), "{to} {octets}");
+    until("both are gone", SOON, || machine.left().is_empty());
+    // Taken up while it runs, too, as somebody without the socket leaves them.
+    let elsewhere = machine.story.directory.path().join("nowhere.sock").display().to_string();
+    machine.good(&["--socket", &elsewhere, "-f", "robot@sandbox.example", "you@example.org"], "Subject: later\n\nx\n");
+    machine.arrived("later");
+    until("it is gone", SOON, || machine.left().is_empty());
+    drop(daemon);
+    let daemon = machine.story.start();
+    machine.good(&["-f", "robot@sandbox.example", "you@example.org"], "Subject: last\n\nx\n");
+    machine.arrived("last");
+    for subject in ["before", "null", "later", "last"] {
+        let copies = machine.story.received().into_iter().filter(|message| {
+            String::from_utf8_lossy(&machine.story.octets(message)).contains(&format!("\r\nSubject: {subject}\r\n"))
+        });
+        assert_eq!(copies.count(), 1, "{subject}");
+    }
+    drop(daemon);
+}
+
+#[test]
+fn nothing_in_the_directory_is_believed() {
+    let machine = Machine::new();
+    let outside = machine.story.directory.path().join("outside");
+    fs::write(&outside, machine.message("stolen")).expect("it can be written");
+    let path = |name: &str| machine.drop.join(name);
+    symlink(&outside, path("msg-1-symlink")).expect("a link can be made");
+    fs::hard_link(&outside, path("msg-2-hardlink")).expect("a link can be made");
+    fs::create_dir(path("msg-3-directory")).expect("a directory can be made");
+    let made = Command::new("mkfifo").arg(path("msg-4-pipe")).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    fs::write(path("msg-5-foreign"), "#!/bin/sh\ntouch /tmp/run\n").expect("it can be written");
+    let large = fs::File::create(path("msg-6-large")).expect("it can be made");
+    large.set_len(40 << 20).expect("a hole costs nothing");
+    fs::write(path("msg-7-command"), "outlink-drop 1\nfrom <a@b.example>\nto <c@d.example>\r\nDATA\n\n")
+        .expect("it can be written");
+    fs::write(path("new-8-unfinished"), machine.message("unfinished")).expect("it can be written");
+    fs::write(path("other"), machine.message("other")).expect("it can be written");
+    fs::write(path("msg-9-good"), machine.message("good")).expect("it can be written");
+    let daemon = machine.story.start();
+    machine.arrived("good");
+    for (name, why) in [
+        ("msg-1-symlink", "no regular file"),
+        ("msg-2-hardlink", "more than one name"),
+        ("msg-3-directory", "no regular file"),
+        ("msg-4-pipe", "no regular file"),
+        ("msg-5-foreign", "does not begin with"),
+        ("msg-6-large", "larger than 36 MiB"),
+        ("msg-7-command", "line 3"),
+    ] {
+        let output = daemon.output();
+        let line = output.lines().find(|line| line.contains(name) && line.contains("drop.refused"));
+        assert!(line.is_some_and(|line| line.contains(why)), "{name}: {line:?}");
+    }
+    until("what is good is gone", SOON, || machine.left() == ["new-8-unfinished", "other"]);
+    assert_eq!(names(&machine.refused()).len(), 7);
+    assert_eq!(fs::read_to_string(&outside).expect("it is there"), machine.message("stolen"));
+    assert_eq!(machine.story.received().len(), 1, "nothing else was sent");
+    // A directory that others could rearrange is not used.
+    fs::set_permissions(&machine.drop, Permissions::from_mode(0o777)).expect("it is ours");
+    daemon.logged_or_printed("its mode is 777, not 3733");
+}
+
+#[test]
+fn php_git_and_mail_send_through_it() {
+    let machine = Machine::new();
+    let daemon = machine.story.start();
+    let directory = machine.story.directory.path();
+    let program = directory.join("sendmail-here");
+    let (binary, socket) = (outlink().get_program().to_owned(), &machine.socket);
+    let script = format!(
+        "#!/bin/sh\nexec '{}' sendmail --socket '{}' --drop '{}' \"$@\"\n",
+        binary.display(),
+        socket.display(),
+        machine.drop.display()
+    );
+    fs::write(&program, script).expect("it can be written");
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
+    let path = program.display().to_string();
+    let done = |mut command: Command, input: &str| {
+        command.current_dir(directory).env("HOME", directory);
+        let output = run(command, input.as_bytes(), SOON);
+        assert!(output.status.success(), "{output:?}");
+    };
+
+    let mut php = Command::new("php");
+    let code = "exit(mail('you@example.org', 'by PHP', \"one\\n.\\ntwo\\n\", 'From: robot@sandbox.example') ? 0 : 1);";
+    php.args(["-n", "-d", &format!("sendmail_path={path} -t -i"), "-r", code]);
+    done(php, "");
+    let (octets, _) = machine.arrived("by PHP");
+    assert!(octets.contains("one\r\n.\r\ntwo\r\n"), "{octets}");
+
+    let patch = directory.join("0001.patch");
+    let text = "From 0123456789abcdef0123456789abcdef01234567 Mon Sep 17 00:00:00 2001\nFrom: R <robot@sandbox.example>\nDate: Mon, 1 Jan 2024 00:00:00 +0000\n\
+         Subject: [PATCH] by git\n\n---\n a | 1 +\n\n--\n2.39\n";
+    fs::write(&patch, text).expect("it can be written");
+    let mut git = Command::new("git");
+    git.args(["-c", "user.name=R", "-c", "user.email=robot@sandbox.example", "send-email", "--quiet", "--confirm=never"])
+        .args(["--from=robot@sandbox.example", "--to=you@example.org", &format!("--smtp-server={path}")])
+        .arg(&patch)
+        .env("GIT_CONFIG_NOSYSTEM", "1");
+    done(git, "");
+    assert!(machine.arrived("[PATCH] by git").0.contains(" a | 1 +\r\n"));
+
+    let mut mail = Command::new("bsd-mailx");
+    mail.args(["-n", "-s", "by mail", "-r", "robot@sandbox.example", "you@example.org"]);
+    fs::write(directory.join("mailrc"), format!("set sendmail={path}\n")).expect("it can be written");
+    mail.env("MAILRC", directory.join("mailrc"));
+    done(mail, "body\n");
+    assert!(machine.arrived("by mail").0.contains("\r\n\r\nbody\r\n"));
+    drop(daemon);
+}
