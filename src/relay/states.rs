@@ -87,7 +87,7 @@ pub(super) enum News {
     None,
     /// It is in another state.
     State,
-    /// It is in the same state for another reason, or its end has come nearer.
+    /// It is in the same state for another reason, or its end has come nearer, or is another's.
     Again,
 }
 
@@ -191,6 +191,10 @@ fn unexplained(met: Option<&Met>, is_explained: bool, is_known: bool, last: &Sta
         (Some(met), _) if met.trouble.kind == Kind::Token && is_explained => None,
         // The token is there again, or asked for: the next login shows whether that was all.
         (Some(met), Some(last)) if met.trouble.kind == Kind::Token => Some(Found { next: Some(met.next), ..Found::still(last) }),
+        // Nothing says that the grant or the client is mended, since the process has just started.
+        (Some(met), Some(last)) if !is_explained && !is_known && last.state > Found::of_met(met).state => {
+            Some(Found { next: Some(met.next), is_doubtful: true, ..Found::still(last) })
+        }
         (Some(met), _) => Some(Found::of_met(met)),
         (None, Some(last)) if !is_explained && !is_known => Some(Found { is_doubtful: true, ..Found::still(last) }),
         (None, _) => None,
@@ -224,7 +228,11 @@ impl Last {
         let Found { state, reason, advice, since, until, next, .. } = found;
         let news = match state == before.state {
             false => News::State,
-            true if needs_a_person(state) && cause(advice.as_ref()) != cause(before.advice.as_ref()) => News::Again,
+            true if (needs_a_person(state) || state == State::Expiring)
+                && cause(advice.as_ref()) != cause(before.advice.as_ref()) =>
+            {
+                News::Again
+            }
             true if warned.is_some_and(|warned| self.warned.is_some_and(|before| warned < before)) => News::Again,
             true => News::None,
         };

@@ -321,7 +321,7 @@ fn text(Change { subject, before, standing }: &Change) -> String {
     let again = *before == standing.state;
     let means = match standing.state {
         State::Ready => "nothing is known to be wrong any more: what waits goes out",
-        State::Expiring if again => "the end of what it needs has come nearer",
+        State::Expiring if again => "an end has come nearer, or something else that it needs ends next",
         State::Expiring => "it works, and something that it needs ends soon",
         State::Failing => {
             "it fails for now and is tried again by itself: queued messages wait, apps under the contract direct hear 451"

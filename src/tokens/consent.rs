@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::{Evidence, Link},
-    mail::Name,
+    mail::{Advice, Name},
     oauth::{
         self, Fault, Granted, Health, Kind, Token, Trouble, What,
         consent::{Issuer, Login, Opening},
@@ -42,13 +42,17 @@ pub struct Refusal {
     /// What was tried, on what, and what came of it; no secrets.
     pub reason: String,
     /// The next step.
-    pub advice: String,
+    pub advice: Advice,
 }
 
 impl From<Trouble> for Refusal {
     fn from(Trouble { kind, reason, advice, .. }: Trouble) -> Self {
         // A login is not tried again by itself.
-        let advice = if kind == Kind::Transient { "start the login again in some minutes".into() } else { advice.text };
+        let advice = if kind == Kind::Transient {
+            Advice { text: "start the login again in some minutes".to_owned(), ..advice }
+        } else {
+            advice
+        };
         Self { reason, advice }
     }
 }
@@ -132,17 +136,17 @@ impl Tokens {
         let board = self.board();
         let entry = board.mailboxes.get(mailbox).ok_or_else(|| Refusal {
             reason: format!("mailbox {mailbox} is not configured"),
-            advice: format!("add [mailbox.{mailbox}], or name another; `outlink reload` makes a running outlink know it"),
+            advice: format!("add [mailbox.{mailbox}], or name another; `outlink reload` makes a running outlink know it").into(),
         })?;
         let source = match (&entry.route, entry.grant) {
             (Route::Source(source), Some(Grant::AuthorizationCode | Grant::DeviceCode)) => source.clone(),
-            (Route::Repair { reason, advice }, _) => return Err(Refusal { reason: reason.clone(), advice: advice.to_string() }),
+            (Route::Repair { reason, advice }, _) => return Err(Refusal { reason: reason.clone(), advice: advice.clone() }),
             (Route::Source(_), grant) => {
                 let grant = grant.map_or_else(|| "unknown".to_owned(), |grant| grant.to_string());
                 let (link, reason) = (&entry.link, format!("mailbox {mailbox} needs no login"));
                 return Err(Refusal {
                     reason: format!("{reason}: its link {link} has grant = \"{grant}\""),
-                    advice: format!("send through it; or write grant = \"authorization-code\" in [link.{link}]"),
+                    advice: format!("send through it; or write grant = \"authorization-code\" in [link.{link}]").into(),
                 });
             }
         };
@@ -218,7 +222,7 @@ impl Consent {
         let link = self.link();
         let endpoint = link.authorization_endpoint.as_ref().ok_or_else(|| Refusal {
             reason: format!("link {} has no authorization-endpoint, where a person could sign in", link.name),
-            advice: format!("add authorization-endpoint to [link.{}]; the provider's manual names it", link.name),
+            advice: format!("add authorization-endpoint to [link.{}]; the provider's manual names it", link.name).into(),
         })?;
         let mut usual = usual_parameters(link);
         usual.push(("login_hint", self.context.account.as_str()));
@@ -232,7 +236,7 @@ impl Consent {
         };
         opening.address(&login).map_err(|error| Refusal {
             reason: format!("the redirect {redirect} is no URL: {error}"),
-            advice: format!("correct redirect-url of [link.{}]", link.name),
+            advice: format!("correct redirect-url of [link.{}]", link.name).into(),
         })
     }
 
@@ -345,7 +349,7 @@ fn no_device_endpoint(link: &Link) -> Refusal {
         },
         Provider::Microsoft | Provider::Custom => Refusal {
             reason: format!("link {name} has no device-endpoint, which gives out device codes"),
-            advice: format!("add device-endpoint to [link.{name}], or leave out --device"),
+            advice: format!("add device-endpoint to [link.{name}], or leave out --device").into(),
         },
     }
 }
@@ -365,6 +369,6 @@ fn no_refresh_token(link: &Link) -> Refusal {
     };
     Refusal {
         reason: "the provider gave an access token but no refresh token, so that mail would stop within the hour".into(),
-        advice,
+        advice: advice.into(),
     }
 }

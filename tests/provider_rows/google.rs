@@ -417,7 +417,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "google-client-disabled",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -425,7 +425,7 @@ pub(crate) const ROWS: &[Row] = &[
         Application,
         CHANGED,
         "google-client-deleted",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(Google("org_internal", "", ""), Application, CHANGED, "google-internal-app", "link needs-repair", Waits),
@@ -454,7 +454,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "google-client-deleted",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(
@@ -462,7 +462,7 @@ pub(crate) const ROWS: &[Row] = &[
         Consent,
         CHANGED,
         "google-client-disabled",
-        "needs-repair",
+        "link needs-repair",
         Waits,
     ),
     Row(

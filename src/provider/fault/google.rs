@@ -30,8 +30,8 @@ pub(super) static ROWS: &[Row] = &[
         &GOOGLE_DELEGATION,
     ),
     row("unauthorized_client", "", NeedsAdministrator, &GOOGLE_DELEGATION),
-    row("deleted_client", "", NeedsAdministrator, &GOOGLE_CLIENT_DELETED),
-    row("disabled_client", "", NeedsAdministrator, &GOOGLE_CLIENT_DISABLED),
+    row("deleted_client", "", NeedsConfiguration, &GOOGLE_CLIENT_DELETED),
+    row("disabled_client", "", NeedsConfiguration, &GOOGLE_CLIENT_DISABLED),
     row("redirect_uri_mismatch", "", NeedsConfiguration, &GOOGLE_REDIRECT),
     // The request.
     row("invalid_request", "client_secret is missing", NeedsConfiguration, &GOOGLE_SECRET_MISSING),

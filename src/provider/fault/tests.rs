@@ -43,8 +43,8 @@ const BY_NAME: &[Example] = &[
     (GOOGLE, "invalid_grant", "Invalid JWT Signature.", "", NeedsConfiguration, "google-service-account-key"),
     (GOOGLE, "invalid_scope", "Invalid OAuth scope or ID token audience provided.", "", NeedsConfiguration, "google-scope"),
     (GOOGLE, "invalid_scope", "Some requested scopes were invalid.", "", NeedsConfiguration, "google-scope"),
-    (GOOGLE, "disabled_client", "The OAuth client was disabled.", "", NeedsAdministrator, "google-client-disabled"),
-    (GOOGLE, "deleted_client", "The OAuth client was deleted.", "", NeedsAdministrator, "google-client-deleted"),
+    (GOOGLE, "disabled_client", "The OAuth client was disabled.", "", NeedsConfiguration, "google-client-disabled"),
+    (GOOGLE, "deleted_client", "The OAuth client was deleted.", "", NeedsConfiguration, "google-client-deleted"),
     (GOOGLE, "org_internal", "", "", NeedsConfiguration, "google-internal-app"),
     // People's consents.
     (GOOGLE, "invalid_grant", "Token has been expired or revoked.", "", NeedsConsent, "google-grant-ended"),

@@ -38,8 +38,8 @@ advice! {
          busy or not want this machine's address";
     SILENT = "server-silent",
         "the connection stands, but no answer came in time",
-        "check that `tls` fits the port of `server`: a server on port 465 waits for TLS where starttls waits for its greeting; if \
-         it does, the server is busy or something on the way holds packets back: mail waits";
+        "it is busy, or something on the way holds packets back: mail waits and is tried again; where a mail server does not even \
+         greet, check that `tls` fits the port of `server` (on port 465 a server waits for TLS, where starttls waits for its greeting)";
     TOO_MANY_FILES = "too-many-open-files",
         "this process may open no more files and connections",
         "raise LimitNOFILE of the service (`systemctl edit outlink`), or lower the limits of listeners and mailboxes";

@@ -208,14 +208,15 @@ impl Relay {
 
     fn refuse(&self, mailbox: &Name, refusal: Refusal) -> Refusal {
         let Refusal { reason, advice } = &refusal;
-        tracing::warn!(event = "consent.refused", %mailbox, reason, advice, "a login gave no grant");
+        let (advice, advice_name) = (&advice.text, advice.name());
+        tracing::warn!(event = "consent.refused", %mailbox, reason, advice, advice_name, "a login gave no grant");
         refusal
     }
 
     /// Anybody who reaches the listener can make this happen, so it is no warning.
     fn refuse_unknown(&self, refusal: Refusal) -> Refusal {
         let Refusal { reason, advice } = &refusal;
-        tracing::info!(event = "consent.refused", reason, advice, "an answer that belongs to no login");
+        tracing::info!(event = "consent.refused", reason, advice = advice.text, "an answer that belongs to no login");
         refusal
     }
 }

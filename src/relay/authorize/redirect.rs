@@ -141,7 +141,7 @@ mod tests {
             assert_eq!((found.text.as_str(), found.listens), (text, listens), "{provider} {redirect} {bind}");
         }
         let refusal = found(&settings("microsoft", "", "127.0.0.1:8025"), None).unwrap_err();
-        assert!(refusal.advice.contains("redirect-url of [link.l]"), "{refusal}");
+        assert!(refusal.advice.text.contains("redirect-url of [link.l]"), "{refusal}");
         let refused = found(&settings("custom", "http://127.0.0.1:9000/cb", "127.0.0.1:8025"), None);
         assert!(refused.is_ok(), "its port is known");
     }

@@ -163,12 +163,12 @@ impl Progress {
     }
 
     pub(super) fn refused(Refusal { reason, advice }: Refusal) -> Self {
-        Self::Failed { why: Why::Refused, reason, advice, kept: false }
+        Self::Failed { why: Why::Refused, reason, advice: advice.text, kept: false }
     }
 
     /// What a second answer to a login hears.
     pub(super) fn answered(Refusal { reason, advice }: Refusal) -> Self {
-        Self::Failed { why: Why::Answered, reason, advice, kept: false }
+        Self::Failed { why: Why::Answered, reason, advice: advice.text, kept: false }
     }
 }
 
@@ -194,7 +194,7 @@ pub(super) fn replaced(mailbox: &Name, by: Option<&str>) -> Progress {
 }
 
 pub(super) fn refusal(reason: impl Into<String>, advice: impl Into<String>) -> Refusal {
-    Refusal { reason: reason.into(), advice: advice.into() }
+    Refusal { reason: reason.into(), advice: advice.into().into() }
 }
 
 pub(super) fn unknown_mailbox(mailbox: &str) -> Refusal {

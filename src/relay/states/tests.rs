@@ -98,6 +98,8 @@ fn what_was_told_stands_until_something_shows_otherwise() {
         assert_eq!(look(None, Renewing::Works).state, Ready);
         assert_eq!(look(None, fails(NeedsConsent, false)).state, NeedsConsent);
         assert_eq!(look(met(Kind::Quota), Renewing::Works).state, OverQuota, "a login was possible");
+        assert_eq!(look(met(Kind::Passing), Renewing::Unknown).state, state, "a lesser trouble beside it mends nothing");
+        assert_eq!(look(met(Kind::Quota), Renewing::Unknown).state, state.max(OverQuota), "nor does a quota");
         let link = link(&LinkFacts { met: None, renewing: vec![Renewing::Unknown], endings: vec![] }, &last, at(9));
         assert_eq!((link.state, link.is_doubtful), (state, true));
     }
@@ -183,6 +185,12 @@ fn an_end_is_warned_of_when_it_has_come_nearer() {
     let later = Found { until: Some(at(150 * DAY)), ..Found::plain(State::Expiring) };
     let (renewed, news) = last.follow(later, at(110 * DAY));
     assert_eq!((news, renewed.warned), (News::None, Some(60)), "a new end begins anew");
+    let secret = Found { until: Some(at(112 * DAY)), advice: Some(advice("secret")), ..Found::plain(State::Expiring) };
+    let certificate = Found { until: Some(at(113 * DAY)), advice: Some(advice("certificate")), ..secret.clone() };
+    let (told, _) = Last::new(at(0)).follow(secret, at(110 * DAY));
+    let (told, news) = told.follow(certificate.clone(), at(110 * DAY));
+    assert_eq!(news, News::Again, "the certificate ends, too, when the secret is mended");
+    assert_eq!(told.follow(certificate, at(110 * DAY)).1, News::None);
 }
 
 #[test]

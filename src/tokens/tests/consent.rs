@@ -129,7 +129,7 @@ async fn without_a_refresh_token_nothing_is_taken_and_the_way_to_one_is_told() {
     ] {
         let bench = bench(provider, numbered).await;
         let refusal = exchange(&bench).await.unwrap_err();
-        assert!(refusal.reason.contains("no refresh token") && refusal.advice.contains(told), "{provider}: {refusal}");
+        assert!(refusal.reason.contains("no refresh token") && refusal.advice.text.contains(told), "{provider}: {refusal}");
     }
 }
 
@@ -141,9 +141,10 @@ async fn a_refused_code_is_explained_without_being_repeated() {
     let bench = bench(Provider::Custom, answer).await;
     let refusal = exchange(&bench).await.unwrap_err();
     assert!(refusal.reason.contains("answered 400 invalid_grant: [secret] [secret]"), "{refusal}");
-    assert!(refusal.advice.contains("outlink authorize a") && refusal.advice.contains("a@example.com"), "{refusal}");
+    assert!(refusal.advice.name().is_some(), "{refusal:?}");
+    assert!(refusal.advice.text.contains("outlink authorize a") && refusal.advice.text.contains("a@example.com"), "{refusal}");
     bench.endpoint.now_answers(|_, _| json(503, String::new()));
-    assert!(exchange(&bench).await.unwrap_err().advice.contains("start the login again"));
+    assert!(exchange(&bench).await.unwrap_err().advice.text.contains("start the login again"));
 }
 
 #[tokio::test]
@@ -188,7 +189,10 @@ async fn a_device_code_is_asked_for_until_it_was_entered() {
     // A refusal ends it.
     bench.endpoint.now_answers(refuses("authorization_declined"));
     let refusal = consent.ask_device(&started.device_code, &mut polling).await.unwrap_err();
-    assert!(refusal.reason.contains("authorization_declined") && refusal.advice.contains("start the login again"), "{refusal}");
+    assert!(
+        refusal.reason.contains("authorization_declined") && refusal.advice.text.contains("start the login again"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
@@ -197,6 +201,6 @@ async fn google_and_links_without_a_device_endpoint_have_no_device_codes() {
     assert!(consent(&google).start_device().await.unwrap_err().reason.contains("Google gives no permission for mail"));
     let mut custom = bench(Provider::Custom, full).await;
     edit(&mut custom, |link| link.device_endpoint = None);
-    assert!(consent(&custom).start_device().await.unwrap_err().advice.contains("device-endpoint"));
+    assert!(consent(&custom).start_device().await.unwrap_err().advice.text.contains("device-endpoint"));
     assert_eq!((google.endpoint.asked(), custom.endpoint.asked()), (0, 0));
 }
