@@ -70,10 +70,6 @@ pub(super) fn carry_out(subject: &Subject, place: &Place, name: &Name, text: Opt
     let _alone = place.alone().map_err(unwritten)?;
     let (settings, notes) = place.check(text).map_err(|faults| faulty(subject.kind, name, place, &faults))?;
     let own = format!("{}.{name}.", subject.kind);
-    let not_yet: Vec<_> = settings.not_yet().into_iter().filter(|what| what.starts_with(&own)).collect();
-    if !not_yet.is_empty() {
-        return Err(Failed(Exit::Configuration, format!("nothing was written: {}", not_yet.join("\n"))));
-    }
     let client = match reach::connect(&settings.state_directory) {
         Ok(client) => Some(client),
         Err(Failed(Exit::Unavailable, _)) => None,

@@ -31,7 +31,7 @@ pub(super) fn run(config: &Config) -> Outcome {
 /// The exit status for each reason not to start.
 pub(super) fn not_started(error: StartError) -> Failed {
     let exit = match &error {
-        StartError::NotYet(_) | StartError::Tls(_) | StartError::Unopened(_) | StartError::Certificate(_) => Exit::Configuration,
+        StartError::Tls(_) | StartError::Unopened(_) | StartError::Certificate(_) => Exit::Configuration,
         StartError::Store(why) if why.is_of_the_key() && !why.is_of_permission() => Exit::Configuration,
         StartError::Listen(error) if error.why.kind() == std::io::ErrorKind::PermissionDenied => Exit::Permission,
         StartError::Listen(_) => Exit::Unavailable,

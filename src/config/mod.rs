@@ -11,7 +11,6 @@ mod certificate;
 mod checks;
 mod evidence;
 mod fault;
-mod later;
 mod link;
 mod listener;
 mod locate;

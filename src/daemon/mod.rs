@@ -144,10 +144,9 @@ impl Daemon {
     }
 
     fn take_up(&mut self, settings: Settings) -> Result<Vec<String>, Vec<String>> {
-        let mut refused = settings.not_yet();
-        refused.extend(settings.unopened(&self.store.ring()));
-        if !refused.is_empty() {
-            return Err(refused);
+        let unopened = settings.unopened(&self.store.ring());
+        if !unopened.is_empty() {
+            return Err(unopened);
         }
         let settings = Arc::new(settings);
         self.tokens.configure(&settings).map_err(|error| vec![error.to_string()])?;

@@ -33,9 +33,6 @@ const MOST_REQUESTS: usize = 16;
 /// Why a daemon did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration asks for what this version cannot do.
-    #[error("{}", .0.join("\n"))]
-    NotYet(Vec<String>),
     /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -58,10 +55,6 @@ pub enum StartError {
 
 /// Starts a daemon with the settings that `file` gave, and the sockets that systemd passed.
 pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<Daemon, StartError> {
-    let not_yet = settings.not_yet();
-    if !not_yet.is_empty() {
-        return Err(StartError::NotYet(not_yet));
-    }
     allow_files(&settings);
     let settings = Arc::new(settings);
     let starting = Starting::tell(&settings.state_directory);
