@@ -71,6 +71,14 @@ impl Months {
         said["links"][0].clone()
     }
 
+    /// How often was warned of the link.
+    fn warnings(&self) -> usize {
+        let (status, said) = self.clock.command(&["status", "--json"], &self.story.config);
+        assert_eq!(status, Some(0), "{said}");
+        let said: Value = serde_json::from_str(&said).expect("JSON");
+        said["warnings"]["link.sandbox"].as_u64().and_then(|count| count.try_into().ok()).unwrap_or_default()
+    }
+
     fn ends(self) {
         let (status, output) = self.daemon.stop();
         assert_eq!(status, Some(0), "{output}");
@@ -138,6 +146,7 @@ fn a_client_secret_is_warned_of_at_60_30_7_and_1_days_and_its_end_needs_repair()
         months.sends();
         let link = months.link();
         assert_eq!((&link["state"], link["client_secret_expires"].is_string()), (&"expiring".into(), true), "{link}");
+        assert_eq!(months.warnings(), count, "counted");
     }
     months.clock.forward(DAY * 2);
     let told = months.told(1, &["\"event\":\"link.changed\"", "\"state\":\"needs-repair\""]);

@@ -28,6 +28,8 @@ pub struct Status {
     pub mailboxes: Vec<MailboxState>,
     /// How often each link and mailbox came into each state since the start, by `link.NAME` and `mailbox.NAME`.
     pub changes: BTreeMap<String, BTreeMap<State, u64>>,
+    /// How often was warned of what ends, since the start, by the same names.
+    pub warnings: BTreeMap<String, u64>,
     /// Messages on their way to a provider.
     pub under_way: usize,
     /// Kept messages; `None` when the store cannot be read.
@@ -95,6 +97,7 @@ pub(super) async fn status(control: &Control) -> Status {
         links: health(relay).standings.into_iter().filter(|stands| stands.mailbox.is_none()).collect(),
         mailboxes: links.links.into_iter().flat_map(|link| link.mailboxes).collect(),
         changes: relay.entered(),
+        warnings: relay.warnings(),
         under_way: relay.under_way(),
         queue: summary.map(|summary| Totals { waiting: summary.waiting, held: summary.held, failed: summary.failed }),
     }

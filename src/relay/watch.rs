@@ -50,6 +50,8 @@ struct Entry {
     last: Last,
     /// How often it came into each state.
     entered: BTreeMap<State, u64>,
+    /// How often was warned of what ends.
+    warnings: u64,
 }
 
 /// What one look found.
@@ -60,7 +62,7 @@ impl Standings {
     fn restore(&mut self, told: Vec<Told>) {
         for Told { of, state, reason, advice, since, until, warned } in told {
             let standing = Standing { state, reason, advice, since, until, next: None };
-            self.last.insert(of, Entry { last: Last { standing, warned }, entered: BTreeMap::new() });
+            self.last.insert(of, Entry { last: Last { standing, warned }, entered: BTreeMap::new(), warnings: 0 });
         }
     }
 
@@ -93,11 +95,12 @@ impl Standings {
             self.unsaved.insert(of.clone());
         }
         let standing = last.standing.clone();
-        let entry = self.last.entry(of).or_insert_with(|| Entry { last: before.clone(), entered: BTreeMap::new() });
+        let entry = self.last.entry(of).or_insert_with(|| Entry { last: before.clone(), entered: BTreeMap::new(), warnings: 0 });
         entry.last = last;
         if news == News::State {
             *entry.entered.entry(standing.state).or_default() += 1;
         }
+        entry.warnings += u64::from(news != News::None && standing.state == State::Expiring);
         let lasted = now.duration_since(before.standing.since).unwrap_or_default();
         (news != News::None).then_some((Change { subject, before: before.standing.state, standing }, lasted))
     }
@@ -189,13 +192,14 @@ impl Relay {
         self.changes.subscribe()
     }
 
-    /// How often each link and mailbox came into each state since the start, by [`Subject::key`].
+    /// How often was warned of what ends, since the start, by the same names; who was not warned is not among them.
+    pub fn warnings(&self) -> BTreeMap<String, u64> {
+        self.told().last.iter().filter(|(_, entry)| entry.warnings > 0).map(|(of, entry)| (key(of), entry.warnings)).collect()
+    }
+
+    /// How often each link and mailbox came into each state since the start, by `link.NAME` and `mailbox.NAME`.
     pub fn entered(&self) -> BTreeMap<String, BTreeMap<State, u64>> {
         let told = self.told();
-        let key = |of: &ToldOf| match of {
-            ToldOf::Link(name) => format!("link.{name}"),
-            ToldOf::Mailbox(name) => format!("mailbox.{name}"),
-        };
         told.last.iter().map(|(of, entry)| (key(of), entry.entered.clone())).collect()
     }
 
@@ -292,6 +296,14 @@ impl Relay {
     }
 }
 
+/// The name of a counter.
+fn key(of: &ToldOf) -> String {
+    match of {
+        ToldOf::Link(name) => format!("link.{name}"),
+        ToldOf::Mailbox(name) => format!("mailbox.{name}"),
+    }
+}
+
 fn in_doubt((subject, found): &(Subject, Found)) -> Option<Name> {
     subject.mailbox().filter(|_| found.is_doubtful).cloned()
 }
@@ -328,8 +340,12 @@ fn text(Change { subject, before, standing }: &Change) -> String {
         }
         State::OverQuota => "the provider's quota is reached: queued messages wait, apps under the contract direct hear 451",
         State::NeedsRepair | State::NeedsConsent if again => "it still needs a person, for another reason",
-        State::NeedsRepair => "it needs repair: queued messages wait, apps under the contract direct hear 451",
-        State::NeedsConsent => "it needs a new consent: queued messages wait, apps under the contract direct hear 451",
+        State::NeedsRepair => {
+            "it needs repair: queued messages wait, at the latest when its access token ends, and apps under the contract direct hear 451"
+        }
+        State::NeedsConsent => {
+            "it needs a new consent: queued messages wait, at the latest when its access token ends, and apps under the contract direct hear 451"
+        }
         State::Paused => "an operator holds it: its messages wait",
     };
     format!("{subject}: {means}")
