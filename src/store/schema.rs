@@ -150,6 +150,14 @@ const MIGRATIONS: &[&str] = &[
         messages INTEGER NOT NULL,
         PRIMARY KEY (app, start)
     ) STRICT, WITHOUT ROWID;",
+    "ALTER TABLE messages ADD COLUMN stays INTEGER NOT NULL DEFAULT 0; -- 1: no other mailbox may take it over
+    ALTER TABLE apps ADD COLUMN proof TEXT;                 -- how it proved itself, in one word; NULL: not known
+    CREATE TABLE app_changes (
+        app TEXT NOT NULL,
+        change TEXT NOT NULL,           -- what was changed in its messages, in one word
+        messages INTEGER NOT NULL,      -- in so many
+        PRIMARY KEY (app, change)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the database and brings its schema up to date.
@@ -303,7 +311,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         open(&file).unwrap().execute("UPDATE meta SET value = 99 WHERE name = 'schema'", []).unwrap();
         let text = open(&file).unwrap_err().to_string();
-        assert!(text.contains("has schema 99, this program knows schemas up to 6"), "{text}");
+        assert!(text.contains("has schema 99, this program knows schemas up to 7"), "{text}");
     }
 
     #[tokio::test]
