@@ -379,7 +379,7 @@ mod tests {
             let port = old.address().unwrap().rsplit_once(':').unwrap().1.to_owned();
             let new = tcp(format!("{to}:{port}"));
             assert_eq!(bound(&new).await.unwrap_err().why.kind(), ErrorKind::AddrInUse);
-            let other = bind(&new, &mut Passed::default(), &[old.clone()]).await.unwrap().remove(0);
+            let other = bind(&new, &mut Passed::default(), std::slice::from_ref(&old)).await.unwrap().remove(0);
             // Another program cannot have it, with the old one or without.
             assert_eq!(bound(&new).await.unwrap_err().why.kind(), ErrorKind::AddrInUse);
             drop(old);
