@@ -109,11 +109,10 @@ impl Dropbox {
     /// Takes up what lies there, now and every few seconds, until `stop` is true.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let Some(listener) = of_drops().map(Arc::new) else { return };
-        let host = Arc::new(Queued(self.relay.clone()));
         let (mut memory, mut said) = (Memory::default(), None);
         let stopped = stop.clone();
         loop {
-            let fault = self.round(&listener, &host, &mut memory, &stopped).await.err();
+            let fault = self.round(&listener, &mut memory, &stopped).await.err();
             if fault != said {
                 match &fault {
                     Some(fault) => tracing::error!(directory = %self.directory.display(), fault,
@@ -130,13 +129,7 @@ impl Dropbox {
     }
 
     /// Works off what is due; an error is a fault of the directory.
-    async fn round(
-        &self,
-        listener: &Arc<Listener>,
-        host: &Arc<Queued>,
-        memory: &mut Memory,
-        stop: &watch::Receiver<bool>,
-    ) -> Result<(), String> {
+    async fn round(&self, listener: &Arc<Listener>, memory: &mut Memory, stop: &watch::Receiver<bool>) -> Result<(), String> {
         let now = SystemTime::now();
         memory.later.retain(|_, due| *due > now);
         let (directory, waiting) = (self.directory.clone(), memory.later.clone());
@@ -157,7 +150,7 @@ impl Dropbox {
             if *stop.borrow() {
                 break;
             }
-            match self.message(&name, listener, host, memory, stop).await {
+            match self.message(&name, listener, memory, stop).await {
                 Fate::Stopped => break,
                 fate => self.settle(name, fate, &mut memory.later).await,
             }
@@ -173,14 +166,7 @@ impl Dropbox {
     }
 
     /// Hands one message over.
-    async fn message(
-        &self,
-        name: &str,
-        listener: &Arc<Listener>,
-        host: &Arc<Queued>,
-        memory: &Memory,
-        stop: &watch::Receiver<bool>,
-    ) -> Fate {
+    async fn message(&self, name: &str, listener: &Arc<Listener>, memory: &Memory, stop: &watch::Receiver<bool>) -> Fate {
         let (directory, file) = (self.directory.clone(), name.to_owned());
         let Found { parcel, uid, since } = match beside(move || take::read(&directory, &file)).await {
             Ok(Ok(found)) => found,
@@ -201,7 +187,7 @@ impl Dropbox {
         let peer = Peer { address: None, shown, local: Some(local), certificate: None, encrypted: false };
         let service = Service {
             listener: listener.clone(),
-            host: host.clone(),
+            host: Arc::new(Queued(self.relay.clone())),
             spool: self.spool.clone(),
             hostname: self.hostname.clone(),
             presented: None,
