@@ -1,7 +1,7 @@
 //! What a running daemon is doing.
 
 use super::{
-    Control, MailboxState, Stands,
+    Control, DomainState, MailboxState, Stands,
     apps::apps,
     health::health,
     links,
@@ -27,6 +27,9 @@ pub struct Status {
     pub links: Vec<Stands>,
     /// Each mailbox.
     pub mailboxes: Vec<MailboxState>,
+    /// Each mailbox for a whole domain.
+    #[serde(default)]
+    pub domains: Vec<DomainState>,
     /// How often each link and mailbox came into each state since the start, by `link.NAME` and `mailbox.NAME`.
     pub changes: BTreeMap<String, BTreeMap<State, u64>>,
     /// How often was warned of what ends, since the start, by the same names.
@@ -99,6 +102,7 @@ pub(super) async fn status(control: &Control) -> Status {
         hostname: control.hostname.to_string(),
         listeners: listeners(control),
         links: health(relay).standings.into_iter().filter(|stands| stands.mailbox.is_none()).collect(),
+        domains: links.links.iter().flat_map(|link| &link.domains).cloned().collect(),
         mailboxes: links.links.into_iter().flat_map(|link| link.mailboxes).collect(),
         changes: relay.entered(),
         warnings: relay.warnings(),

@@ -33,11 +33,13 @@ pub(super) fn mailboxes(config: &Config, json: bool) -> Outcome {
     let Links { links } = now(config)?;
     if json {
         let all: Vec<_> = links.iter().flat_map(|link| &link.mailboxes).collect();
-        return print_json(&json!({"mailboxes": all}));
+        let domains: Vec<_> = links.iter().flat_map(|link| &link.domains).collect();
+        return print_json(&json!({"mailboxes": all, "domains": domains}));
     }
-    if links.iter().all(|link| link.mailboxes.is_empty()) {
+    if links.iter().all(|link| link.mailboxes.is_empty() && link.domains.is_empty()) {
         say("there is no mailbox; `outlink mailbox add` makes one");
     }
+    links.iter().flat_map(|link| &link.domains).for_each(|domain| status::print_domain(domain, ""));
     links.iter().flat_map(|link| &link.mailboxes).for_each(|mailbox| print_mailbox(mailbox, None, ""));
     Ok(Exit::Good)
 }
@@ -153,12 +155,13 @@ fn print_link(link: &LinkState) {
     let until = |what: &str, time: Option<&String>| time.map(|time| format!(", {what} until {time}")).unwrap_or_default();
     let secret = until("client secret", link.client_secret_expires.as_ref());
     let certificate = until("certificate", link.certificate_expires.as_ref());
-    let none = if link.mailboxes.is_empty() { "; no mailbox uses it" } else { "" };
+    let none = if link.mailboxes.is_empty() && link.domains.is_empty() { "; no mailbox uses it" } else { "" };
     let client = if link.client_id.is_empty() { String::new() } else { format!(", client {}", plain(&link.client_id)) };
     let LinkState { link: name, provider, grant, standing, .. } = link;
     let state = status::state(standing, SystemTime::now());
     say(format_args!("link {name}: {provider}, {grant}{tenant}{client}{secret}{certificate}: {state}{none}"));
     status::print_why(standing, "");
+    link.domains.iter().for_each(|domain| status::print_domain(domain, "  "));
     link.mailboxes.iter().for_each(|mailbox| print_mailbox(mailbox, Some(link), "  "));
 }
 
