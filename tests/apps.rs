@@ -164,15 +164,27 @@ fn a_user_of_this_machine_is_an_app_over_a_unix_socket_and_the_list_says_when_it
         let last = &app["last"];
         let client = last["client"].as_str().unwrap_or_default();
         assert!(client.starts_with(&format!("unix:uid={me}")), "{app}");
-        assert!(last["listener"] == "local-programs" && last["encrypted"] == false && app["sent_today"] == 1, "{app}");
+        assert!(
+            last["listener"] == "local-programs"
+                && last["encrypted"] == false
+                && last["proof"] == "unix-user"
+                && app["sent_today"] == 1,
+            "{app}"
+        );
     };
     check(&story.good(&["app", "list", "--json"]));
+    assert!(story.app().send().starts_with("250 "));
+    let list = story.good(&["app", "list"]);
+    assert!(
+        list.contains(" from 127.0.0.1:") && list.contains(", by password, listener local, without TLS; 1 message"),
+        "{list}"
+    );
     assert_eq!(daemon.stop().0, Some(0));
     check(&story.good(&["app", "list", "--json"]));
     let _daemon = story.start();
     check(&story.good(&["app", "list", "--json"]));
     let said = story.good(&["app", "list"]);
-    assert!(said.contains("listener local-programs, without TLS; 1 message in 24 hours"), "{said}");
+    assert!(said.contains(", as a user of this machine, listener local-programs, without TLS; 1 message in 24 hours"), "{said}");
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub struct AppSeen {
     pub listener: String,
     /// Whether that connection was encrypted.
     pub encrypted: bool,
+    /// How the app proved itself: `password`, `certificate`, `unix-user`, `network` or `dropped-file`.
+    #[serde(default)]
+    pub proof: Option<String>,
     /// Messages taken within the last 24 hours.
     pub sent_today: u64,
 }
@@ -37,6 +40,7 @@ pub fn apps(relay: &Relay) -> Apps {
         client: seen.client,
         listener: seen.listener,
         encrypted: seen.encrypted,
+        proof: seen.proof.map(|proof| proof.word().to_owned()),
         sent_today,
     };
     Apps { apps: relay.apps_seen(SystemTime::now()).into_iter().map(seen).collect() }
