@@ -2,11 +2,12 @@
 
 use super::{
     Control, MailboxState, Stands,
+    apps::apps,
     health::health,
     links,
     queue::{Tally, summary},
 };
-use crate::mail::State;
+use crate::{mail::State, relay::Relay};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::SystemTime};
@@ -30,6 +31,9 @@ pub struct Status {
     pub changes: BTreeMap<String, BTreeMap<State, u64>>,
     /// How often was warned of what ends, since the start, by the same names.
     pub warnings: BTreeMap<String, u64>,
+    /// In how many messages of all apps, ever, what was changed, by the words of [`crate::mail::Change`].
+    #[serde(default)]
+    pub message_changes: BTreeMap<String, u64>,
     /// Messages on their way to a provider.
     pub under_way: usize,
     /// Kept messages; `None` when the store cannot be read.
@@ -98,7 +102,16 @@ pub(super) async fn status(control: &Control) -> Status {
         mailboxes: links.links.into_iter().flat_map(|link| link.mailboxes).collect(),
         changes: relay.entered(),
         warnings: relay.warnings(),
+        message_changes: message_changes(relay),
         under_way: relay.under_way(),
         queue: summary.map(|summary| Totals { waiting: summary.waiting, held: summary.held, failed: summary.failed }),
     }
+}
+
+fn message_changes(relay: &Relay) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for (word, messages) in apps(relay).apps.into_iter().flat_map(|app| app.changes) {
+        *all.entry(word).or_default() += messages;
+    }
+    all
 }

@@ -14,7 +14,7 @@ use crate::{
     queue::Proof,
 };
 use serde_json::json;
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 /// Prints each link with its mailboxes.
 pub(super) fn links(config: &Config, json: bool) -> Outcome {
@@ -51,6 +51,7 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
     let seen = seen(config, &settings);
     let seen = |name: &Name| seen.iter().find(|seen| seen.app == name.as_str());
     if json {
+        let none = BTreeMap::new();
         let app = |app: &config::App| {
             let networks: Vec<_> = app.networks.iter().map(ToString::to_string).collect();
             let certificates: Vec<_> = app.certificates.iter().map(ToString::to_string).collect();
@@ -61,7 +62,8 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
             json!({"app": app.name.as_str(), "enabled": app.enabled, "user": app.user, "mailbox": app.mailbox.to_string(),
                 "passwords": app.passwords.len(), "networks": networks, "certificates": certificates, "unix_users": users,
                 "delivery": app.delivery.map(|delivery| delivery.to_string()), "last": last,
-                "sent_today": seen(&app.name).map_or(0, |seen| seen.sent_today), "file": file(&app.name)})
+                "sent_today": seen(&app.name).map_or(0, |seen| seen.sent_today),
+                "changes": seen(&app.name).map(|seen| &seen.changes).unwrap_or(&none), "file": file(&app.name)})
         };
         let all: Vec<_> = settings.apps.values().map(|it| app(it)).collect();
         return print_json(&json!({"apps": all}));
@@ -76,6 +78,10 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
         let off = if app.enabled { "" } else { "switched off, " };
         say(format_args!("app {}: {off}{}, mailbox {}{address}", app.name, proof(app), app.mailbox));
         say(format_args!("  {}", last_sent(seen(&app.name), SystemTime::now())));
+        if let Some(seen) = seen(&app.name).filter(|seen| !seen.changes.is_empty()) {
+            let changes: Vec<_> = seen.changes.iter().map(|(word, messages)| format!("{} {messages}", plain(word))).collect();
+            say(format_args!("  messages changed: {}", changes.join(", ")));
+        }
         if let Some(file) = file(&app.name) {
             say(format_args!("  in {file}"));
         }

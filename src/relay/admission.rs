@@ -4,7 +4,7 @@ use super::{Relay, access, log, routing::gone, rules};
 use crate::{
     config::{App, Listener},
     listener::Submission,
-    mail::{Address, Recipient},
+    mail::{Address, Change, Name, Recipient},
     queue::Seen,
     smtp::Reply,
 };
@@ -43,11 +43,22 @@ impl Relay {
         })
     }
 
-    /// What was not taken does not count.
-    pub(super) fn answered(&self, arrival: Seen, reply: &Reply) {
+    /// What was not taken does not count, and neither do its repairs.
+    pub(super) fn answered(&self, arrival: Seen, repairs: &[Change], reply: &Reply) {
         match reply.is_positive() {
-            true => self.usage.saw(arrival),
+            true => {
+                self.usage.changed(&arrival.app, repairs);
+                self.usage.saw(arrival);
+            }
             false => self.usage.give_back(&arrival.app, arrival.at),
+        }
+    }
+
+    /// Counts what went out otherwise than it is kept. `settled` of the message's recipients were settled before: it counts at its
+    /// first delivery alone.
+    pub(super) fn sent_with(&self, app: &Name, changes: &[Change], settled: usize) {
+        if settled == 0 {
+            self.usage.changed(app, changes);
         }
     }
 

@@ -269,8 +269,9 @@ impl Host for Relay {
             Ok(arrival) => arrival,
             Err(reply) => return reply,
         };
+        let repairs = submission.findings.changes.clone();
         let reply = Arc::clone(&self).deliver(submission).await;
-        self.answered(arrival, &reply);
+        self.answered(arrival, &repairs, &reply);
         reply
     }
 }

@@ -3,7 +3,7 @@
 use super::{Relay, Standing, Subject};
 use crate::{
     config::Settings,
-    mail::{Id, Name},
+    mail::{Change, Id, Name},
     provider::Limits,
     queue::{Changed, Count, Filter, Number, Order, Page, Seen, Trace},
     store::{self, Body},
@@ -47,8 +47,8 @@ impl Relay {
         self.mailbox(mailbox).map_or((0, 0), |(mailbox, _)| self.gates.of(&mailbox).today(SystemTime::now()))
     }
 
-    /// The last message of each app that ever sent one, and how many it sent in the last day.
-    pub fn apps_seen(&self, now: SystemTime) -> Vec<(Seen, u64)> {
+    /// The last message of each app that ever sent one, how many it sent in the last day, and in how many ever what was changed.
+    pub fn apps_seen(&self, now: SystemTime) -> Vec<(Seen, u64, BTreeMap<Change, u64>)> {
         self.usage.all(now)
     }
 

@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use crate::config::{self, Variables};
 
-    const REST: &str = "[app.a]\nnetworks = [\"10.1.2.3\"]\nmailbox = \"m\"\n[mailbox.m]\nlink = \"l\"\naddress = \"m@example.com\"\n\
+    const REST: &str = "[app.a]\nnetworks = [\"10.1.2.3\", \"10.9.0.1\"]\nmailbox = \"m\"\n[mailbox.m]\nlink = \"l\"\naddress = \"m@example.com\"\n\
                         [link.l]\nprovider = \"google\"\ngrant = \"authorization-code\"\nclient-id = \"c\"\n";
 
     fn settings(listeners: &str) -> Settings {
