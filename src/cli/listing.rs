@@ -11,6 +11,7 @@ use crate::{
     admin::{AppSeen, LinkState, Links, MailboxState, links_of},
     config::{self, Settings, write::Kind},
     mail::Name,
+    queue::Proof,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, time::SystemTime};
@@ -58,7 +59,7 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
             let certificates: Vec<_> = app.certificates.iter().map(ToString::to_string).collect();
             let users: Vec<_> = app.unix_users.iter().map(|user| &user.name).collect();
             let last = seen(&app.name).map(|seen| {
-                json!({"at": seen.last_sent, "client": seen.client, "listener": seen.listener, "encrypted": seen.encrypted})
+                json!({"at": seen.last_sent, "client": seen.client, "listener": seen.listener, "encrypted": seen.encrypted, "proof": seen.proof})
             });
             json!({"app": app.name.as_str(), "enabled": app.enabled, "user": app.user, "mailbox": app.mailbox.to_string(),
                 "passwords": app.passwords.len(), "networks": networks, "certificates": certificates, "unix_users": users,
@@ -107,13 +108,21 @@ fn seen(config: &Config, settings: &Settings) -> Vec<AppSeen> {
 }
 
 fn last_sent(seen: Option<&AppSeen>, now: SystemTime) -> String {
-    let Some(AppSeen { last_sent, client, listener, encrypted, sent_today, .. }) = seen else {
+    let Some(AppSeen { last_sent, client, listener, encrypted, sent_today, proof, .. }) = seen else {
         return "never sent".to_owned();
     };
     let how = if *encrypted { "with TLS" } else { "without TLS" };
     let today = counted(*sent_today, "message", "messages");
     let (client, listener) = (plain(client), plain(listener));
-    format!("last sent {} ago ({last_sent}) from {client}, listener {listener}, {how}; {today} in 24 hours", age(last_sent, now))
+    let ago = age(last_sent, now);
+    let proof = proof.as_deref().and_then(Proof::named).map_or("", |proof| match proof {
+        Proof::Password => ", by password",
+        Proof::Certificate => ", by certificate",
+        Proof::UnixUser => ", as a user of this machine",
+        Proof::Network => ", by address",
+        Proof::DroppedFile => ", by a file in the drop directory",
+    });
+    format!("last sent {ago} ago ({last_sent}) from {client}{proof}, listener {listener}, {how}; {today} in 24 hours")
 }
 
 fn proof(app: &config::App) -> String {

@@ -15,8 +15,8 @@ mod upkeep;
 
 pub use crate::store::{
     AppChange, AppCount, AppUsage, Claim, Count, Due, Event, Filter, HeldBy, Hold, Kept, Line, MailboxClock, Message,
-    MinuteCount, NewMessage, Next, Number, Page, RecipientState, Report, Scope, Seen, Settled, Settlement, Standing, State,
-    Stored, Told, ToldOf, Verb, Wanted,
+    MinuteCount, NewMessage, Next, Number, Page, Proof, RecipientState, Report, Scope, Seen, Settled, Settlement, Standing,
+    State, Stored, Told, ToldOf, Verb, Wanted,
 };
 pub use budget::{Budget, Share};
 pub use lane::{Claimed, Fill, Lane};
