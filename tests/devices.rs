@@ -239,7 +239,7 @@ fn await_log(file: &str, text: &str, daemon: &Program) {
 fn the_mail_of_every_device_arrives_as_it_should() {
     let zoo = files(FOLDER);
     let authority = Authority::new("outlink test CA");
-    let story = Story::new("custom", |text| support::queued::queue(text));
+    let story = Story::new("custom", support::queued::queue);
     authority.write(story.directory.path(), 90);
     let ports = configure(&story, &zoo);
     let daemon = story.start();
