@@ -148,9 +148,7 @@ impl Daemon {
         if !unopened.is_empty() {
             return Err(unopened);
         }
-        let settings = Arc::new(settings);
-        self.tokens.configure(&settings).map_err(|error| vec![error.to_string()])?;
-        self.relay.configure(settings.clone());
+        let settings = self.relay.configure(settings).map_err(|error| vec![error.to_string()])?;
         self.configured.send_replace(());
         let mut notes = Vec::new();
         if settings.listeners != self.settings.listeners {

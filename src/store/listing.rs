@@ -20,7 +20,7 @@ const PAGE: usize = 2000;
 pub struct Filter {
     /// These alone.
     pub ids: Vec<Id>,
-    /// Through this mailbox.
+    /// Through this mailbox, or any address of this one for a whole domain.
     pub mailbox: Option<Name>,
     /// Of this app.
     pub app: Option<Name>,
@@ -236,7 +236,7 @@ fn lines(connection: &Connection, rows: &str, filter: &Filter, from: &dyn ToSql)
     states.iter().zip(&mut wanted).for_each(|(state, place)| *place = state.code());
     let sql = format!(
         "{LINES} FROM {rows} m
-         WHERE state IN (:a, :b, :c, :d) AND (:mailbox IS NULL OR mailbox = :mailbox) AND (:app IS NULL OR app = :app)
+         WHERE state IN (:a, :b, :c, :d) AND (:mailbox IS NULL OR mailbox = :mailbox OR mailbox BETWEEN :mailbox || '/' AND :mailbox || '0') AND (:app IS NULL OR app = :app)
              AND (:before IS NULL OR accepted_at < :before)
              AND (:address IS NULL OR lower(sender) = :address
                   OR EXISTS (SELECT 1 FROM recipients r WHERE r.message = m.number AND lower(r.address) = :address))
