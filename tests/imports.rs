@@ -434,7 +434,10 @@ fn a_running_daemon_takes_ports_over_at_once_and_not_while_another_has_them() {
     let (_, items, told) = house.items(&words, "");
     assert_eq!(items[&name], "left", "{told}");
     let said = told.to_string();
-    assert!(said.contains("another program has this port") && said.contains("stop the old program, then run this again"), "{said}");
+    assert!(
+        said.contains("another program has this port") && said.contains("stop the old program, then run this again"),
+        "{said}"
+    );
     assert!(!house.written().contains_key(&format!("listener-smtp-{port}.toml")));
     drop(other);
     let (_, items, told) = house.items(&words, "");

@@ -1,4 +1,5 @@
-//! What old programs send and what the provider gets: repaired headers, encoded bodies, rewritten authors; and how the trace tells it.
+//! What old programs send and what the provider gets: repaired headers, encoded bodies, rewritten authors; how the trace tells it, and
+//! that each is counted.
 
 mod support;
 
@@ -7,6 +8,8 @@ use support::{
     queued::queue,
     story::{App, Story},
 };
+
+use serde_json::{Value, json};
 
 /// The mailbox's `when-from-differs`, and the app's `repair`.
 fn edited(text: String, when: &str, repair: &str) -> String {
@@ -96,4 +99,49 @@ fn a_mailbox_that_rewrites_sends_what_a_machine_calls_itself_under_its_own_addre
     );
     assert!(octets.ends_with(&large), "the body keeps its octets");
     drop(daemon);
+}
+
+/// In how many messages of the app `sandbox` what was changed, and in how many of all.
+fn changes(story: &Story) -> (Value, Value) {
+    let parsed = |text: String| serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let list = parsed(story.good(&["app", "list", "--json"]));
+    let app = list["apps"].as_array().and_then(|apps| apps.iter().find(|app| app["app"] == "sandbox")).expect("the app").clone();
+    (app["changes"].clone(), parsed(story.good(&["status", "--json"]))["message_changes"].clone())
+}
+
+#[test]
+fn repairs_and_rewritings_are_counted_by_app_and_the_counts_outlive_a_restart() {
+    for contract in ["queue", "direct", "direct-then-queue"] {
+        let story = Story::new("microsoft", |text| {
+            edited(text, "rewrite", "standard").replace("delivery = \"queue\"", &format!("delivery = \"{contract}\""))
+        });
+        let daemon = story.start();
+        assert_eq!(changes(&story), (json!({}), json!({})));
+        assert!(!story.good(&["app", "list"]).contains("messages changed"));
+        let mut app = story.app();
+        let mut send = |text: &str| {
+            for line in ["MAIL FROM:<robot@sandbox.example>", "RCPT TO:<you@example.org>", "DATA"] {
+                assert!(app.say(line).starts_with(['2', '3']), "{line}");
+            }
+            app.write(text);
+            app.say(".")
+        };
+        for _ in 0..2 {
+            assert!(send("Subject: scan\r\n\r\nx\r\n").starts_with("250 "));
+        }
+        assert!(send("From: ops@x.example <ops@x.example>\r\nDate: d\r\nMessage-ID: <a@b>\r\n\r\nx\r\n").starts_with("250 "));
+        let expected = json!({"added-date": 2, "added-from": 2, "added-message-id": 2, "added-reply-to": 1, "quoted-display-name": 1,
+            "rewrote-from": 1});
+        support::queued::until("the last one went out", SOON, || changes(&story).0 == expected);
+        assert_eq!(changes(&story).1, expected);
+        // What is refused is not counted.
+        let loops = "Received: by x\r\n".repeat(200);
+        assert!(send(&format!("{loops}Subject: scan\r\n\r\nx\r\n")).starts_with("554 "));
+        assert_eq!(daemon.stop().0, Some(0));
+        let stopped = story.good(&["app", "list"]);
+        assert!(stopped.contains("\n  messages changed: added-date 2, added-from 2, added-message-id 2,"), "{stopped}");
+        let daemon = story.start();
+        assert_eq!(changes(&story), (expected.clone(), expected));
+        drop(daemon);
+    }
 }

@@ -234,6 +234,8 @@ fn what_is_left_while_the_daemon_is_down_arrives_once() {
     machine.good(&["--socket", &elsewhere, "-f", "robot@sandbox.example", "you@example.org"], "Subject: later\n\nx\n");
     machine.arrived("later");
     until("it is gone", SOON, || machine.left().is_empty());
+    let list = machine.story.good(&["app", "list"]);
+    assert!(list.contains(", by a file in the drop directory, listener drop, without TLS; 3 messages in 24 hours"), "{list}");
     drop(daemon);
     let daemon = machine.story.start();
     machine.good(&["-f", "robot@sandbox.example", "you@example.org"], "Subject: last\n\nx\n");

@@ -193,7 +193,7 @@ impl Client {
     /// Holds a mailbox, or releases it.
     pub async fn pause(&self, mailbox: &str, paused: bool) -> Result<Paused, ClientError> {
         let method = if paused { Method::PUT } else { Method::DELETE };
-        let response = self.ask(method, &format!("mailboxes/{mailbox}/pause"), String::new(), WAIT).await?;
+        let response = self.ask(method, &format!("mailboxes/{}/pause", segment(mailbox)), String::new(), WAIT).await?;
         self.read(response).await
     }
 
@@ -271,4 +271,13 @@ impl Client {
     fn broken(&self, error: &dyn std::error::Error) -> ClientError {
         ClientError::Broken { socket: self.socket.clone(), why: error.to_string() }
     }
+}
+
+/// `text` as one step of a URL's path: the name of a domain's address has a slash and may have more in it.
+fn segment(text: &str) -> String {
+    let mut url = Url::parse("http://localhost").expect("this is a URL");
+    if let Ok(mut steps) = url.path_segments_mut() {
+        steps.push(text);
+    }
+    url.path().trim_start_matches('/').to_owned()
 }

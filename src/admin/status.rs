@@ -1,7 +1,8 @@
 //! What a running daemon is doing.
 
 use super::{
-    Control, MailboxState, Stands,
+    Control, DomainState, MailboxState, Stands,
+    apps::apps,
     health::health,
     links,
     queue::{Tally, summary},
@@ -9,6 +10,7 @@ use super::{
 use crate::{
     listener::Presented,
     mail::{Name, State},
+    relay::Relay,
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -29,10 +31,16 @@ pub struct Status {
     pub links: Vec<Stands>,
     /// Each mailbox.
     pub mailboxes: Vec<MailboxState>,
+    /// Each mailbox for a whole domain.
+    #[serde(default)]
+    pub domains: Vec<DomainState>,
     /// How often each link and mailbox came into each state since the start, by `link.NAME` and `mailbox.NAME`.
     pub changes: BTreeMap<String, BTreeMap<State, u64>>,
     /// How often was warned of what ends, since the start, by the same names.
     pub warnings: BTreeMap<String, u64>,
+    /// In how many messages of all apps, ever, what was changed, by the words of [`crate::mail::Change`].
+    #[serde(default)]
+    pub message_changes: BTreeMap<String, u64>,
     /// Messages on their way to a provider.
     pub under_way: usize,
     /// Kept messages; `None` when the store cannot be read.
@@ -107,10 +115,20 @@ pub(super) async fn status(control: &Control) -> Status {
         hostname: control.hostname.to_string(),
         listeners: control.listeners.borrow().iter().map(Listening::status).collect(),
         links: health(relay).standings.into_iter().filter(|stands| stands.mailbox.is_none()).collect(),
+        domains: links.links.iter().flat_map(|link| &link.domains).cloned().collect(),
         mailboxes: links.links.into_iter().flat_map(|link| link.mailboxes).collect(),
         changes: relay.entered(),
         warnings: relay.warnings(),
+        message_changes: message_changes(relay),
         under_way: relay.under_way(),
         queue: summary.map(|summary| Totals { waiting: summary.waiting, held: summary.held, failed: summary.failed }),
     }
+}
+
+fn message_changes(relay: &Relay) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for (word, messages) in apps(relay).apps.into_iter().flat_map(|app| app.changes) {
+        *all.entry(word).or_default() += messages;
+    }
+    all
 }

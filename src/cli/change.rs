@@ -121,11 +121,13 @@ fn hint(fault: &Fault) -> String {
 /// The flag that gives a key.
 fn flag(kind: Kind, name: &Name, key: &str) -> String {
     let key = key.strip_prefix(&format!("{kind}.{name}.")).unwrap_or(key);
+    let key = key.strip_prefix("limits.").unwrap_or(key);
     let key = key.split('.').next().unwrap_or(key);
     match key {
         "scopes" => "--scope".to_owned(),
         "parameters" => "--parameter".to_owned(),
         "networks" => "--network".to_owned(),
+        "enabled" => "--disabled".to_owned(),
         "client-secret" | "private-key" | "pkcs12-password" | "service-account" | "proxy-password" => format!("--{key}-file"),
         key => format!("--{key}"),
     }

@@ -11,9 +11,10 @@ use crate::{
     admin::{AppSeen, LinkState, Links, MailboxState, links_of},
     config::{self, Settings, write::Kind},
     mail::Name,
+    queue::Proof,
 };
 use serde_json::json;
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 /// Prints each link with its mailboxes.
 pub(super) fn links(config: &Config, json: bool) -> Outcome {
@@ -33,11 +34,13 @@ pub(super) fn mailboxes(config: &Config, json: bool) -> Outcome {
     let Links { links } = now(config)?;
     if json {
         let all: Vec<_> = links.iter().flat_map(|link| &link.mailboxes).collect();
-        return print_json(&json!({"mailboxes": all}));
+        let domains: Vec<_> = links.iter().flat_map(|link| &link.domains).collect();
+        return print_json(&json!({"mailboxes": all, "domains": domains}));
     }
-    if links.iter().all(|link| link.mailboxes.is_empty()) {
+    if links.iter().all(|link| link.mailboxes.is_empty() && link.domains.is_empty()) {
         say("there is no mailbox; `outlink mailbox add` makes one");
     }
+    links.iter().flat_map(|link| &link.domains).for_each(|domain| status::print_domain(domain, ""));
     links.iter().flat_map(|link| &link.mailboxes).for_each(|mailbox| print_mailbox(mailbox, None, ""));
     Ok(Exit::Good)
 }
@@ -50,17 +53,19 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
     let seen = seen(config, &settings);
     let seen = |name: &Name| seen.iter().find(|seen| seen.app == name.as_str());
     if json {
+        let none = BTreeMap::new();
         let app = |app: &config::App| {
             let networks: Vec<_> = app.networks.iter().map(ToString::to_string).collect();
             let certificates: Vec<_> = app.certificates.iter().map(ToString::to_string).collect();
             let users: Vec<_> = app.unix_users.iter().map(|user| &user.name).collect();
             let last = seen(&app.name).map(|seen| {
-                json!({"at": seen.last_sent, "client": seen.client, "listener": seen.listener, "encrypted": seen.encrypted})
+                json!({"at": seen.last_sent, "client": seen.client, "listener": seen.listener, "encrypted": seen.encrypted, "proof": seen.proof})
             });
             json!({"app": app.name.as_str(), "enabled": app.enabled, "user": app.user, "mailbox": app.mailbox.to_string(),
                 "passwords": app.passwords.len(), "networks": networks, "certificates": certificates, "unix_users": users,
                 "delivery": app.delivery.map(|delivery| delivery.to_string()), "last": last,
-                "sent_today": seen(&app.name).map_or(0, |seen| seen.sent_today), "file": file(&app.name)})
+                "sent_today": seen(&app.name).map_or(0, |seen| seen.sent_today),
+                "changes": seen(&app.name).map(|seen| &seen.changes).unwrap_or(&none), "file": file(&app.name)})
         };
         let all: Vec<_> = settings.apps.values().map(|it| app(it)).collect();
         return print_json(&json!({"apps": all}));
@@ -75,6 +80,10 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
         let off = if app.enabled { "" } else { "switched off, " };
         say(format_args!("app {}: {off}{}, mailbox {}{address}", app.name, proof(app), app.mailbox));
         say(format_args!("  {}", last_sent(seen(&app.name), SystemTime::now())));
+        if let Some(seen) = seen(&app.name).filter(|seen| !seen.changes.is_empty()) {
+            let changes: Vec<_> = seen.changes.iter().map(|(word, messages)| format!("{} {messages}", plain(word))).collect();
+            say(format_args!("  messages changed: {}", changes.join(", ")));
+        }
         if let Some(file) = file(&app.name) {
             say(format_args!("  in {file}"));
         }
@@ -99,13 +108,21 @@ fn seen(config: &Config, settings: &Settings) -> Vec<AppSeen> {
 }
 
 fn last_sent(seen: Option<&AppSeen>, now: SystemTime) -> String {
-    let Some(AppSeen { last_sent, client, listener, encrypted, sent_today, .. }) = seen else {
+    let Some(AppSeen { last_sent, client, listener, encrypted, sent_today, proof, .. }) = seen else {
         return "never sent".to_owned();
     };
     let how = if *encrypted { "with TLS" } else { "without TLS" };
     let today = counted(*sent_today, "message", "messages");
     let (client, listener) = (plain(client), plain(listener));
-    format!("last sent {} ago ({last_sent}) from {client}, listener {listener}, {how}; {today} in 24 hours", age(last_sent, now))
+    let ago = age(last_sent, now);
+    let proof = proof.as_deref().and_then(Proof::named).map_or("", |proof| match proof {
+        Proof::Password => ", by password",
+        Proof::Certificate => ", by certificate",
+        Proof::UnixUser => ", as a user of this machine",
+        Proof::Network => ", by address",
+        Proof::DroppedFile => ", by a file in the drop directory",
+    });
+    format!("last sent {ago} ago ({last_sent}) from {client}{proof}, listener {listener}, {how}; {today} in 24 hours")
 }
 
 fn proof(app: &config::App) -> String {
@@ -147,12 +164,13 @@ fn print_link(link: &LinkState) {
     let until = |what: &str, time: Option<&String>| time.map(|time| format!(", {what} until {time}")).unwrap_or_default();
     let secret = until("client secret", link.client_secret_expires.as_ref());
     let certificate = until("certificate", link.certificate_expires.as_ref());
-    let none = if link.mailboxes.is_empty() { "; no mailbox uses it" } else { "" };
+    let none = if link.mailboxes.is_empty() && link.domains.is_empty() { "; no mailbox uses it" } else { "" };
     let client = if link.client_id.is_empty() { String::new() } else { format!(", client {}", plain(&link.client_id)) };
     let LinkState { link: name, provider, grant, standing, .. } = link;
     let state = status::state(standing, SystemTime::now());
     say(format_args!("link {name}: {provider}, {grant}{tenant}{client}{secret}{certificate}: {state}{none}"));
     status::print_why(standing, "");
+    link.domains.iter().for_each(|domain| status::print_domain(domain, "  "));
     link.mailboxes.iter().for_each(|mailbox| print_mailbox(mailbox, Some(link), "  "));
 }
 

@@ -50,6 +50,11 @@ pub fn of_drops() -> Option<Listener> {
     Some(Listener { name: Name::parse("drop").ok()?, auth: Auth::None, networks: Vec::new(), ..default })
 }
 
+/// Whether messages that come in there were left in a directory; all others let somebody connect.
+pub fn is_of_drops(listener: &Listener) -> bool {
+    listener.networks.is_empty()
+}
+
 fn loopback() -> Vec<IpNet> {
     ["127.0.0.0/8", "::1/128"].iter().filter_map(|network| network.parse().ok()).collect()
 }

@@ -151,10 +151,8 @@ impl Daemon {
         if !unopened.is_empty() {
             return Err(NotTakenUp::Faulty(unopened));
         }
-        let settings = Arc::new(settings);
         let prepared = self.listeners.prepare(&settings).await.map_err(unready)?;
-        self.tokens.configure(&settings).map_err(|error| faulty(error.to_string()))?;
-        self.relay.configure(settings.clone());
+        let settings = self.relay.configure(settings).map_err(|error| faulty(error.to_string()))?;
         self.configured.send_replace(());
         if settings.listeners != self.settings.listeners {
             start::allow_files(&settings);

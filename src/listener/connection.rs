@@ -351,7 +351,9 @@ impl<H: Host> Connection<H> {
         let reply = match incoming.finish(&mut self.scratch).await {
             Ok((body, findings)) => {
                 let (listener, peer) = (Arc::clone(&around.listener), self.peer.clone());
-                let submission = Submission { id, app, listener, peer, envelope, aliased: Vec::new(), body, findings };
+                let by_password = self.session.is_authenticated();
+                let submission =
+                    Submission { id, app, listener, peer, by_password, envelope, aliased: Vec::new(), body, findings };
                 self.patiently(Arc::clone(&around.host).message(submission)).await?
             }
             Err(error) => {

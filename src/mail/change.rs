@@ -66,6 +66,11 @@ impl Change {
         Self::RemovedSender,
     ];
 
+    /// The change of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|change| change.word() == word)
+    }
+
     /// The word.
     pub fn word(self) -> &'static str {
         match self {
@@ -115,6 +120,7 @@ mod tests {
             changes_in_words(&[Change::EncodedHeader, Change::AddedFrom, Change::EncodedHeader]),
             "added-from,encoded-header"
         );
+        assert!(Change::ALL.into_iter().all(|change| Change::parse(change.word()) == Some(change)));
         let mut words: Vec<&str> = Change::ALL.iter().map(|change| change.word()).collect();
         words.sort_unstable();
         words.dedup();

@@ -14,8 +14,9 @@ mod tests;
 mod upkeep;
 
 pub use crate::store::{
-    AppCount, Claim, Count, Due, Event, Filter, HeldBy, Hold, Kept, Line, MailboxClock, Message, MinuteCount, NewMessage, Next,
-    Number, Page, RecipientState, Report, Scope, Seen, Settled, Settlement, Standing, State, Stored, Told, ToldOf, Verb, Wanted,
+    AppChange, AppCount, AppUsage, Claim, Count, Due, Event, Filter, HeldBy, Hold, Kept, Line, MailboxClock, Message,
+    MinuteCount, NewMessage, Next, Number, Page, Proof, RecipientState, Report, Scope, Seen, Settled, Settlement, Standing,
+    State, Stored, Told, ToldOf, Verb, Wanted,
 };
 pub use budget::{Budget, Share};
 pub use lane::{Claimed, Fill, Lane};
@@ -290,14 +291,14 @@ impl Queue {
         self.store.drop_told(of).await
     }
 
-    /// What apps sent since `from`, by the minute, and each one's last message.
-    pub async fn usage(&self, from: SystemTime) -> Result<(Vec<AppCount>, Vec<Seen>), store::Error> {
+    /// What apps sent since `from`, by the minute, each one's last message, and what was changed about all of them.
+    pub async fn usage(&self, from: SystemTime) -> Result<AppUsage, store::Error> {
         self.store.usage(from).await
     }
 
     /// Keeps what apps sent.
-    pub async fn put_usage(&self, counts: Vec<AppCount>, seen: Vec<Seen>) -> Result<(), store::Error> {
-        self.store.put_usage(counts, seen).await
+    pub async fn put_usage(&self, usage: AppUsage) -> Result<(), store::Error> {
+        self.store.put_usage(usage).await
     }
 
     /// What was sent since `from`, by the minute.

@@ -1,10 +1,10 @@
 //! Each step of an app's message against the app's own rules, as they are configured now, and its limits.
 
-use super::{Relay, log, routing::gone, rules};
+use super::{Relay, access, log, routing::gone, rules};
 use crate::{
     config::{App, Listener},
     listener::Submission,
-    mail::{Address, Recipient},
+    mail::{Address, Change, Name, Recipient},
     queue::Seen,
     smtp::Reply,
 };
@@ -33,14 +33,32 @@ impl Relay {
             Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply }
         })?;
         let (client, listener) = (submission.peer.to_string(), submission.listener.name.to_string());
-        Ok(Seen { app: app.name.clone(), at, client, listener, encrypted: submission.peer.encrypted })
+        Ok(Seen {
+            app: app.name.clone(),
+            at,
+            client,
+            listener,
+            encrypted: submission.peer.encrypted,
+            proof: access::proof(submission),
+        })
     }
 
-    /// What was not taken does not count.
-    pub(super) fn answered(&self, arrival: Seen, reply: &Reply) {
+    /// What was not taken does not count, and neither do its repairs.
+    pub(super) fn answered(&self, arrival: Seen, repairs: &[Change], reply: &Reply) {
         match reply.is_positive() {
-            true => self.usage.saw(arrival),
+            true => {
+                self.usage.changed(&arrival.app, repairs);
+                self.usage.saw(arrival);
+            }
             false => self.usage.give_back(&arrival.app, arrival.at),
+        }
+    }
+
+    /// Counts what went out otherwise than it is kept. `settled` of the message's recipients were settled before: it counts at its
+    /// first delivery alone.
+    pub(super) fn sent_with(&self, app: &Name, changes: &[Change], settled: usize) {
+        if settled == 0 {
+            self.usage.changed(app, changes);
         }
     }
 

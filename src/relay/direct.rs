@@ -147,7 +147,7 @@ impl Story {
     async fn run(self, progress: Progress, pass: Pass, tell: oneshot::Sender<Reply>) {
         let (envelope, body) = (&self.submission.envelope, &self.submission.body);
         let errand = Errand { envelope, body, policy: Policy::AllOrNone, progress: &progress, until: self.until };
-        let Attempt { sent: result, .. } = attempt(&self.relay, &self.mailbox, errand).await;
+        let Attempt { sent: result, changes } = attempt(&self.relay, &self.mailbox, errand).await;
         pass.leave(was_seen(&result));
         let case = Case::of(self.submission.id, (&self.mailbox, &self.link), &self.submission.envelope);
         let judgement = match result {
@@ -158,6 +158,7 @@ impl Story {
         let is_late = tell.is_closed();
         self.note(&judgement);
         if judgement.outcome == Outcome::Delivered {
+            self.relay.sent_with(&self.submission.app.name, &changes, 0);
             self.relay.free_sender(&self.mailbox.name, &author_of(&self.submission), SystemTime::now()).await;
         }
         self.log(&judgement, is_late);

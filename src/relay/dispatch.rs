@@ -17,7 +17,10 @@ use crate::{
 };
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 use tokio::{
@@ -47,6 +50,8 @@ pub(super) struct Handle {
     look_at: Mutex<Option<SystemTime>>,
     wake: Notify,
     gate: OnceLock<Arc<Gate>>,
+    /// Its mailbox is no more.
+    is_closed: AtomicBool,
 }
 
 /// All lanes.
@@ -60,6 +65,15 @@ impl Lanes {
         lanes.entry(mailbox.clone()).or_insert_with(|| Arc::new(Handle::new(mailbox.clone()))).clone()
     }
 
+    /// Ends the lane of a mailbox that is no more.
+    pub(super) fn remove(&self, mailbox: &Name) {
+        let removed = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(mailbox);
+        if let Some(handle) = removed {
+            handle.is_closed.store(true, Ordering::Release);
+            handle.wake();
+        }
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> Vec<Arc<Handle>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -69,7 +83,14 @@ impl Lanes {
 impl Handle {
     fn new(name: Name) -> Self {
         let look_at = Mutex::new(Some(SystemTime::UNIX_EPOCH));
-        Self { name, lane: Mutex::default(), look_at, wake: Notify::new(), gate: OnceLock::new() }
+        Self {
+            name,
+            lane: Mutex::default(),
+            look_at,
+            wake: Notify::new(),
+            gate: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
@@ -137,21 +158,36 @@ impl Relay {
                     lanes.spawn(self.clone().run_lane(self.lanes.of(name), stop.clone()));
                 }
             }
-            let is_configured = tokio::select! {
+            enum Next {
+                Fit,
+                Look,
+                Begin,
+            }
+            let next = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                () = self.configured.notified() => true,
-                _ = held.tick() => false,
+                () = self.configured.notified() => Next::Fit,
+                _ = held.tick() => Next::Look,
+                () = self.added.notified() => Next::Begin,
+                Some(Ok(ended)) = lanes.join_next() => {
+                    running.remove(&ended);
+                    Next::Begin
+                }
             };
-            match is_configured {
-                true => self.fit_to_settings().await,
-                false => self.fail_held().await,
+            match next {
+                Next::Fit => self.fit_to_settings().await,
+                Next::Look => {
+                    self.fail_held().await;
+                    self.tend_addresses(SystemTime::now()).await;
+                }
+                Next::Begin => {}
             }
         }
         while lanes.join_next().await.is_some() {}
     }
 
-    async fn run_lane(self: Arc<Self>, handle: Arc<Handle>, mut stop: watch::Receiver<bool>) {
-        loop {
+    /// Until the end, or until its mailbox is no more; says whose lane it was.
+    async fn run_lane(self: Arc<Self>, handle: Arc<Handle>, mut stop: watch::Receiver<bool>) -> Name {
+        while !handle.is_closed.load(Ordering::Acquire) {
             let now = SystemTime::now();
             let next = self.pump(&handle, now).await;
             let pause = next.map_or(LOOK, |next| next.duration_since(now).unwrap_or_default().min(LOOK));
@@ -173,6 +209,7 @@ impl Relay {
             }
         }
         self.give_back(&handle).await;
+        handle.name.clone()
     }
 
     /// Sends what may be sent now; says when to look again.
@@ -401,10 +438,11 @@ impl Relay {
         for handle in self.lanes.all() {
             self.give_back(&handle).await;
         }
+        let now = SystemTime::now();
+        self.tend_addresses(now).await;
         let settings = self.settings();
         let mailboxes: Vec<Name> = settings.mailboxes.keys().cloned().collect();
         let apps: Vec<Name> = settings.apps.keys().cloned().chain([own::app()]).collect();
-        let now = SystemTime::now();
         let clock = |mailbox: &Name| self.board().clock(mailbox, now);
         if let Err(error) = self.queue.fit_to(&mailboxes, &apps, now, clock).await {
             tracing::error!(%error, "messages of apps and mailboxes that are not configured cannot be held; reload to try again");

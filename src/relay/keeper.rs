@@ -21,9 +21,10 @@ impl Relay {
         let (holds, clocks) = (self.queue.holds().await?, self.queue.clocks().await?);
         let counts = self.queue.counts(now.checked_sub(DAY).unwrap_or(SystemTime::UNIX_EPOCH)).await?;
         self.gates.restore(&counts);
-        let (counts, seen) = self.queue.usage(now.checked_sub(DAY).unwrap_or(SystemTime::UNIX_EPOCH)).await?;
-        self.usage.restore(&counts, seen);
+        let counted = counts.into_iter().map(|count| count.mailbox).collect();
+        self.usage.restore(self.queue.usage(now.checked_sub(DAY).unwrap_or(SystemTime::UNIX_EPOCH)).await?);
         self.board().restore(&holds, clocks, now);
+        self.restore_addresses(&holds, counted, now).await?;
         for hold in &holds {
             tracing::info!(scope = ?hold.scope, kind = hold.kind, reason = hold.reason, "held since before the start");
         }
@@ -68,11 +69,11 @@ impl Relay {
             }
         }
         result = result.and(self.save_told().await);
-        let (counts, seen) = self.usage.take_unsaved();
-        if !(counts.is_empty() && seen.is_empty())
-            && let Err(error) = self.queue.put_usage(counts.clone(), seen.clone()).await
+        let usage = self.usage.take_unsaved();
+        if !usage.is_empty()
+            && let Err(error) = self.queue.put_usage(usage.clone()).await
         {
-            self.usage.put_back(&counts, &seen);
+            self.usage.put_back(&usage);
             result = Err(error);
         }
         let counts = self.gates.take_unsaved();

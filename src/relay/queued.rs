@@ -272,6 +272,9 @@ impl Submitted {
         if (is_delivered && !wants_notice) || is_refused {
             relay.note_works(mailbox, SystemTime::now());
             accepted_directly(submission, mailbox, &judgements, result.took);
+            if is_delivered {
+                relay.sent_with(&submission.app.name, &result.changes, 0);
+            }
             return log::loudest(&judgements).map_or_else(|| super::judge::bland(Some(submission.id)), |j| j.reply.clone());
         }
         let (kept, reply) = match self.keep_claimed().await {

@@ -1,13 +1,14 @@
-//! How much each app has sent, against its own limits, and when it sent last. Pure but for the lock: `now` is always an argument.
+//! How much each app has sent, against its own limits, when it sent last, and in how many of its messages what was changed. Pure but
+//! for the lock: `now` is always an argument.
 //!
 //! A message is counted when the whole of it is there, and given back when it is refused then: messages that arrive at once cannot
-//! exceed a limit together. Counts of a day, and the last message, outlive the process by `Relay::flush`.
+//! exceed a limit together. Counts of a day, the last message, and what was changed ever, outlive the process by `Relay::flush`.
 
 use super::pace::{DAY, MINUTE, SECOND, Window, floor};
 use crate::{
     config::App,
-    mail::Name,
-    queue::{AppCount, Seen},
+    mail::{Change, Name},
+    queue::{AppChange, AppCount, AppUsage, Seen},
     smtp::Reply,
 };
 use std::{
@@ -29,28 +30,36 @@ struct Entry {
     is_seen_unsaved: bool,
     /// Minutes whose counts are not in the store yet.
     unsaved: BTreeSet<SystemTime>,
+    /// In how many messages something was changed; one row a word, so it cannot grow.
+    changes: BTreeMap<Change, u64>,
+    /// Those whose numbers are not in the store yet.
+    unsaved_changes: BTreeSet<Change>,
 }
 
 impl Default for Entry {
     fn default() -> Self {
         let (minute, day) = (Window::new(MINUTE, SECOND), Window::new(DAY, MINUTE));
-        Self { minute, day, seen: None, is_seen_unsaved: false, unsaved: BTreeSet::new() }
+        let (unsaved, changes, unsaved_changes) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+        Self { minute, day, seen: None, is_seen_unsaved: false, unsaved, changes, unsaved_changes }
     }
 }
 
 impl Usage {
     /// Takes up what an earlier process knew.
-    pub(super) fn restore(&self, counts: &[AppCount], seen: Vec<Seen>) {
+    pub(super) fn restore(&self, usage: AppUsage) {
         let mut apps = self.apps();
-        for count in counts {
+        for count in &usage.counts {
             let entry = apps.entry(count.app.clone()).or_default();
             // They may have come at the end of their minute.
             entry.minute.add(count.start + MINUTE - SECOND, count.messages.into());
             entry.day.add(count.start, count.messages.into());
         }
-        for seen in seen {
+        for seen in usage.seen {
             let app = seen.app.clone();
             apps.entry(app).or_default().seen = Some(seen);
+        }
+        for AppChange { app, change, messages } in usage.changes {
+            *apps.entry(app).or_default().changes.entry(change).or_default() += messages;
         }
     }
 
@@ -90,37 +99,58 @@ impl Usage {
         (entry.seen, entry.is_seen_unsaved) = (Some(seen), true);
     }
 
-    /// When each app sent last, and how many messages in the last 24 hours.
-    pub(super) fn all(&self, now: SystemTime) -> Vec<(Seen, u64)> {
+    /// One more message of `app` was changed so, each word once.
+    pub(super) fn changed(&self, app: &Name, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut apps = self.apps();
+        let entry = apps.entry(app.clone()).or_default();
+        for change in BTreeSet::from_iter(changes.iter().copied()) {
+            let messages = entry.changes.entry(change).or_default();
+            *messages = messages.saturating_add(1);
+            entry.unsaved_changes.insert(change);
+        }
+    }
+
+    /// When each app sent last, how many messages in the last 24 hours, and in how many ever what was changed.
+    pub(super) fn all(&self, now: SystemTime) -> Vec<(Seen, u64, BTreeMap<Change, u64>)> {
         let mut apps = self.apps();
         let entry = |entry: &mut Entry| {
             entry.day.forget(now);
-            Some((entry.seen.clone()?, entry.day.sum()))
+            Some((entry.seen.clone()?, entry.day.sum(), entry.changes.clone()))
         };
         apps.values_mut().filter_map(entry).collect()
     }
 
     /// What changed since it was last asked for.
-    pub(super) fn take_unsaved(&self) -> (Vec<AppCount>, Vec<Seen>) {
-        let (mut counts, mut seen) = (Vec::new(), Vec::new());
+    pub(super) fn take_unsaved(&self) -> AppUsage {
+        let AppUsage { mut counts, mut seen, mut changes } = AppUsage::default();
         for (app, entry) in self.apps().iter_mut() {
             let starts = std::mem::take(&mut entry.unsaved);
             counts.extend(starts.into_iter().map(|start| AppCount { app: app.clone(), start, messages: entry.day.at(start) }));
             if std::mem::take(&mut entry.is_seen_unsaved) {
                 seen.extend(entry.seen.clone());
             }
+            let words = std::mem::take(&mut entry.unsaved_changes).into_iter();
+            let change =
+                |change| AppChange { app: app.clone(), change, messages: entry.changes.get(&change).copied().unwrap_or(0) };
+            changes.extend(words.map(change));
         }
-        (counts, seen)
+        AppUsage { counts, seen, changes }
     }
 
     /// What could not be kept is unsaved again.
-    pub(super) fn put_back(&self, counts: &[AppCount], seen: &[Seen]) {
+    pub(super) fn put_back(&self, usage: &AppUsage) {
         let mut apps = self.apps();
-        for count in counts {
+        for count in &usage.counts {
             apps.entry(count.app.clone()).or_default().unsaved.insert(count.start);
         }
-        for it in seen {
+        for it in &usage.seen {
             apps.entry(it.app.clone()).or_default().is_seen_unsaved = true;
+        }
+        for it in &usage.changes {
+            apps.entry(it.app.clone()).or_default().unsaved_changes.insert(it.change);
         }
     }
 
@@ -198,13 +228,35 @@ mod tests {
         for second in [0, 100] {
             before.count(&app, at(second)).unwrap();
         }
-        let seen =
-            Seen { app: app.name.clone(), at: at(100), client: "10.1.2.3".into(), listener: "office".into(), encrypted: true };
+        let (client, listener, proof) = ("10.1.2.3".into(), "office".into(), Some(crate::queue::Proof::Network));
+        let seen = Seen { app: app.name.clone(), at: at(100), client, listener, encrypted: true, proof };
         before.saw(seen.clone());
-        let (counts, unsaved) = before.take_unsaved();
-        assert_eq!((counts.len(), before.take_unsaved()), (2, (vec![], vec![])));
-        after.restore(&counts, unsaved);
+        let unsaved = before.take_unsaved();
+        assert_eq!((unsaved.counts.len(), before.take_unsaved()), (2, AppUsage::default()));
+        after.restore(unsaved);
         after.count(&app, at(200)).unwrap_err();
-        assert_eq!(after.all(at(200)), [(seen, 2)]);
+        assert_eq!(after.all(at(200)), [(seen, 2, BTreeMap::new())]);
+    }
+
+    #[test]
+    fn a_message_counts_once_for_each_word_and_what_was_counted_goes_on_after_a_restart() {
+        use Change::{AddedDate, AddedFrom};
+        let (before, after, name) = (Usage::default(), Usage::default(), Name::parse("crowd").unwrap());
+        before.changed(&name, &[]);
+        assert!(before.take_unsaved().is_empty());
+        before.changed(&name, &[AddedDate, AddedFrom, AddedDate]);
+        before.changed(&name, &[AddedDate]);
+        let kept = |change, messages| AppChange { app: name.clone(), change, messages };
+        let unsaved = before.take_unsaved();
+        assert_eq!(unsaved.changes, [kept(AddedDate, 2), kept(AddedFrom, 1)]);
+        assert!(before.take_unsaved().is_empty());
+        // The store failed: all of it is there the next time, with what came meanwhile.
+        before.put_back(&unsaved);
+        before.changed(&name, &[AddedFrom]);
+        let unsaved = before.take_unsaved();
+        assert_eq!(unsaved.changes, [kept(AddedDate, 2), kept(AddedFrom, 2)]);
+        after.restore(unsaved);
+        after.changed(&name, &[AddedFrom]);
+        assert_eq!(after.take_unsaved().changes, [kept(AddedFrom, 3)]);
     }
 }

@@ -131,6 +131,7 @@ impl Work {
         let mut detail = loudest.as_ref().map_or_else(String::new, |judgement| judgement.reason.clone());
         if tried.is_delivered() && !result.changes.is_empty() {
             detail.push_str(&format!("; sent with {}", changes_in_words(&result.changes)));
+            self.relay.sent_with(&message.app, &result.changes, message.settled);
         }
         let event = Event { at: now, event: word.to_owned(), detail, took: Some(result.took) };
         if let Some(judgement) = &loudest {

@@ -252,7 +252,7 @@ pub(super) fn recipient(address: String, notify: Option<String>, orcpt: Option<S
 }
 
 pub(super) fn name(text: String) -> rusqlite::Result<Name> {
-    Name::parse(&text).map_err(damaged)
+    Name::parse_mailbox(&text).map_err(damaged)
 }
 
 /// What was valid when it was written is valid when it is read, unless the row was damaged.

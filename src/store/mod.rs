@@ -32,7 +32,7 @@ pub(crate) mod tests;
 mod upkeep;
 
 pub use accept::Stored;
-pub use apps::{AppCount, Seen};
+pub use apps::{AppChange, AppCount, AppUsage, Proof, Seen};
 pub use body::{Body, BodyFile, BodyReader, Kept, LARGEST_IN_MEMORY, Receiving, Spool};
 pub use claims::{Due, Wanted};
 pub use counters::Count as MinuteCount;
