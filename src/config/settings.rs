@@ -309,6 +309,10 @@ impl Allowed {
 
     /// The length of the longest pattern that `address` matches: the longer, the closer. An address itself is longer than its domain.
     pub fn closeness(&self, address: &Address) -> Option<usize> {
+        // Of `ceo@evil.example@example.com` nobody knows where a provider ends it.
+        if address.is_doubtful() {
+            return None;
+        }
         let text = address.as_str().to_ascii_lowercase();
         let matches = |pattern: &&String| match pattern.strip_prefix('*') {
             Some(rest) => text.ends_with(rest),

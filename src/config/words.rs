@@ -123,6 +123,10 @@ pub(super) fn is_local(url: &Url) -> bool {
 pub(super) fn address(text: &str) -> Result<Address, Wrong> {
     let address = Address::parse(text).map_err(|error| Wrong::from(format!("`{text}` is no mail address: {error}")))?;
     match address.domain() {
+        Some(_) if address.is_doubtful() => {
+            let hint = "write one with a single `@`: what programs make of another one is in doubt";
+            Err(Wrong::new(format!("`{text}` has more than one `@`"), hint))
+        }
         Some(_) if text.starts_with("*@") => Err(Wrong::new(format!("`{text}` stands for many addresses"), "write one address")),
         Some(_) => Ok(address),
         None => Err(Wrong::new(format!("`{text}` has no domain"), "write the whole address, such as \"alerts@example.com\"")),
@@ -139,8 +143,9 @@ pub(super) fn whole_domain(text: &str) -> Option<String> {
 pub(super) fn sender_pattern(text: &str) -> Result<String, Wrong> {
     let rest = text.strip_prefix('*').unwrap_or(text);
     let probe = if rest.len() < text.len() { format!("x{rest}") } else { text.to_owned() };
-    let whole = Address::parse(&probe)
-        .is_ok_and(|address| address.domain().is_some() && (rest.len() == text.len() || rest.starts_with('@')));
+    let whole = Address::parse(&probe).is_ok_and(|address| {
+        address.domain().is_some() && !address.is_doubtful() && (rest.len() == text.len() || rest.starts_with('@'))
+    });
     match text == "*" || whole && !rest.contains('*') {
         true => Ok(text.to_ascii_lowercase()),
         false => Err(Wrong::new(format!("`{text}` is no pattern of senders"), "write an address, \"*@example.com\" or \"*\"")),

@@ -76,9 +76,15 @@ impl Address {
     }
 
     /// Whether both name the same mailbox as far as a relay may tell: all compared without ASCII case, as the
-    /// providers do.
+    /// providers do. A doubtful one is the same as none.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.text.eq_ignore_ascii_case(&other.text)
+        self.text.eq_ignore_ascii_case(&other.text) && !self.is_doubtful()
+    }
+
+    /// Whether its local part holds an `@` outside of quotes, as in `ceo@evil.example@example.com`. Some servers read such an address up to
+    /// the first `@`, others up to the last: what it names is in doubt, and no rule may take it for one that is allowed.
+    pub fn is_doubtful(&self) -> bool {
+        !self.text.starts_with('"') && self.local().contains('@')
     }
 }
 
@@ -164,6 +170,20 @@ mod tests {
         ] {
             let address = Address::parse(text).unwrap();
             assert_eq!((address.local(), address.domain(), address.as_str()), (local, domain, text));
+        }
+    }
+
+    #[test]
+    fn an_address_with_an_inner_at_is_doubtful_and_the_same_as_none() {
+        for (text, doubtful) in [
+            ("a@example.com", false),
+            ("root", false),
+            ("\"a@b\"@example.com", false),
+            ("a@b@example.com", true),
+            ("@b@example.com", true),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!((address.is_doubtful(), address.is_same(&address)), (doubtful, !doubtful), "{text}");
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) fn line(line: &[u8]) -> Line {
         return Line::Goes;
     }
     // An mbox separator in front of the header is no field, but does not end the header either.
-    if line.starts_with(b"From ") || line.starts_with(b">From ") {
+    if is_separator(line) {
         return Line::Field(0);
     }
     let Some(colon) = line.iter().position(|octet| *octet == b':') else { return Line::Ends };
@@ -46,6 +46,13 @@ pub(super) fn line(line: &[u8]) -> Line {
         true => Line::Ends,
         false => Line::Field(name.len()),
     }
+}
+
+/// Whether a line separates messages in a file of type mbox: `From root Mon Jan 1`. `From : root` is a From field (RFC 5322 §4.5.2): taken
+/// for a separator, its author would pass every rule unseen.
+pub fn is_separator(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b">").unwrap_or(line);
+    line.strip_prefix(b"From ").is_some_and(|rest| !rest.trim_ascii_start().starts_with(b":"))
 }
 
 impl Field {
@@ -179,6 +186,26 @@ mod tests {
         assert_eq!(header.get("received").unwrap().value(), b"by us\tid 1");
         assert!(header.fields[0].name().is_empty() && !header.has("From"));
         assert_eq!(header.get("subject").unwrap().with_value(b"new").raw(), b"subject: new\r\n");
+    }
+
+    #[test]
+    fn a_from_field_with_space_before_its_colon_is_no_separator() {
+        for (line, name) in [
+            ("From : ceo@evil.example\r\n", "From"),
+            ("From \t : ceo@evil.example\r\n", "From"),
+            ("From\t: ceo@evil.example\r\n", "From"),
+            ("FROM :ceo@evil.example\r\n", "FROM"),
+            (">From : quoted\r\n", ">From"),
+            ("From root Mon Jan  1 00:00:00 2024\r\n", ""),
+            (">From root Mon Jan  1 00:00:00 2024\r\n", ""),
+            ("From \r\n", ""),
+        ] {
+            let (header, octets) = Header::of(line.as_bytes());
+            assert_eq!((header.fields[0].name(), octets), (name.as_bytes(), line.len()), "{line:?}");
+            assert_eq!(header.has("From"), name.eq_ignore_ascii_case("from"), "{line:?}");
+        }
+        let (header, _) = Header::of(b"From : a@b.example\r\n");
+        assert_eq!(header.fields[0].value(), b"a@b.example");
     }
 
     #[test]

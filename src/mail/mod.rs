@@ -30,7 +30,7 @@ pub use author::author;
 pub use change::{Change, changes_in_words};
 pub use encode::Encoder;
 pub use envelope::{BodyType, Envelope, InvalidParameter, Notify, Recipient, Ret, Xtext};
-pub use header::{Field, Header};
+pub use header::{Field, Header, is_separator};
 pub use id::{Id, InvalidId};
 pub use letter::Letter;
 pub use name::{InvalidMailboxName, InvalidName, Name};

@@ -19,7 +19,7 @@ pub(super) fn elements(value: &[u8]) -> Vec<&[u8]> {
 
 /// Follows quotes, comments and angle brackets through a value.
 #[derive(Debug, Default)]
-struct Scan {
+pub(super) struct Scan {
     quoted: bool,
     comment: usize,
     angle: bool,
@@ -28,7 +28,7 @@ struct Scan {
 
 impl Scan {
     /// Takes the next octet; whether it stands outside of all three.
-    fn is_open(&mut self, octet: u8) -> bool {
+    pub(super) fn is_open(&mut self, octet: u8) -> bool {
         if std::mem::take(&mut self.escaped) {
             return false;
         }

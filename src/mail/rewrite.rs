@@ -3,7 +3,7 @@
 use super::{
     Address, Change, author,
     header::{Field, Header},
-    phrase,
+    phrase::{self, Scan},
 };
 
 /// Ends of domains that nobody outside can answer to (RFC 6761, RFC 6762, and what distributions call a machine).
@@ -21,8 +21,10 @@ pub fn rewrite(header: &mut Header, mailbox: &Address, allowed: impl Fn(&Address
     };
     if !only.as_ref().is_some_and(passes) {
         let elements: Vec<&[u8]> = values.iter().flat_map(|value| phrase::elements(value)).collect();
-        let answerable: Vec<&[u8]> = elements.iter().copied().filter(|element| is_answerable(element)).collect();
-        if !header.has("Reply-To") && !answerable.is_empty() {
+        let answerable: Vec<&[u8]> =
+            elements.iter().flat_map(|element| members(element)).filter(|element| is_answerable(element)).collect();
+        if header.all("Reply-To").all(|field| field.value().is_empty()) && !answerable.is_empty() {
+            header.fields.retain(|field| !field.is("Reply-To"));
             let value = answerable.iter().map(|element| element.trim_ascii()).collect::<Vec<_>>().join(&b", "[..]);
             let reply_to = Field::new("Reply-To", "").with_value(&value);
             let after = header.fields.iter().position(|field| field.is("From")).map_or(header.fields.len(), |at| at + 1);
@@ -55,18 +57,54 @@ fn set_from(header: &mut Header, value: &[u8]) {
     });
 }
 
-/// The mailbox's address under the name of `element`.
+/// The mailbox's address under the name of `element`, as far as the whole then names the mailbox beyond doubt.
 fn from(element: &[u8], mailbox: &Address) -> Vec<u8> {
-    let name = match phrase::split(element) {
+    let name = name(before(element, b';'));
+    let under = |name: &[u8]| [name, format!(" <{mailbox}>").as_bytes()].concat();
+    let is_sure = |value: &Vec<u8>| author(&phrase::text(value)).is_some_and(|address| address.is_same(mailbox));
+    let named = [under(&name), under(&phrase::quoted(&name))].into_iter().filter(|_| !name.is_empty()).find(is_sure);
+    named.unwrap_or_else(|| mailbox.as_str().as_bytes().to_owned())
+}
+
+/// The name in an element, if it has any.
+fn name(element: &[u8]) -> Vec<u8> {
+    match phrase::split(element) {
         Some((name, _)) if phrase::has_bare_at(name) => phrase::quoted(name),
         Some((name, _)) => name.to_owned(),
         // `root (Cron Daemon)`: the form of old mail programs.
-        None => phrase::comment(element).map(phrase::quoted).unwrap_or_default(),
-    };
-    match name.is_empty() {
-        true => mailbox.as_str().as_bytes().to_owned(),
-        false => [&name, format!(" <{mailbox}>").as_bytes()].concat(),
+        None if element.contains(&b'(') => phrase::comment(element).map(phrase::quoted).unwrap_or_default(),
+        // A name without an address, or that of a group.
+        None => {
+            let name = before(element, b':').trim_ascii();
+            if name.iter().any(|octet| b"@<>".contains(octet)) { Vec::new() } else { name.to_owned() }
+        }
     }
+}
+
+/// What stands before the first such octet that is outside of quotes, comments and brackets.
+fn before(element: &[u8], wanted: u8) -> &[u8] {
+    let mut scan = Scan::default();
+    let end = element.iter().position(|octet| scan.is_open(*octet) && *octet == wanted);
+    &element[..end.unwrap_or(element.len())]
+}
+
+/// The addresses in an element that may begin or end a group (RFC 5322 §3.4), or that semicolons part.
+fn members(element: &[u8]) -> Vec<&[u8]> {
+    let (mut all, mut begin, mut scan, mut literal) = (Vec::new(), 0, Scan::default(), false);
+    for (at, octet) in element.iter().enumerate().filter(|(_, octet)| scan.is_open(**octet)) {
+        match octet {
+            // The colons of `[IPv6:::1]` begin nothing.
+            b'[' | b']' => literal = *octet == b'[',
+            b':' if !literal => begin = at + 1,
+            b';' => {
+                all.push(&element[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    all.push(&element[begin..]);
+    all
 }
 
 /// Whether somebody outside could answer to this address.
@@ -112,6 +150,31 @@ mod tests {
             ("From: \"Web\" <www-data@web1.localdomain>\r\n", "From: \"Web\" <alerts@contoso.com>\r\n", &[RewroteFrom]),
             ("From: ops@x.example <ops@x.local>\r\n", "From: \"ops@x.example\" <alerts@contoso.com>\r\n", &[RewroteFrom]),
             ("Subject: x\r\n", "Subject: x\r\nFrom: alerts@contoso.com\r\n", &[RewroteFrom]),
+            // A name without an address, and groups.
+            ("From: Just A Name\r\n", "From: Just A Name <alerts@contoso.com>\r\n", &[RewroteFrom]),
+            ("From: \"Scan: 2\"\r\n", "From: \"Scan: 2\" <alerts@contoso.com>\r\n", &[RewroteFrom]),
+            ("From: root@web1\r\n", "From: alerts@contoso.com\r\n", &[RewroteFrom]),
+            (
+                "From: Team: x@ext.example, Y <y@ext.example>;\r\n",
+                "From: Team <alerts@contoso.com>\r\nReply-To: x@ext.example, Y <y@ext.example>\r\n",
+                &[AddedReplyTo, RewroteFrom],
+            ),
+            (
+                "From: x@ext.example; <alerts@contoso.com>\r\n",
+                "From: alerts@contoso.com\r\nReply-To: x@ext.example, <alerts@contoso.com>\r\n",
+                &[AddedReplyTo, RewroteFrom],
+            ),
+            (
+                "From : ceo@evil.example\r\nSender : ceo@evil.example\r\n",
+                "From: alerts@contoso.com\r\nReply-To: ceo@evil.example\r\n",
+                &[AddedReplyTo, RewroteFrom, RemovedSender],
+            ),
+            // One that says nothing.
+            (
+                "Reply-To: \r\nFrom: x@y.example\r\n",
+                "From: alerts@contoso.com\r\nReply-To: x@y.example\r\n",
+                &[AddedReplyTo, RewroteFrom],
+            ),
             (
                 "From: a@x.example, b@x.example\r\nSender: a@x.example\r\n",
                 "From: alerts@contoso.com\r\nReply-To: a@x.example, b@x.example\r\n",
@@ -135,7 +198,7 @@ mod tests {
     proptest! {
         #[test]
         fn rewriting_twice_is_rewriting_once_and_the_other_fields_keep_their_octets_and_order(
-            text in "((From|Sender|Reply-To|Subject|X-A|To): [a-z@<>\", .()\u{fc}]{0,40}(\r\n [a-z]{0,5})?\r\n){0,8}"
+            text in "((From|Sender|Reply-To|Subject|X-A|To): [a-z@<>\", .()\u{fc};:\\\\\\[\\]]{0,40}(\r\n [a-z]{0,5})?\r\n){0,8}"
         ) {
             let (once, changes) = rewritten(&text);
             prop_assert_eq!(rewritten(&once), (once.clone(), vec![]));

@@ -1,6 +1,9 @@
 //! One attempt: a place among the mailbox's connections, a token where a login is needed, the message.
 
-use super::{Relay, outgoing::Outgoing};
+use super::{
+    Relay,
+    outgoing::{NotOutgoing, Outgoing},
+};
 use crate::{
     config::Mailbox,
     mail::{Change, Envelope, Outcome},
@@ -55,7 +58,10 @@ pub(super) async fn attempt(relay: &Relay, mailbox: &Arc<Mailbox>, errand: Erran
     match Outgoing::of(mailbox, errand.envelope, errand.body).await {
         Ok(outgoing) => Attempt { sent: send(relay, mailbox, errand, &outgoing).await, changes: outgoing.changes },
         Err(why) => {
-            let failure = Failure::local(&mailbox.server, format!("the message cannot be read: {why}"));
+            let failure = match &why {
+                NotOutgoing::Unreadable(_) => Failure::local(&mailbox.server, why.to_string()),
+                NotOutgoing::LongHeader(_) => Failure::unfit(&mailbox.server, why.reply()),
+            };
             Attempt { sent: Err(failure.into()), changes: Vec::new() }
         }
     }

@@ -292,6 +292,13 @@ impl Relay {
                 return Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply };
             }
         };
+        if let Err(why) = outgoing::check(&mailbox, &submission.findings, &submission.body).await {
+            let reply = why.reply();
+            tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, mailbox = %mailbox.name,
+                client = %submission.peer, from = log::sender(&submission.envelope), bytes = submission.body.len(), code = reply.code,
+                reply = %why, "refused: the mailbox could not send it under its own address");
+            return Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply };
+        }
         match delivery(&submission.listener, &submission.app) {
             Delivery::Direct => direct::deliver(&self, submission, mailbox, link).await,
             Delivery::Queue => queued::keep(&self, &submission, &mailbox).await,

@@ -248,6 +248,8 @@ mod tests {
             (Rule::AuthorAllowed, Some("crowd@a.example"), None, Some("domain")),
             (Rule::AuthorAllowed, Some("crowd@c.example"), None, Some("all")),
             (Rule::AuthorAllowed, None, Some("jira@a.example"), None),
+            (Rule::Author, Some("ceo@c.example@d.example"), None, None),
+            (Rule::AuthorAllowed, Some("ceo@c.example@a.example"), None, None),
             (Rule::SenderAllowed, None, Some("JIRA@a.example"), Some("one")),
             (Rule::SenderAllowed, None, Some("root"), Some("all")),
         ] {

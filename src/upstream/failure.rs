@@ -46,6 +46,8 @@ pub enum Reason {
     Unsupported(&'static str),
     /// All connections that the mailbox may have are busy.
     Busy(u32),
+    /// The message cannot be sent as it has to be: the reply says so to whoever sent it. No server was asked.
+    Unfit(Reply),
     /// The message could not be read from the spool, or what goes with it could not be sent.
     Local(String),
     /// The waiter gave up first.
@@ -63,11 +65,16 @@ impl Failure {
         Self::new(Step::Body, server, Reason::Local(why))
     }
 
+    /// The message can never be sent as it has to be.
+    pub fn unfit(server: &Server, reply: Reply) -> Self {
+        Self::new(Step::Body, server, Reason::Unfit(reply))
+    }
+
     /// What to do about it, as far as it can be known without the provider's tables; a reply is judged by those.
     pub fn advice(&self) -> Option<&'static AdviceEntry> {
         let by_text = |text: &str, otherwise: NetworkFault| NetworkFault::read(text).unwrap_or(otherwise);
         let fault = match &self.reason {
-            Reason::Reply(_) | Reason::Busy(_) | Reason::Local(_) | Reason::Aborted => return None,
+            Reason::Reply(_) | Reason::Busy(_) | Reason::Unfit(_) | Reason::Local(_) | Reason::Aborted => return None,
             Reason::Unsupported(STARTTLS) => NetworkFault::NoStartTls,
             Reason::Unsupported(_) => return advice_named("no-xoauth2"),
             Reason::Name(None) => NetworkFault::NameServerSilent,

@@ -1,7 +1,7 @@
 //! The message on standard input, made fit for SMTP: lines end by CRLF, a lone dot may end it, an mbox separator goes. What else it lacks
 //! the daemon adds.
 
-use crate::mail::{Address, Header, addresses};
+use crate::mail::{Address, Header, addresses, is_separator};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::io::{self, BufRead};
 
@@ -34,7 +34,7 @@ pub(super) fn read(input: impl BufRead, ignore_dots: bool) -> Result<Vec<u8>, No
         if text == b"." && !ignore_dots {
             break;
         }
-        if !(is_first && text.starts_with(b"From ")) {
+        if !(is_first && is_separator(text)) {
             message.extend_from_slice(text);
             message.extend_from_slice(b"\r\n");
         }
@@ -95,6 +95,7 @@ mod tests {
             ("a\n.\nb\n", true, "a\r\n.\r\nb\r\n"),
             ("a\n..\n", false, "a\r\n..\r\n"),
             ("From x Mon\na: b\nFrom y\n", false, "a: b\r\nFrom y\r\n"),
+            ("From : x@y\na: b\n", false, "From : x@y\r\na: b\r\n"),
             ("", false, ""),
         ] {
             assert_eq!(text(input, ignore_dots), expected, "{input:?}");
@@ -123,6 +124,7 @@ mod tests {
         for (message, name, expected) in [
             ("To: x\r\n\r\nb\r\n", "Cron \"D\"", "From: \"Cron \\\"D\\\"\" <root@host.example>\r\nTo: x\r\n\r\nb\r\n"),
             ("from: a\r\n\r\n", "x", "from: a\r\n\r\n"),
+            ("From : a\r\n\r\n", "x", "From : a\r\n\r\n"),
             ("no header\r\n", "x\r\ny", "From: \"xy\" <root@host.example>\r\n\r\nno header\r\n"),
             ("\r\nbody\r\n", "Ä", "From: =?utf-8?B?w4Q=?= <root@host.example>\r\n\r\nbody\r\n"),
         ] {

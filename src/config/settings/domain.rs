@@ -24,7 +24,9 @@ impl DomainMailbox {
 
     /// The mailbox of `address`, where it lies in the domain.
     pub fn mailbox(&self, address: &Address) -> Option<Mailbox> {
-        if !address.domain().is_some_and(|domain| domain.eq_ignore_ascii_case(&self.domain)) {
+        let lies_here = address.domain().is_some_and(|domain| domain.eq_ignore_ascii_case(&self.domain));
+        // The provider may read `ceo@evil.example@example.com` as another address, so it is nobody's.
+        if !lies_here || address.is_doubtful() {
             return None;
         }
         let lower = address.as_str().to_ascii_lowercase();
