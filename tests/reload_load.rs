@@ -6,7 +6,7 @@ mod support;
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     io::{Read, Write},
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 use support::{
-    LONG, SOON, free_port,
+    LONG, Program, SOON, free_port,
     queued::{queue, until},
     run,
     story::Story,
@@ -116,11 +116,11 @@ impl Load {
     /// Sends until the end, over one connection or over many.
     fn send(&self, client: usize) {
         let kind = KINDS[client % 3];
-        let is_long = client % 5 == 0;
+        let is_long = client.is_multiple_of(5);
         let mut number = 0;
         while self.is_running.load(Ordering::Relaxed) {
             let mut wire = self.open(kind);
-            let said = if client % 2 == 0 {
+            let said = if client.is_multiple_of(2) {
                 wire.login("sandbox", &self.steady)
             } else {
                 let password = self.rotating.read().expect("nobody panics with it");
@@ -172,108 +172,142 @@ fn configuration(base: &str, passwords: &[String], round: usize) -> String {
     let mut text = format!("{base}\n[app.rotating]\npassword = [\"{old}\", \"{new}\"]\nmailbox = \"sandbox\"\n");
     write!(text, "[app.guest-{round}]\npassword = \"{new}\"\nmailbox = \"sandbox\"\n").expect("memory");
     // Every other guest stays, switched off.
-    if let Some(last) = round.checked_sub(1).filter(|last| last % 2 == 0) {
+    if let Some(last) = round.checked_sub(1).filter(|last| last.is_multiple_of(2)) {
         write!(text, "[app.guest-{last}]\npassword = \"{old}\"\nmailbox = \"sandbox\"\nenabled = false\n").expect("memory");
     }
     text
 }
 
-#[test]
-fn reloads_under_load_lose_no_connection_and_no_message() {
-    let authority = Authority::new("outlink test CA");
-    let (starttls, implicit) = (free_port(), free_port());
-    let story = Story::new("custom", queue);
-    let directory = story.directory.path();
-    authority.write(directory, 90);
-    let mut base = fs::read_to_string(&story.config).expect("it is there");
-    for (name, port, tls) in [("submission", starttls, "starttls"), ("submissions", implicit, "implicit")] {
-        let files = format!("certificate = \"{0}/cert.pem\"\nkey = \"{0}/key.pem\"", directory.display());
-        write!(base, "\n[listener.{name}]\nbind = \"127.0.0.1:{port}\"\ntls = \"{tls}\"\n{files}\n").expect("memory");
-    }
-    let secrets: Vec<String> = (0..=ROUNDS + 1).map(|round| format!("secret{round}of{}", std::process::id())).collect();
-    let passwords: Vec<String> = secrets.iter().map(|secret| hash(secret)).collect();
-    put(&story.config, &configuration(&base, &passwords, 0));
-    let daemon = story.start();
-    let load = Arc::new(Load {
-        addresses: [story.relay, SocketAddr::from(([127, 0, 0, 1], starttls)), SocketAddr::from(([127, 0, 0, 1], implicit))],
-        tls: authority.client(None),
-        is_running: AtomicBool::new(true),
-        pause: AtomicU64::new(0),
-        accepted: Mutex::default(),
-        steady: story.password.clone(),
-        rotating: RwLock::new(secrets[1].clone()),
-    });
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|client| {
+/// A provider, a relay with listeners of three kinds, and the load on it.
+struct World {
+    story: Story,
+    daemon: Program,
+    authority: Authority,
+    /// The configuration but for what changes.
+    base: String,
+    secrets: Vec<String>,
+    hashes: Vec<String>,
+    load: Arc<Load>,
+    clients: Vec<thread::JoinHandle<()>>,
+    /// Logins that must fail: answered late, so they are awaited beside the load.
+    refused: Vec<thread::JoinHandle<(String, String)>>,
+}
+
+impl World {
+    fn start() -> Self {
+        let authority = Authority::new("outlink test CA");
+        let ports = [free_port(), free_port()];
+        let story = Story::new("custom", queue);
+        let directory = story.directory.path();
+        authority.write(directory, 90);
+        let mut base = fs::read_to_string(&story.config).expect("it is there");
+        for (port, tls) in ports.iter().zip(["starttls", "implicit"]) {
+            let files = format!("certificate = \"{0}/cert.pem\"\nkey = \"{0}/key.pem\"", directory.display());
+            write!(base, "\n[listener.{tls}]\nbind = \"127.0.0.1:{port}\"\ntls = \"{tls}\"\n{files}\n").expect("memory");
+        }
+        let secrets: Vec<String> = (0..=ROUNDS + 1).map(|round| format!("secret{round}of{}", std::process::id())).collect();
+        let hashes: Vec<String> = secrets.iter().map(|secret| hash(secret)).collect();
+        put(&story.config, &configuration(&base, &hashes, 0));
+        let daemon = story.start();
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let load = Arc::new(Load {
+            addresses: [story.relay, local(ports[0]), local(ports[1])],
+            tls: authority.client(None),
+            is_running: AtomicBool::new(true),
+            pause: AtomicU64::new(0),
+            accepted: Mutex::default(),
+            steady: story.password.clone(),
+            rotating: RwLock::new(secrets[1].clone()),
+        });
+        let clients = (0..CLIENTS).map(|client| {
             let load = load.clone();
             thread::spawn(move || load.send(client))
-        })
-        .collect();
-    // Failed logins are answered late: they are awaited beside the load.
-    let mut refused = Vec::new();
-    let mut serials = BTreeSet::new();
-    let certificate = || {
-        let pem = fs::read(directory.join("cert.pem")).expect("it is there");
+        });
+        let clients = clients.collect();
+        Self { story, daemon, authority, base, secrets, hashes, load, clients, refused: Vec::new() }
+    }
+
+    /// The certificate in the file.
+    fn certificate(&self) -> CertificateDer<'static> {
+        let pem = fs::read(self.story.directory.path().join("cert.pem")).expect("it is there");
         CertificateDer::from_pem_slice(&pem).expect("a certificate").into_owned()
-    };
-    for round in 1..=ROUNDS {
-        load.await_more(BETWEEN, &clients);
-        authority.write(directory, 90 + round as u64);
-        put(&story.config, &configuration(&base, &passwords, round));
-        if round % 2 == 0 {
-            assert!(story.good(&["reload"]).contains("the configuration was taken up"));
+    }
+
+    /// Whether new handshakes see it.
+    fn is_shown(&self) -> bool {
+        let certificate = self.certificate();
+        [Kind::Starttls, Kind::Implicit].into_iter().all(|kind| self.load.shown(kind) == certificate)
+    }
+
+    fn reload(&mut self, round: usize) {
+        let before = self.certificate();
+        self.authority.write(self.story.directory.path(), 90 + round as u64);
+        assert!(self.certificate() != before);
+        put(&self.story.config, &configuration(&self.base, &self.hashes, round));
+        if round.is_multiple_of(2) {
+            assert!(self.story.good(&["reload"]).contains("the configuration was taken up"));
+            assert!(self.is_shown(), "round {round}: a new handshake sees the old certificate");
         } else {
-            daemon.signal("HUP");
-            daemon.await_count(round, &["config.reloaded", "the configuration was taken up"]);
+            // Nobody waits for an answer to a signal.
+            self.daemon.signal("HUP");
+            self.daemon.await_count(round, &["config.reloaded", "the configuration was taken up"]);
+            until("the new certificate is shown", SOON, || self.is_shown());
         }
-        for kind in [Kind::Starttls, Kind::Implicit] {
-            if round % 2 == 1 {
-                // Nobody waits for an answer to a signal.
-                until("the new certificate is shown", SOON, || load.shown(kind) == certificate());
-            }
-            assert!(load.shown(kind) == certificate(), "round {round}, {kind:?}: a new handshake sees the old certificate");
-        }
-        assert!(serials.insert(certificate().to_vec()));
         // The newest password counts from now on, and the new guest.
-        *load.rotating.write().expect("nobody panics with it") = secrets[round + 1].clone();
+        let newest = &self.secrets[round + 1];
+        self.load.rotating.write().expect("nobody panics with it").clone_from(newest);
         for user in ["rotating", &format!("guest-{round}")] {
-            let said = load.login(KINDS[round % 3], user, &secrets[round + 1]);
+            let said = self.load.login(KINDS[round % 3], user, newest);
             assert!(said.starts_with("235 "), "round {round}, {user}: {said}");
         }
-        for user in ["rotating".to_owned(), format!("guest-{}", round - 1)] {
-            let (load, secret) = (load.clone(), secrets[if user == "rotating" { round - 1 } else { round }].clone());
-            refused.push(thread::spawn(move || (load.login(KINDS[round % 3], &user, &secret), round, user)));
+        let gone = [("rotating".to_owned(), round - 1), (format!("guest-{}", round - 1), round)];
+        for (user, secret) in gone {
+            let (load, secret) = (self.load.clone(), self.secrets[secret].clone());
+            let login = move || (load.login(KINDS[round % 3], &user, &secret), format!("round {round}, {user}"));
+            self.refused.push(thread::spawn(login));
         }
     }
+
+    /// Ends the load; gives the ids that were accepted.
+    fn end(&mut self) -> Vec<String> {
+        self.load.is_running.store(false, Ordering::Relaxed);
+        for client in self.clients.drain(..) {
+            client.join().expect("no connection was lost");
+        }
+        for login in self.refused.drain(..) {
+            let (said, which) = login.join().expect("an answer");
+            assert!(said.starts_with("535 "), "{which}, with what was taken away: {said}");
+        }
+        self.load.accepted.lock().expect("nobody panics with it").clone()
+    }
+}
+
+#[test]
+fn reloads_under_load_lose_no_connection_and_no_message() {
+    let mut world = World::start();
+    for round in 1..=ROUNDS {
+        world.load.await_more(BETWEEN, &world.clients);
+        world.reload(round);
+    }
     // The files alone, without a reload: they are looked at once a minute.
-    load.pause.store(500, Ordering::Relaxed);
-    authority.write(directory, 200);
-    for kind in [Kind::Starttls, Kind::Implicit] {
-        until("the changed files are noticed", LONG, || {
-            // Nothing else tells the test's client of it.
-            thread::sleep(Duration::from_millis(500));
-            load.shown(kind) == certificate()
-        });
-    }
-    load.await_more(BETWEEN, &clients);
-    load.is_running.store(false, Ordering::Relaxed);
-    for client in clients {
-        client.join().expect("no connection was lost");
-    }
-    for login in refused {
-        let (said, round, user) = login.join().expect("an answer");
-        assert!(said.starts_with("535 "), "round {round}, {user} with what was taken away: {said}");
-    }
-    let accepted = load.accepted.lock().expect("nobody panics with it").clone();
-    let arrived = story.drained(&daemon, LONG);
+    world.load.pause.store(500, Ordering::Relaxed);
+    world.authority.write(world.story.directory.path(), 200);
+    until("the changed files are noticed", LONG, || {
+        // Nothing else tells a client of it.
+        thread::sleep(Duration::from_millis(500));
+        world.is_shown()
+    });
+    world.load.await_more(BETWEEN, &world.clients);
+    let accepted = world.end();
+    assert!(accepted.len() as u64 >= BETWEEN * ROUNDS as u64, "{}", accepted.len());
     let expected: BTreeMap<String, u64> = accepted.iter().map(|id| (id.clone(), 1)).collect();
-    assert!(expected.len() == accepted.len() && accepted.len() as u64 >= BETWEEN * ROUNDS as u64, "{}", accepted.len());
-    assert_eq!(arrived, expected);
-    let (status, output) = daemon.stop();
+    assert_eq!(expected.len(), accepted.len(), "each id was used once");
+    assert_eq!(world.story.drained(&world.daemon, LONG), expected);
+    let (status, output) = world.daemon.stop();
     assert_eq!(status, Some(0));
     let count = |texts: &[&str]| output.lines().filter(|line| texts.iter().all(|text| line.contains(text))).count();
-    assert_eq!(count(&["session.opened"]), count(&["session.closed", "the app said QUIT"]));
-    assert_eq!(count(&["session.closed"]), count(&["session.closed", "the app said QUIT"]));
+    let opened = count(&["session.opened"]);
+    assert_eq!((count(&["session.closed", "the app said QUIT"]), count(&["session.closed"])), (opened, opened));
     assert_eq!(count(&["session.refused"]), 0);
-    println!("{} messages over {} connections, {ROUNDS} reloads", accepted.len(), count(&["session.opened"]));
+    println!("{} messages over {opened} connections, {ROUNDS} reloads", accepted.len());
 }
