@@ -164,15 +164,27 @@ fn a_user_of_this_machine_is_an_app_over_a_unix_socket_and_the_list_says_when_it
         let last = &app["last"];
         let client = last["client"].as_str().unwrap_or_default();
         assert!(client.starts_with(&format!("unix:uid={me}")), "{app}");
-        assert!(last["listener"] == "local-programs" && last["encrypted"] == false && app["sent_today"] == 1, "{app}");
+        assert!(
+            last["listener"] == "local-programs"
+                && last["encrypted"] == false
+                && last["proof"] == "unix-user"
+                && app["sent_today"] == 1,
+            "{app}"
+        );
     };
     check(&story.good(&["app", "list", "--json"]));
+    assert!(story.app().send().starts_with("250 "));
+    let list = story.good(&["app", "list"]);
+    assert!(
+        list.contains(" from 127.0.0.1:") && list.contains(", by password, listener local, without TLS; 1 message"),
+        "{list}"
+    );
     assert_eq!(daemon.stop().0, Some(0));
     check(&story.good(&["app", "list", "--json"]));
     let _daemon = story.start();
     check(&story.good(&["app", "list", "--json"]));
     let said = story.good(&["app", "list"]);
-    assert!(said.contains("listener local-programs, without TLS; 1 message in 24 hours"), "{said}");
+    assert!(said.contains(", as a user of this machine, listener local-programs, without TLS; 1 message in 24 hours"), "{said}");
 }
 
 #[test]
@@ -218,4 +230,87 @@ fn app_add_writes_each_proof_and_says_what_to_type() {
     ] {
         assert!(list.contains(text), "{text}: {list}");
     }
+}
+
+/// What `outlink app …` says as JSON.
+fn json(story: &Story, words: &[&str]) -> Value {
+    let said = story.good(words);
+    let json = said.find('{').and_then(|at| serde_json::Deserializer::from_str(&said[at..]).into_iter::<Value>().next());
+    json.and_then(Result::ok).unwrap_or_else(|| panic!("no JSON in {said}"))
+}
+
+#[test]
+fn everything_that_an_app_may_have_is_a_flag() {
+    let story = Story::new("microsoft", |text| support::queued::one_more_mailbox(queue(text), "other"));
+    let daemon = story.start();
+    let words = "app add erp --mailbox sandbox --mailbox other --allowed-from *@sandbox.example --allowed-recipients *@example.org \
+                 --messages-per-minute 20 --messages-per-day 1 --recipients 3 --message-size 2MiB --delivery queue --repair legacy \
+                 --expire-after 2d --warn-after 1d --bounce-to it@example.org --user erp@sandbox.example --network 10.1.2.3 \
+                 --certificate erp.example.org --unix-user root --password --json";
+    let added = json(&story, &words.split_whitespace().collect::<Vec<_>>());
+    let file = fs::read_to_string(added["file"].as_str().expect("a file")).expect("it was written");
+    let keys = "[app.erp]
+user = \"erp@sandbox.example\"
+networks = [\"10.1.2.3\"]
+certificate = [\"erp.example.org\"]
+unix-user = [\"root\"]
+mailbox = [\"sandbox\", \"other\"]
+allowed-from = [\"*@sandbox.example\"]
+allowed-recipients = [\"*@example.org\"]
+delivery = \"queue\"
+repair = \"legacy\"
+expire-after = \"2d\"
+warn-after = \"1d\"
+bounce-to = \"it@example.org\"
+
+[app.erp.limits]
+messages-per-minute = 20
+messages-per-day = 1
+recipients = 3
+message-size = \"2MiB\"
+";
+    let written: String = file.lines().filter(|line| !line.starts_with(['#', 'p'])).map(|line| format!("{line}\n")).collect();
+    assert_eq!(written, keys);
+    assert!(file.contains("password = \"$argon2id$"), "{file}");
+    let warnings = added["warnings"].as_array().map_or(0, Vec::len);
+    assert_eq!(warnings, 3, "its certificate, its user and its address are of no use at the one listener: {added}");
+    let mut app = App::login(story.relay, "erp@sandbox.example", added["password"].as_str().expect("a password"));
+    assert!(app.send().starts_with("250 "));
+    assert!(app.say(MAIL).starts_with("450 4.7.1 messages-per-day = 1"), "the limit holds");
+    assert_eq!(daemon.count(&["message.accepted", "\"app\":\"erp\""]), 1);
+    // A mailbox that an app names as its second one is not removed.
+    let (status, said) = story.command(&["mailbox", "remove", "other", "--yes"]);
+    assert!(status == Some(1) && said.contains("outlink.toml"), "a person wrote it: {said}");
+
+    let by_sender =
+        ["app", "add", "jira", "--mailbox", "by-sender", "--allowed-from", "*@sandbox.example", "--fallback", "other"];
+    story.good(&by_sender);
+    assert!(story.good(&["app", "list"]).contains("app jira: user jira with a password, mailbox by-sender, else other"));
+    let said = story.good(&["app", "add", "later", "--mailbox", "other", "--disabled"]);
+    assert!(said.contains("it is switched off"), "{said}");
+    assert!(story.good(&["app", "list"]).contains("app later: switched off, "));
+}
+
+#[test]
+fn a_password_is_changed_without_a_moment_in_which_none_works() {
+    let story = Story::new("microsoft", queue);
+    let _daemon = story.start();
+    let password = |json: &Value| json["password"].as_str().expect("a password").to_owned();
+    let works = |password: &str| App::connect(story.relay).auth("erp", password).starts_with("235 ");
+    let first = password(&json(&story, &["app", "add", "erp", "--mailbox", "sandbox", "--json"]));
+    let (status, said) = story.command(&["app", "password", "erp", "--drop-old"]);
+    assert!(status == Some(1) && said.contains("app erp has no older password"), "{status:?} {said}");
+    let made = json(&story, &["app", "password", "erp", "--json"]);
+    let second = password(&made);
+    assert!(made["passwords"] == 2 && works(&first) && works(&second), "{made}");
+    let said = story.good(&["app", "password", "erp", "--drop-old"]);
+    assert!(said.contains("app erp has one password, the newest") && !said.contains("to type into"), "{said}");
+    assert!(!works(&first) && works(&second));
+    let said = story.good(&["app", "password", "erp", "--at-once"]);
+    assert!(said.contains("app erp has this password alone") && said.contains("to type into erp:"), "{said}");
+    assert!(!works(&second));
+    let (status, said) = story.command(&["app", "password", "sandbox"]);
+    assert!(status == Some(1) && said.contains("where no command wrote it"), "{status:?} {said}");
+    let (status, said) = story.command(&["app", "password", "nobody"]);
+    assert!(status == Some(1) && said.contains("no app is named nobody"), "{status:?} {said}");
 }

@@ -179,7 +179,8 @@ fn a_link_a_mailbox_and_an_app_are_added_to_a_running_daemon_and_mail_flows() {
     let app: Value = serde_json::from_str(&app).unwrap_or_else(|e| panic!("{e}: {app}"));
     assert_eq!(
         app["listeners"],
-        json!([{"listener": "local", "host": "127.0.0.1", "port": story.relay.port(), "encryption": "none"}])
+        json!([{"listener": "local", "host": "127.0.0.1", "port": story.relay.port(), "encryption": "none",
+            "encryption_needed": false, "reached_by": ["127.0.0.0/8", "::1"]}])
     );
     let (user, password) = (app["user"].as_str().expect("a user"), app["password"].as_str().expect("a password"));
     let mut sender = App::login(story.relay, user, password);
@@ -259,7 +260,13 @@ fn the_file_holds_what_was_given_and_says_whose_it_is() {
     let text = house.written("app-crowd.toml");
     assert!(text.contains("password = \"$argon2id$") && !text.contains(password), "{text}");
     let said = house.good(&["app", "add", "scanner", "--mailbox", "robot", "--network", "10.1.2.3"]);
-    assert!(said.contains("no listener lets it in") && said.contains("known by its address"), "{said}");
+    for text in [
+        "no user name, no password: it is known by its address",
+        "WARNING: no listener lets it in from 10.1.2.3:\n  listener local: bind = \"127.0.0.1:2525\" is reached from this machine alone",
+        "  [listener.devices]\n  bind = \"0.0.0.0:2526\"\n  auth = \"none\"\n  networks = [\"10.1.2.3\"]",
+    ] {
+        assert!(said.contains(text), "{text}: {said}");
+    }
     assert!(!house.written("app-scanner.toml").contains("password"));
     assert!(house.good(&["check"]).contains("good: 1 listener, 1 link, 1 mailbox, 2 apps"));
     let apps = house.good(&["app", "list"]);
@@ -363,6 +370,34 @@ fn a_faulty_answer_is_told_by_its_flag_and_nothing_is_written() {
             &["--address: ", "--allowed-from: `a*` is no pattern"],
         ),
         (&["app", "add", "x", "--mailbox", "old", "--network", "0.0.0.0/0"], &["--network: 0.0.0.0/0 is wider than /8"]),
+        (&["app", "add", "x", "--mailbox", "old", "--mailbox", "other"], &["--mailbox: there is no mailbox `other`"]),
+        (&["app", "add", "x", "--mailbox", "by-sender"], &["--allowed-from: "]),
+        (
+            &["app", "add", "x", "--mailbox", "old", "--fallback", "none", "--allowed-from", "a*", "--allowed-recipients", "*@*"],
+            &["--fallback: there is no mailbox `none`", "--allowed-from: `a*`", "--allowed-recipients: `*@*`"],
+        ),
+        (
+            &["app", "add", "x", "--mailbox", "old", "--messages-per-minute", "0", "--message-size", "1 B", "--repair", "all"],
+            &["--messages-per-minute: ", "--message-size: ", "--repair: "],
+        ),
+        (
+            &[
+                "app",
+                "add",
+                "x",
+                "--mailbox",
+                "old",
+                "--delivery",
+                "soon",
+                "--direct-wait",
+                "1d",
+                "--warn-after",
+                "1",
+                "--bounce-to",
+                "x y",
+            ],
+            &["--delivery: ", "--direct-wait: ", "--warn-after: ", "--bounce-to: "],
+        ),
     ] {
         let (status, out, err) = house.ask(words, "MARKED");
         assert!(status == Some(78) && out.is_empty() && err.contains("nothing was written"), "{words:?}: {status:?} {out}{err}");

@@ -25,6 +25,9 @@ pub struct AppSeen {
     pub listener: String,
     /// Whether that connection was encrypted.
     pub encrypted: bool,
+    /// How the app proved itself: `password`, `certificate`, `unix-user`, `network` or `dropped-file`.
+    #[serde(default)]
+    pub proof: Option<String>,
     /// Messages taken within the last 24 hours.
     pub sent_today: u64,
     /// In how many of its messages, ever, what was changed, by the words of [`Change`].
@@ -40,6 +43,7 @@ pub fn apps(relay: &Relay) -> Apps {
         client: seen.client,
         listener: seen.listener,
         encrypted: seen.encrypted,
+        proof: seen.proof.map(|proof| proof.word().to_owned()),
         sent_today,
         changes: changes.into_iter().map(|(change, messages)| (change.to_string(), messages)).collect(),
     };

@@ -72,6 +72,9 @@ pub enum ClientError {
     /// The daemon said no.
     #[error("{}", .0.join("\n"))]
     Problems(Vec<String>),
+    /// The daemon cannot do it now: it stops, or has no socket.
+    #[error("{}", .0.join("\n"))]
+    Unavailable(Vec<String>),
     /// The daemon's store failed.
     #[error("{}", .0.join("\n"))]
     Store(Vec<String>),
@@ -190,7 +193,7 @@ impl Client {
     /// Holds a mailbox, or releases it.
     pub async fn pause(&self, mailbox: &str, paused: bool) -> Result<Paused, ClientError> {
         let method = if paused { Method::PUT } else { Method::DELETE };
-        let response = self.ask(method, &format!("mailboxes/{mailbox}/pause"), String::new(), WAIT).await?;
+        let response = self.ask(method, &format!("mailboxes/{}/pause", segment(mailbox)), String::new(), WAIT).await?;
         self.read(response).await
     }
 
@@ -258,14 +261,23 @@ impl Client {
             Ok(Problem { problems }) => problems,
             Err(_) => vec![format!("the daemon answered {status}; it may be of another version than this command")],
         };
-        Err(if status == StatusCode::INTERNAL_SERVER_ERROR {
-            ClientError::Store(problems)
-        } else {
-            ClientError::Problems(problems)
+        Err(match status {
+            StatusCode::INTERNAL_SERVER_ERROR => ClientError::Store(problems),
+            StatusCode::SERVICE_UNAVAILABLE => ClientError::Unavailable(problems),
+            _ => ClientError::Problems(problems),
         })
     }
 
     fn broken(&self, error: &dyn std::error::Error) -> ClientError {
         ClientError::Broken { socket: self.socket.clone(), why: error.to_string() }
     }
+}
+
+/// `text` as one step of a URL's path: the name of a domain's address has a slash and may have more in it.
+fn segment(text: &str) -> String {
+    let mut url = Url::parse("http://localhost").expect("this is a URL");
+    if let Ok(mut steps) = url.path_segments_mut() {
+        steps.push(text);
+    }
+    url.path().trim_start_matches('/').to_owned()
 }

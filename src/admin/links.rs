@@ -2,7 +2,7 @@
 
 use super::{Refused, Standing, Summary, Tally, queue, rfc3339};
 use crate::{
-    config::{Link, Mailbox, Settings},
+    config::{DomainMailbox, Link, Mailbox, Settings},
     mail::{Name, State},
     provider::{Grant, Provider},
     relay::{Relay, Subject},
@@ -44,6 +44,26 @@ pub struct LinkState {
     pub standing: Standing,
     /// Its mailboxes, by name.
     pub mailboxes: Vec<MailboxState>,
+    /// Its mailboxes for whole domains.
+    #[serde(default)]
+    pub domains: Vec<DomainState>,
+}
+
+/// A mailbox for a whole domain; its addresses in use are among the mailboxes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainState {
+    /// Its name.
+    pub mailbox: String,
+    /// Its link.
+    pub link: String,
+    /// `*@DOMAIN`.
+    pub address: String,
+    /// The apps that send through it.
+    pub apps: Vec<String>,
+    /// Addresses in use.
+    pub addresses_in_use: usize,
+    /// Addresses that it sends for at the same time, at most.
+    pub addresses: usize,
 }
 
 /// One mailbox.
@@ -124,12 +144,29 @@ pub fn links_of(settings: &Settings) -> Links {
         redirect_url: link.redirect_url.as_ref().map(ToString::to_string),
         standing: Standing::unknown(),
         mailboxes: settings.mailboxes.values().filter(|it| it.link == link.name).map(|it| mailbox(settings, link, it)).collect(),
+        domains: settings.domains.values().filter(|it| it.common().link == link.name).map(|it| domain(settings, it)).collect(),
     };
     Links { links: settings.links.values().map(|it| link(it)).collect() }
 }
 
+fn domain(settings: &Settings, domain: &DomainMailbox) -> DomainState {
+    let Mailbox { name, link, address, .. } = domain.common();
+    DomainState {
+        mailbox: name.to_string(),
+        link: link.to_string(),
+        address: address.to_string(),
+        apps: apps(settings, name),
+        addresses_in_use: settings.mailboxes.keys().filter(|it| !it.is_configured() && it.is_of(name)).count(),
+        addresses: domain.addresses,
+    }
+}
+
+/// The apps that send through `mailbox`.
+fn apps(settings: &Settings, mailbox: &Name) -> Vec<String> {
+    settings.apps.values().filter(|app| app.mailbox.names(mailbox)).map(|app| app.name.to_string()).collect()
+}
+
 fn mailbox(settings: &Settings, link: &Link, mailbox: &Mailbox) -> MailboxState {
-    let apps = settings.apps.values().filter(|app| app.mailbox.names(&mailbox.name));
     let limits = &mailbox.limits;
     let mut state = MailboxState {
         mailbox: mailbox.name.to_string(),
@@ -137,7 +174,7 @@ fn mailbox(settings: &Settings, link: &Link, mailbox: &Mailbox) -> MailboxState 
         grant: link.grant.to_string(),
         address: mailbox.address.to_string(),
         server: mailbox.server.to_string(),
-        apps: apps.map(|app| app.name.to_string()).collect(),
+        apps: apps(settings, &mailbox.name),
         standing: Standing::unknown(),
         access_token_until: None,
         refresh_token_expires: None,
@@ -181,7 +218,7 @@ pub(super) async fn links_with(relay: &Relay, summary: Option<&Summary>) -> Link
             link.standing = standing.into();
         }
         for state in &mut link.mailboxes {
-            let Ok(mailbox) = Name::parse(&state.mailbox) else { continue };
+            let Ok(mailbox) = Name::parse_mailbox(&state.mailbox) else { continue };
             let subject = Subject::Mailbox { mailbox: mailbox.clone(), link: configured.name.clone() };
             if let Some(standing) = standings.get(&subject) {
                 state.standing = standing.into();

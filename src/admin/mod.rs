@@ -28,13 +28,13 @@ pub use client::{Client, ClientError};
 pub use health::{Health, Standing, Stands, health};
 pub use hooks::test_hook;
 pub use keys::{FileLeft, Files, KeyRotated, KeysDropped, SealedText, drop_keys, rotate_key, seal};
-pub use links::{Limits, LinkState, Links, MailboxState, Sent, links, links_of};
+pub use links::{DomainState, Limits, LinkState, Links, MailboxState, Sent, links, links_of};
 pub use orders::{BackedUp, Backup, Changed, Left, MOST_IDS, Paused, Targets, Verb, backup, order, pause};
 pub use queue::{Details, Event, MailboxQueue, Message, Page, Recipient, Summary, Tally, body, list, show, summary};
 pub use refused::Refused;
 pub use selection::Selection;
-pub use server::{Control, Request, Socket};
-pub use status::{CertificateStatus, ListenerStatus, Status, Totals};
+pub use server::{Control, NotTakenUp, Request, Socket};
+pub use status::{CertificateStatus, ListenerStatus, Listening, Status, Totals};
 pub use time::{parse_time, rfc3339};
 
 use serde::{Deserialize, Serialize};

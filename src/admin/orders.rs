@@ -124,7 +124,7 @@ fn ordered(relay: &Relay, verb: Verb, targets: &Targets) -> Result<Order, Refuse
 }
 
 fn configured(relay: &Relay, name: &str) -> Result<Name, Refused> {
-    let found = Name::parse(name).ok().filter(|name| relay.has_mailbox(name));
+    let found = Name::parse_mailbox(name).ok().filter(|name| relay.has_mailbox(name));
     found.ok_or_else(|| Refused::no_such("configured mailbox", name, &relay.mailboxes()))
 }
 

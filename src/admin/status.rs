@@ -1,16 +1,20 @@
 //! What a running daemon is doing.
 
 use super::{
-    Control, MailboxState, Stands,
+    Control, DomainState, MailboxState, Stands,
     apps::apps,
     health::health,
     links,
     queue::{Tally, summary},
 };
-use crate::{mail::State, relay::Relay};
+use crate::{
+    listener::Presented,
+    mail::{Name, State},
+    relay::Relay,
+};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 /// What `outlink status` shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,6 +31,9 @@ pub struct Status {
     pub links: Vec<Stands>,
     /// Each mailbox.
     pub mailboxes: Vec<MailboxState>,
+    /// Each mailbox for a whole domain.
+    #[serde(default)]
+    pub domains: Vec<DomainState>,
     /// How often each link and mailbox came into each state since the start, by `link.NAME` and `mailbox.NAME`.
     pub changes: BTreeMap<String, BTreeMap<State, u64>>,
     /// How often was warned of what ends, since the start, by the same names.
@@ -72,14 +79,23 @@ pub struct CertificateStatus {
     pub trouble: Option<String>,
 }
 
-fn listeners(control: &Control) -> Vec<ListenerStatus> {
-    let certificate = |name: &str| {
-        let presented = control.presented.iter().find(|(of, _)| of.as_str() == name)?.1;
-        let state = presented.state(SystemTime::now());
-        Some(CertificateStatus { until: state.until.into(), trouble: state.trouble })
-    };
-    let shown = |it: &ListenerStatus| ListenerStatus { certificate: certificate(&it.name), ..it.clone() };
-    control.listeners.iter().map(shown).collect()
+/// A listener that runs.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// Its name.
+    pub name: Name,
+    /// Where it listens.
+    pub address: String,
+    /// Its certificate, where it has TLS.
+    pub presented: Option<Arc<Presented>>,
+}
+
+impl Listening {
+    fn status(&self) -> ListenerStatus {
+        let state = self.presented.as_ref().map(|presented| presented.state(SystemTime::now()));
+        let certificate = state.map(|state| CertificateStatus { until: state.until.into(), trouble: state.trouble });
+        ListenerStatus { name: self.name.to_string(), address: self.address.clone(), certificate }
+    }
 }
 
 /// The status of the daemon behind `control`.
@@ -97,8 +113,9 @@ pub(super) async fn status(control: &Control) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         hostname: control.hostname.to_string(),
-        listeners: listeners(control),
+        listeners: control.listeners.borrow().iter().map(Listening::status).collect(),
         links: health(relay).standings.into_iter().filter(|stands| stands.mailbox.is_none()).collect(),
+        domains: links.links.iter().flat_map(|link| &link.domains).cloned().collect(),
         mailboxes: links.links.into_iter().flat_map(|link| link.mailboxes).collect(),
         changes: relay.entered(),
         warnings: relay.warnings(),

@@ -72,6 +72,13 @@ fn confirm(mailbox: &Name) -> Result<bool, Failed> {
 /// The settings, and the mailbox in them.
 fn named(mailbox: &str, config: &Config) -> Result<(Settings, Name), Failed> {
     let (settings, _) = check::load(config)?;
+    if let Some(domain) = settings.domains.values().find(|domain| domain.common().name.as_str() == mailbox) {
+        let link = &domain.common().link;
+        return Err(Failed(
+            Exit::Findings,
+            format!("mailbox {mailbox} stands for a whole domain: its link {link} signs in by itself, without a grant"),
+        ));
+    }
     let name = Name::parse(mailbox).ok().filter(|name| settings.mailboxes.contains_key(name)).ok_or_else(|| {
         let known: Vec<&str> = settings.mailboxes.keys().map(Name::as_str).collect();
         Failed(Exit::Findings, format!("no mailbox is named {mailbox:?}; there are: {}", known.join(", ")))

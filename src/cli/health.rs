@@ -19,7 +19,7 @@ use std::time::SystemTime;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Only these links, with their mailboxes, and mailboxes
-    #[arg(value_name = "NAME", value_parser = Name::parse)]
+    #[arg(value_name = "NAME", value_parser = Name::parse_mailbox)]
     names: Vec<Name>,
     /// Print JSON
     #[arg(long)]
@@ -43,7 +43,10 @@ pub(super) fn health(arguments: &Arguments) -> Outcome {
 
 /// Those that were asked for.
 fn chosen(all: Vec<Stands>, names: &[Name]) -> Result<Vec<Stands>, Failed> {
-    let is_of = |stands: &Stands, name: &Name| stands.link == name.as_str() || stands.mailbox.as_deref() == Some(name.as_str());
+    let is_mailbox = |mailbox: &str, name: &Name| Name::parse_mailbox(mailbox).is_ok_and(|mailbox| mailbox.is_of(name));
+    let is_of = |stands: &Stands, name: &Name| {
+        stands.link == name.as_str() || stands.mailbox.as_deref().is_some_and(|mailbox| is_mailbox(mailbox, name))
+    };
     if let Some(name) = names.iter().find(|name| !all.iter().any(|stands| is_of(stands, name))) {
         return Err(Failed(Exit::Findings, format!("there is no link and no mailbox {name}; `outlink link list` names them")));
     }

@@ -11,6 +11,7 @@ use crate::{
     admin::{AppSeen, LinkState, Links, MailboxState, links_of},
     config::{self, Settings, write::Kind},
     mail::Name,
+    queue::Proof,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, time::SystemTime};
@@ -33,11 +34,13 @@ pub(super) fn mailboxes(config: &Config, json: bool) -> Outcome {
     let Links { links } = now(config)?;
     if json {
         let all: Vec<_> = links.iter().flat_map(|link| &link.mailboxes).collect();
-        return print_json(&json!({"mailboxes": all}));
+        let domains: Vec<_> = links.iter().flat_map(|link| &link.domains).collect();
+        return print_json(&json!({"mailboxes": all, "domains": domains}));
     }
-    if links.iter().all(|link| link.mailboxes.is_empty()) {
+    if links.iter().all(|link| link.mailboxes.is_empty() && link.domains.is_empty()) {
         say("there is no mailbox; `outlink mailbox add` makes one");
     }
+    links.iter().flat_map(|link| &link.domains).for_each(|domain| status::print_domain(domain, ""));
     links.iter().flat_map(|link| &link.mailboxes).for_each(|mailbox| print_mailbox(mailbox, None, ""));
     Ok(Exit::Good)
 }
@@ -56,7 +59,7 @@ pub(super) fn apps(config: &Config, json: bool) -> Outcome {
             let certificates: Vec<_> = app.certificates.iter().map(ToString::to_string).collect();
             let users: Vec<_> = app.unix_users.iter().map(|user| &user.name).collect();
             let last = seen(&app.name).map(|seen| {
-                json!({"at": seen.last_sent, "client": seen.client, "listener": seen.listener, "encrypted": seen.encrypted})
+                json!({"at": seen.last_sent, "client": seen.client, "listener": seen.listener, "encrypted": seen.encrypted, "proof": seen.proof})
             });
             json!({"app": app.name.as_str(), "enabled": app.enabled, "user": app.user, "mailbox": app.mailbox.to_string(),
                 "passwords": app.passwords.len(), "networks": networks, "certificates": certificates, "unix_users": users,
@@ -105,13 +108,21 @@ fn seen(config: &Config, settings: &Settings) -> Vec<AppSeen> {
 }
 
 fn last_sent(seen: Option<&AppSeen>, now: SystemTime) -> String {
-    let Some(AppSeen { last_sent, client, listener, encrypted, sent_today, .. }) = seen else {
+    let Some(AppSeen { last_sent, client, listener, encrypted, sent_today, proof, .. }) = seen else {
         return "never sent".to_owned();
     };
     let how = if *encrypted { "with TLS" } else { "without TLS" };
     let today = counted(*sent_today, "message", "messages");
     let (client, listener) = (plain(client), plain(listener));
-    format!("last sent {} ago ({last_sent}) from {client}, listener {listener}, {how}; {today} in 24 hours", age(last_sent, now))
+    let ago = age(last_sent, now);
+    let proof = proof.as_deref().and_then(Proof::named).map_or("", |proof| match proof {
+        Proof::Password => ", by password",
+        Proof::Certificate => ", by certificate",
+        Proof::UnixUser => ", as a user of this machine",
+        Proof::Network => ", by address",
+        Proof::DroppedFile => ", by a file in the drop directory",
+    });
+    format!("last sent {ago} ago ({last_sent}) from {client}{proof}, listener {listener}, {how}; {today} in 24 hours")
 }
 
 fn proof(app: &config::App) -> String {
@@ -153,12 +164,13 @@ fn print_link(link: &LinkState) {
     let until = |what: &str, time: Option<&String>| time.map(|time| format!(", {what} until {time}")).unwrap_or_default();
     let secret = until("client secret", link.client_secret_expires.as_ref());
     let certificate = until("certificate", link.certificate_expires.as_ref());
-    let none = if link.mailboxes.is_empty() { "; no mailbox uses it" } else { "" };
+    let none = if link.mailboxes.is_empty() && link.domains.is_empty() { "; no mailbox uses it" } else { "" };
     let client = if link.client_id.is_empty() { String::new() } else { format!(", client {}", plain(&link.client_id)) };
     let LinkState { link: name, provider, grant, standing, .. } = link;
     let state = status::state(standing, SystemTime::now());
     say(format_args!("link {name}: {provider}, {grant}{tenant}{client}{secret}{certificate}: {state}{none}"));
     status::print_why(standing, "");
+    link.domains.iter().for_each(|domain| status::print_domain(domain, "  "));
     link.mailboxes.iter().for_each(|mailbox| print_mailbox(mailbox, Some(link), "  "));
 }
 

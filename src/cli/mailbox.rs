@@ -53,7 +53,7 @@ pub(super) struct Add {
     /// The link that authorises it
     #[arg(long, value_name = "LINK", value_parser = Name::parse)]
     link: Option<Name>,
-    /// Its address, such as alerts@example.com
+    /// Its address, such as alerts@example.com; *@example.com stands for every address of a domain, where the link needs no consent
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
     /// The user of the login (XOAUTH2), where it is not the address
@@ -71,7 +71,7 @@ pub(super) struct Add {
     /// A sender that passes unchanged: an address, *@domain or *; may be given more than once
     #[arg(long = "allowed-from", value_name = "ADDRESS")]
     allowed_from: Vec<String>,
-    /// What becomes of all other senders: keep (the provider decides) or refuse
+    /// What becomes of all other senders: keep (the provider decides), rewrite (to the address) or refuse
     #[arg(long, value_name = "WAY")]
     when_from_differs: Option<String>,
     /// Write a mailbox anew that a command wrote before
@@ -156,13 +156,14 @@ impl Add {
             let prompt = "Account that signs in (another one only for shared mailboxes)";
             self.account = differs(person.text(prompt, Some(&address), no_address)?);
         }
-        if self.xoauth2_user.is_none() {
+        let is_domain = address.starts_with("*@");
+        if self.xoauth2_user.is_none() && !is_domain {
             self.xoauth2_user = differs(person.text("User name of the login (XOAUTH2)", Some(&address), |_| None)?);
         }
         if link.is_some_and(|link| link.provider == Provider::Custom) && self.server.is_none() {
             self.server = person.text("SMTP server (host:port)", None, needed)?;
         }
-        self.ask_senders(person, &address)
+        self.ask_senders(person, if is_domain { "its own address" } else { &address })
     }
 
     /// Who may send as whom.
@@ -184,7 +185,7 @@ impl Add {
 fn ask_name(person: Person, address: &str, settings: &Settings) -> Result<Option<Name>, Failed> {
     let local = address.rsplit_once('@').map_or("", |(local, _)| local).to_ascii_lowercase();
     let plain: String = local.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let is_free = |name: &Name| !settings.mailboxes.contains_key(name);
+    let is_free = |name: &Name| settings.mailbox_names().all(|other| other != name);
     let default = Name::parse(plain.trim_matches('-')).ok().filter(is_free);
     let fault = |answer: &str| match Name::parse(answer) {
         Err(error) => Some(error.to_string()),
@@ -204,7 +205,8 @@ fn no_address(answer: &str) -> Option<String> {
 
 /// What comes after a new mailbox.
 fn next(subject: &Subject, settings: &Settings, name: &Name) {
-    let Some(mailbox) = settings.mailboxes.get(name) else { return };
+    let whole = settings.domains.get(name).map(|domain| domain.common());
+    let Some(mailbox) = whole.or(settings.mailboxes.get(name).map(|mailbox| &**mailbox)) else { return };
     let Some(link) = settings.links.get(&mailbox.link) else { return };
     if link.grant == Grant::ClientCredentials {
         link::at_the_provider(link, Some(mailbox.address.as_str()));
@@ -214,6 +216,9 @@ fn next(subject: &Subject, settings: &Settings, name: &Name) {
         say(format_args!("  {}", subject.command(&format!("authorize {name}"))));
     }
     match settings.apps.values().find(|app| app.mailbox.names(name)) {
+        None if whole.is_some() => {
+            say(format_args!("  {}", subject.command(&format!("app add NAME --mailbox {name} --allowed-from ADDRESS"))));
+        }
         None => say(format_args!("  {}", subject.command(&format!("app add NAME --mailbox {name}")))),
         Some(app) => say(format_args!("  send a test mail as app {}", app.name)),
     }

@@ -60,9 +60,8 @@ fn kept(subject: &Subject, name: &Name) -> Result<[u64; 3], Failed> {
     match reach::connect(state_directory) {
         Ok(client) => {
             let links = runtime()?.block_on(client.links()).map_err(reach::failed)?;
-            let mut mailboxes = links.links.iter().flat_map(|link| &link.mailboxes);
-            let found = mailboxes.find(|mailbox| mailbox.mailbox == name.as_str());
-            Ok(found.map_or([0; 3], |it| [it.waiting.with_body, it.held.with_body, it.failed.with_body]))
+            let found = links.links.iter().flat_map(|link| &link.mailboxes).filter(|mailbox| is_of(&mailbox.mailbox, name));
+            Ok(sum(found.map(|it| [it.waiting.with_body, it.held.with_body, it.failed.with_body])))
         }
         Err(Failed(Exit::Unavailable, _)) if state_directory.exists() => kept_in_store(subject, name),
         Err(Failed(Exit::Unavailable, _)) => Ok([0; 3]),
@@ -82,7 +81,16 @@ fn kept_in_store(subject: &Subject, name: &Name) -> Result<[u64; 3], Failed> {
         return Err(unasked(&String::from_utf8_lossy(&output.stderr)));
     }
     let list: Value = serde_json::from_slice(&output.stdout).map_err(|error| unasked(&error))?;
-    let mut mailboxes = list["mailboxes"].as_array().into_iter().flatten();
-    let Some(found) = mailboxes.find(|mailbox| mailbox["mailbox"] == name.as_str()) else { return Ok([0; 3]) };
-    Ok(["waiting", "held", "failed"].map(|state| found[state]["with_body"].as_u64().unwrap_or(0)))
+    let mailboxes = list["mailboxes"].as_array().into_iter().flatten();
+    let found = mailboxes.filter(|mailbox| is_of(mailbox["mailbox"].as_str().unwrap_or_default(), name));
+    Ok(sum(found.map(|found| ["waiting", "held", "failed"].map(|state| found[state]["with_body"].as_u64().unwrap_or(0)))))
+}
+
+/// Whether this is the mailbox, or an address of it.
+fn is_of(mailbox: &str, name: &Name) -> bool {
+    Name::parse_mailbox(mailbox).is_ok_and(|mailbox| mailbox.is_of(name))
+}
+
+fn sum(all: impl Iterator<Item = [u64; 3]>) -> [u64; 3] {
+    all.fold([0; 3], |[a, b, c], [d, e, f]| [a + d, b + e, c + f])
 }

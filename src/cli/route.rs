@@ -4,7 +4,7 @@ use super::{Config, Exit, Failed, Outcome, check, out::say};
 use crate::{
     config::{App, Mailbox, Route, Settings},
     mail::{Address, Name},
-    relay::route::{Fit, NoMailbox, Rule, Senders, candidates, choose, fit, is_allowed},
+    relay::route::{Fit, Mailboxes, NoMailbox, Rule, Senders, candidates, choose, fit, is_allowed},
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ struct Way<'a> {
     app: &'a App,
     steps: Vec<Step>,
     /// The mailbox that takes it, and those that stand in for it while it is held.
-    mailboxes: Vec<(&'a Arc<Mailbox>, Fit)>,
+    mailboxes: Vec<(Arc<Mailbox>, Fit)>,
 }
 
 /// Explains; a message that no app may send, or to nobody, is a finding.
@@ -103,7 +103,7 @@ fn way<'a>(settings: &'a Settings, app: &'a App, senders: Senders<'_>) -> Way<'a
     if let Route::BySender { fallback } = &app.mailbox {
         by_sender(settings, (fallback.as_ref(), senders), &mut step);
     }
-    let found = candidates(&settings.mailboxes, &app.mailbox, senders);
+    let found = candidates(Mailboxes::of(settings), &app.mailbox, senders);
     for mailbox in &found {
         let fit = fit(mailbox, senders);
         let is_first = found.first().is_some_and(|first| first.name == mailbox.name);
@@ -112,12 +112,12 @@ fn way<'a>(settings: &'a Settings, app: &'a App, senders: Senders<'_>) -> Way<'a
         step(question, answer, format!("{} <{}>: {}", mailbox.name, mailbox.address, does(fit, is_first)));
     }
     // Each that would take it when all before it are held.
-    let mut mailboxes: Vec<(&Arc<Mailbox>, Fit)> = Vec::new();
+    let mut mailboxes: Vec<(Arc<Mailbox>, Fit)> = Vec::new();
     let mut refused = None;
     while mailboxes.len() < found.len() {
         let is_named = |name: &Name| mailboxes.iter().any(|(mailbox, _)| mailbox.name == *name);
         match choose(&found, senders, is_named) {
-            Ok(mailbox) if !is_named(&mailbox.name) => mailboxes.push((mailbox, fit(mailbox, senders))),
+            Ok(mailbox) if !is_named(&mailbox.name) => mailboxes.push((mailbox.clone(), fit(mailbox, senders))),
             Ok(_) => break,
             Err(why) => {
                 refused = Some(why);
@@ -143,12 +143,12 @@ fn by_sender(
 ) {
     for rule in Rule::ALL {
         let question = match rule {
-            Rule::Author => "is From a mailbox's address?",
-            Rule::Sender => "is the envelope sender a mailbox's address?",
+            Rule::Author => "is From a mailbox's address, or in its domain?",
+            Rule::Sender => "is the envelope sender a mailbox's address, or in its domain?",
             Rule::AuthorAllowed => "does a mailbox's allowed-from name From?",
             Rule::SenderAllowed => "does a mailbox's allowed-from name the envelope sender?",
         };
-        match rule.find(&settings.mailboxes, senders) {
+        match rule.find(Mailboxes::of(settings), senders) {
             Some(mailbox) => return step(question, true, format!("{} <{}>", mailbox.name, mailbox.address)),
             None => step(question, false, "none".to_owned()),
         }

@@ -2,7 +2,7 @@
 
 use super::out::{age, ahead, counted, plain, say, size};
 use crate::{
-    admin::{MailboxState, Standing, Status, Tally},
+    admin::{DomainState, MailboxState, Standing, Status, Tally},
     mail::State,
 };
 use std::time::SystemTime;
@@ -27,6 +27,7 @@ pub(super) fn print(status: &Status) {
         say(format_args!("link {}: {}", link.link, state(&link.standing, now)));
         print_why(&link.standing, "");
     }
+    status.domains.iter().for_each(|domain| print_domain(domain, ""));
     status.mailboxes.iter().for_each(|mailbox| print_mailbox(mailbox, now));
 }
 
@@ -63,6 +64,12 @@ pub(super) fn print_why(standing: &Standing, indent: &str) {
 /// When it is tried next.
 pub(super) fn tried(time: Option<&str>, now: SystemTime) -> String {
     time.map_or("not tried by itself".to_owned(), |time| format!("tried {}", ahead(time, now)))
+}
+
+/// `mailbox contoso <*@contoso.com>, link contoso: 3 of 1000 addresses in use`.
+pub(super) fn print_domain(domain: &DomainState, indent: &str) {
+    let DomainState { mailbox, link, address, addresses_in_use, addresses, .. } = domain;
+    say(format_args!("{indent}mailbox {mailbox} <{address}>, link {link}: {addresses_in_use} of {addresses} addresses in use"));
 }
 
 fn print_mailbox(mailbox: &MailboxState, now: SystemTime) {

@@ -3,7 +3,7 @@
 use super::{
     listener::reaches_out,
     queue::late_warning,
-    settings::{App, Auth, Bind, ClientCertificate, Listener, Queue, UnixUser},
+    settings::{App, Auth, Bind, ClientCertificate, DomainMailbox, Listener, Queue, UnixUser},
     table::{Reader, Wrong},
     words,
 };
@@ -46,6 +46,21 @@ pub(super) fn apps(reader: &Reader<'_>, apps: &BTreeMap<Name, Arc<App>>) {
                     Wrong::new(format!("app `{first}` has the network {network}, too"), hint),
                 );
             }
+        }
+    }
+}
+
+/// Who may send as everybody in a domain has to be told whom it may send as.
+pub(super) fn domains(reader: &Reader<'_>, domains: &BTreeMap<Name, Arc<DomainMailbox>>, apps: &BTreeMap<Name, Arc<App>>) {
+    for app in apps.values().filter(|app| app.allowed_from.is_none()) {
+        if let Some(domain) = app.mailbox.named().iter().find_map(|name| domains.get(name)) {
+            let message = format!(
+                "`{}` sends as every address of {}: the app has to name those that it may use",
+                domain.common().name,
+                domain.domain
+            );
+            let hint = format!("write allowed-from = [\"scanner@{0}\"], or [\"*@{0}\"] for all", domain.domain);
+            reader.fault(&["app", app.name.as_str(), "allowed-from"], Wrong::new(message, hint));
         }
     }
 }

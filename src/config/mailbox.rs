@@ -1,13 +1,13 @@
 //! `[mailbox.NAME]`: one sending identity, filled up from the preset of its link.
 
 use super::{
-    settings::{Allowed, Link, Mailbox, Server, WhenFromDiffers},
+    settings::{Allowed, DomainMailbox, Link, Mailbox, Server, WhenFromDiffers},
     table::{Table, Wrong},
     words,
 };
 use crate::{
-    mail::Name,
-    provider::{self, Chunking, Limits, NullSender, Provider, TlsMode},
+    mail::{Address, Name},
+    provider::{self, Chunking, Grant, Limits, NullSender, Provider, TlsMode},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,13 +17,30 @@ use std::{
 /// The word that stands for "by sender" where an app names its mailbox.
 pub(super) const BY_SENDER: &str = "by-sender";
 
+/// Addresses that a mailbox for a whole domain sends for at the same time.
+const ADDRESSES: i64 = 1000;
+/// The most that can be configured: each has its own connections, limits and state in memory.
+const MOST_ADDRESSES: i64 = 10_000;
+
+/// One address, or all of a domain.
+pub(super) enum Found {
+    One(Arc<Mailbox>),
+    Domain(Arc<DomainMailbox>),
+}
+
+/// What the key `address` says.
+enum Addresses {
+    One(Address),
+    Domain(String),
+}
+
 /// Reads one; `declared` are all links that the text has, `links` those without a fault.
 pub(super) fn read(
     name: Name,
     table: &mut Table<'_>,
     links: &BTreeMap<Name, Arc<Link>>,
     declared: &BTreeSet<Name>,
-) -> Option<Mailbox> {
+) -> Option<Found> {
     for (key, hint) in [("link", "name the link that authorises it"), ("address", "write address = \"alerts@example.com\"")] {
         if !table.has(key) {
             table.missing(key, hint);
@@ -33,7 +50,11 @@ pub(super) fn read(
         table.fault_here("this name means something else where an app names its mailbox");
     }
     let link = table.text("link").and_then(|link| reference(table, "link", &link, declared));
-    let address = table.parsed("address", words::address);
+    let address = table.parsed("address", |text| match words::whole_domain(text) {
+        Some(domain) => Ok(Addresses::Domain(domain)),
+        None => words::address(text).map(Addresses::One),
+    });
+    let addresses = take_addresses(table, address.as_ref());
     let xoauth2_user = table.parsed("xoauth2-user", words::word);
     let account = table.parsed("account", words::address);
     let server_given = table.has("server");
@@ -48,6 +69,16 @@ pub(super) fn read(
 
     let (link_name, address) = (link?, address?);
     let link = links.get(&link_name)?;
+    let (address, domain) = match address {
+        Addresses::One(address) => (address, None),
+        Addresses::Domain(domain) => (Address::parse(&format!("*@{domain}")).ok()?, Some(domain)),
+    };
+    if domain.is_some() && !matches!(link.grant, Grant::ClientCredentials | Grant::ServiceAccount) {
+        let message = format!("`{address}` stands for many addresses, and a grant of `{}` is for one", link.grant);
+        let hint = "write one address, or use a link with grant = \"client-credentials\" or \"service-account\"";
+        table.fault("address", Wrong::new(message, hint));
+        return None;
+    }
     let preset = provider::preset(link.provider, link.cloud, link.tenant.as_deref(), link.grant, address.as_str());
     let tls = tls.unwrap_or_else(|| usual_tls(server.as_ref(), preset.tls));
     let preset_server = preset.server.as_deref().and_then(|server| words::server(server).ok());
@@ -57,7 +88,9 @@ pub(super) fn read(
     }
     let server = server?;
     check_port(table, link.provider, &server, tls);
-    Some(Mailbox {
+    let own_alone = Allowed::new(vec![address.as_str().to_ascii_lowercase()]);
+    let allowed_from = allowed_from.map(Allowed::new);
+    let mailbox = Mailbox {
         name,
         link: link_name,
         provider: link.provider,
@@ -68,11 +101,39 @@ pub(super) fn read(
         chunking: chunking.unwrap_or(preset.chunking),
         limits: limits.over(preset.limits),
         null_sender: null_sender.unwrap_or(preset.null_sender),
-        allowed_from: Allowed::new(allowed_from.unwrap_or_else(|| vec![address.as_str().to_ascii_lowercase()])),
+        allowed_from: allowed_from.clone().unwrap_or(own_alone),
         when_from_differs,
         ca_file: link.ca_file.clone(),
         address,
+    };
+    Some(match domain {
+        None => Found::One(mailbox.into()),
+        Some(domain) => Found::Domain(DomainMailbox { common: mailbox, domain, allowed_from, addresses: addresses? }.into()),
     })
+}
+
+/// `addresses`, and the keys that make no sense for a whole domain.
+fn take_addresses(table: &mut Table<'_>, address: Option<&Addresses>) -> Option<usize> {
+    let is_domain = matches!(address, Some(Addresses::Domain(_)));
+    if is_domain {
+        for key in ["xoauth2-user", "account"] {
+            if table.has(key) {
+                table.fault(
+                    key,
+                    Wrong::new("this is one user, and the mailbox stands for many", "leave it out: each address is its own user"),
+                );
+            }
+        }
+    } else if address.is_some() && table.has("addresses") {
+        table.fault(
+            "addresses",
+            Wrong::new("this mailbox has one address", "leave the key out, or write address = \"*@example.com\""),
+        );
+    }
+    match table.has("addresses") {
+        true => table.number("addresses", 1..=MOST_ADDRESSES),
+        false => usize::try_from(ADDRESSES).ok(),
+    }
 }
 
 /// The name of something that the configuration has to declare, or a fault with the nearest that it does.

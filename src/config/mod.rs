@@ -35,15 +35,15 @@ pub mod write;
 
 pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
-pub use listener::of_drops;
+pub use listener::{MESSAGE_SIZE, RECIPIENTS, is_of_drops, of_drops};
 pub(crate) use notify::BASE64_SECRET;
 pub use reseal::{Resealed, reseal};
 pub use root::DROP;
 pub use secrets::SecretError;
 pub use settings::{
-    Action, Aliases, Allowed, AllowedRecipients, App, AppLimits, Auth, Bind, Certificate, ClientCertificate, Delivery, Hook,
-    Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Only, Proof, Proxy, Queue, Route, SealedSecret,
-    SecretMethod, SecretSource, Server, Settings, TlsFiles, UnixUser, Webhook, WhenFromDiffers,
+    Action, Aliases, Allowed, AllowedRecipients, App, AppLimits, Auth, Bind, Certificate, ClientCertificate, Delivery,
+    DomainMailbox, Hook, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Only, Proof, Proxy, Queue,
+    Route, SealedSecret, SecretMethod, SecretSource, Server, Settings, TlsFiles, UnixUser, Webhook, WhenFromDiffers,
 };
 pub use tls_files::{TlsFileError, TlsMaterial};
 

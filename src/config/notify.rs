@@ -3,7 +3,7 @@
 use super::{
     mailbox::reference,
     proxy, secrets,
-    settings::{Action, Hook, Mailbox, Only, Proxy, SecretSource, Webhook},
+    settings::{Action, DomainMailbox, Hook, Mailbox, Only, Proxy, SecretSource, Webhook},
     table::{Table, Wrong},
     words,
 };
@@ -48,6 +48,7 @@ pub(super) struct Declared<'a> {
     pub(super) mailboxes: &'a BTreeSet<Name>,
     /// Those without a fault.
     pub(super) good: &'a BTreeMap<Name, Arc<Mailbox>>,
+    pub(super) domains: &'a BTreeMap<Name, Arc<DomainMailbox>>,
 }
 
 /// Reads one.
@@ -250,8 +251,12 @@ fn check_recipients<T>(table: &Table<'_>, to: Vec<T>) -> Option<Vec<T>> {
     None
 }
 
-/// Mail about a link that only goes through this link arrives when it is mended.
+/// Hooks' mail comes from one address; and mail about a link that only goes through this link arrives when it is mended.
 fn check_way(table: &Table<'_>, mailbox: &Name, declared: &Declared<'_>) {
+    if declared.domains.contains_key(mailbox) {
+        let hint = "name one with a single address; from which of many this mail comes is not known";
+        return table.fault("mailbox", Wrong::new(format!("mailbox `{mailbox}` stands for a whole domain"), hint));
+    }
     let Some(way) = declared.good.get(mailbox) else { return };
     if declared.links.len() == 1 && declared.links.contains(&way.link) {
         let message = format!("link `{}` is the only one: when all of it is in trouble, this mail waits with it", way.link);

@@ -2,7 +2,7 @@
 
 use super::{
     aliases, app, checks, link, listener, mailbox, notify, queue,
-    settings::{Aliases, Http, Log, LogFormat, Queue, Settings},
+    settings::{Aliases, DomainMailbox, Http, Log, LogFormat, Mailbox, Queue, Settings},
     table::{Reader, Table, Wrong},
     words,
 };
@@ -35,8 +35,9 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     root.later(&["store"]);
 
     let (links, declared_links) = all(root.tables("link"), link::read);
-    let (mailboxes, declared) = all(root.tables("mailbox"), |name, table| mailbox::read(name, table, &links, &declared_links));
-    let known = notify::Declared { links: &declared_links, mailboxes: &declared, good: &mailboxes };
+    let (found, declared) = all(root.tables("mailbox"), |name, table| mailbox::read(name, table, &links, &declared_links));
+    let (mailboxes, domains) = sorted(found);
+    let known = notify::Declared { links: &declared_links, mailboxes: &declared, good: &mailboxes, domains: &domains };
     let (hooks, _) = all(root.tables("notify"), |name, table| notify::read(name, table, &known));
     let (apps, _) = all(root.tables("app"), |name, table| app::read(name, table, &declared));
     let (mut listeners, declared) = all(root.tables("listener"), listener::read);
@@ -45,6 +46,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     }
     root.finish();
     checks::apps(reader, &apps);
+    checks::domains(reader, &domains, &apps);
     checks::warnings(reader, &queue, &apps);
     checks::listeners(reader, &listeners, &apps);
     let state_directory = state_directory?;
@@ -55,6 +57,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         listeners,
         links,
         mailboxes,
+        domains,
         apps,
         aliases,
         hooks,
@@ -65,6 +68,20 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
         control_group,
         sealed,
     })
+}
+
+type Domains = BTreeMap<Name, Arc<DomainMailbox>>;
+
+/// Mailboxes of one address, and of whole domains.
+fn sorted(found: BTreeMap<Name, Arc<mailbox::Found>>) -> (BTreeMap<Name, Arc<Mailbox>>, Domains) {
+    let (mut mailboxes, mut domains) = (BTreeMap::new(), BTreeMap::new());
+    for (name, found) in found {
+        match &*found {
+            mailbox::Found::One(mailbox) => drop(mailboxes.insert(name, mailbox.clone())),
+            mailbox::Found::Domain(domain) => drop(domains.insert(name, domain.clone())),
+        }
+    }
+    (mailboxes, domains)
 }
 
 /// Reads each named table; those with a fault are only declared.

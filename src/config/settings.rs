@@ -1,11 +1,13 @@
 //! The settings: what the rest of the program is given. Parsed once, at the border; nothing in here can be wrong.
 
 mod app;
+mod domain;
 mod hook;
 mod listener;
 mod route;
 
 pub use app::{AllowedRecipients, AppLimits, ClientCertificate, UnixUser};
+pub use domain::DomainMailbox;
 pub use hook::{Action, Hook, Only, Webhook};
 pub use listener::{Auth, Bind, Listener, ListenerLimits, ListenerTls, TlsFiles};
 pub use route::{Aliases, Route};
@@ -29,8 +31,10 @@ pub struct Settings {
     pub listeners: BTreeMap<Name, Arc<Listener>>,
     /// Outgoing links, by name.
     pub links: BTreeMap<Name, Arc<Link>>,
-    /// Sending identities, by name.
+    /// Sending identities, by name. Those of a mailbox for a whole domain come as they send; none stands in the configuration.
     pub mailboxes: BTreeMap<Name, Arc<Mailbox>>,
+    /// Mailboxes for whole domains, by name.
+    pub domains: BTreeMap<Name, Arc<DomainMailbox>>,
     /// Legacy applications, by name.
     pub apps: BTreeMap<Name, Arc<App>>,
     /// What stands for recipients without a domain.
@@ -49,6 +53,22 @@ pub struct Settings {
     pub control_group: Option<String>,
     /// Every sealed value, wherever it stands.
     pub sealed: Vec<SealedSecret>,
+}
+
+impl Settings {
+    /// The mailbox of this name: one that is there, or an address of one for a whole domain.
+    pub fn mailbox(&self, name: &Name) -> Option<Arc<Mailbox>> {
+        if let Some(mailbox) = self.mailboxes.get(name) {
+            return Some(mailbox.clone());
+        }
+        let (domain, address) = name.of_domain()?;
+        self.domains.get(&domain)?.mailbox(&address).map(Arc::new)
+    }
+
+    /// The names of all mailboxes that stand in the configuration.
+    pub fn mailbox_names(&self) -> impl Iterator<Item = &Name> {
+        self.mailboxes.keys().filter(|name| name.is_configured()).chain(self.domains.keys())
+    }
 }
 
 /// What a `250` promises (design §4).

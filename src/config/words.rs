@@ -123,13 +123,16 @@ pub(super) fn is_local(url: &Url) -> bool {
 pub(super) fn address(text: &str) -> Result<Address, Wrong> {
     let address = Address::parse(text).map_err(|error| Wrong::from(format!("`{text}` is no mail address: {error}")))?;
     match address.domain() {
-        Some(_) if text.starts_with("*@") => {
-            let hint = "write one address; a mailbox for a whole domain comes in a later version";
-            Err(Wrong::new(format!("`{text}` stands for many addresses"), hint))
-        }
+        Some(_) if text.starts_with("*@") => Err(Wrong::new(format!("`{text}` stands for many addresses"), "write one address")),
         Some(_) => Ok(address),
         None => Err(Wrong::new(format!("`{text}` has no domain"), "write the whole address, such as \"alerts@example.com\"")),
     }
+}
+
+/// Reads `*@example.com`, what a mailbox for a whole domain has as its address: the domain in lower case.
+pub(super) fn whole_domain(text: &str) -> Option<String> {
+    let domain = text.strip_prefix("*@")?;
+    hostname(domain).ok()
 }
 
 /// Reads a pattern of senders: an address, `*@domain` or `*`. A star elsewhere would match more than it seems to.

@@ -111,10 +111,14 @@ impl Doctor {
     pub async fn examine(self: &Arc<Self>, wish: &Wish) -> Result<Report, Refused> {
         let settings = self.settings();
         let (links, mailboxes) = chosen(&settings, wish)?;
+        if let Some(relay) = self.relay() {
+            mailboxes.iter().for_each(|mailbox| relay.take_in_named(&mailbox.name));
+        }
         let test = test(wish)?;
-        self.paces.keep(|name| settings.mailboxes.contains_key(name));
+        self.paces.keep(|name| settings.mailbox(name).is_some());
         let shared: BTreeMap<Name, Arc<Shared>> =
             links.iter().map(|link| (link.name.clone(), Arc::new(Shared::new(link.clone())))).collect();
+        let examined: Vec<Name> = mailboxes.iter().map(|mailbox| mailbox.name.clone()).collect();
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut visits = JoinSet::new();
         for shared in shared.values().cloned() {
@@ -132,6 +136,14 @@ impl Doctor {
                 let name = (shared.link.name.clone(), Some(mailbox.name.clone()));
                 (name, mailbox::examine(&doctor, mailbox, &shared, test.as_ref()).await)
             });
+        }
+        for domain in settings.domains.values().map(|domain| domain.common()) {
+            if shared.contains_key(&domain.link) && !examined.iter().any(|name| name.is_of(&domain.name)) {
+                let of = Of { link: Some(domain.link.to_string()), mailbox: Some(domain.name.to_string()) };
+                let why = format!("no address of it has sent yet; `outlink doctor {}/ADDRESS` examines one", domain.name);
+                let key = (domain.link.clone(), Some(domain.name.clone()));
+                visits.spawn(async move { (key, of.all_skipped(&["login", "sender"], &why)) });
+            }
         }
         let mut findings = self.everything(&settings).await;
         // The link before its mailboxes.
@@ -238,13 +250,16 @@ type Chosen = (Vec<Arc<Link>>, Vec<Arc<Mailbox>>);
 fn chosen(settings: &Settings, wish: &Wish) -> Result<Chosen, Refused> {
     let unknown = |what, name: &str| {
         let links = settings.links.keys().filter(|_| what != "mailbox").map(Name::as_str);
-        let mailboxes = settings.mailboxes.keys().filter(|_| what != "link").map(Name::as_str);
+        let mailboxes = settings.mailbox_names().filter(|_| what != "link").map(Name::as_str);
         let known: BTreeSet<&str> = links.chain(mailboxes).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.into_iter().collect::<Vec<_>>().join(", ") };
         Refused::Unknown { what, name: name.to_owned(), known }
     };
     let link = |name: &str| settings.links.keys().find(|known| known.as_str() == name).cloned();
-    let mailbox = |name: &str| settings.mailboxes.keys().find(|known| known.as_str() == name).cloned();
+    let mailbox = |text: &str| {
+        let name = Name::parse_mailbox(text).ok()?;
+        (settings.domains.contains_key(&name) || settings.mailbox(&name).is_some()).then_some(name)
+    };
     let (mut links, mut mailboxes) = (BTreeSet::new(), BTreeSet::new());
     for name in &wish.names {
         let found = (link(name), mailbox(name));
@@ -261,13 +276,15 @@ fn chosen(settings: &Settings, wish: &Wish) -> Result<Chosen, Refused> {
         mailboxes.insert(mailbox(name).ok_or_else(|| unknown("mailbox", name))?);
     }
     let all = wish.names.is_empty() && wish.links.is_empty() && wish.mailboxes.is_empty();
-    let mailboxes: Vec<Arc<Mailbox>> = settings
-        .mailboxes
-        .values()
-        .filter(|of| all || links.contains(&of.link) || mailboxes.contains(&of.name))
-        .cloned()
-        .collect();
-    let needed = |link: &Link| all || links.contains(&link.name) || mailboxes.iter().any(|of| of.link == link.name);
+    let wanted = |of: &Mailbox| all || links.contains(&of.link) || mailboxes.iter().any(|name| of.name.is_of(name));
+    let there = settings.mailboxes.values().filter(|of| wanted(of)).cloned();
+    // An address that has not sent yet is examined when it is named.
+    let new = mailboxes.iter().filter(|name| !settings.mailboxes.contains_key(name)).filter_map(|name| settings.mailbox(name));
+    let of_domains = mailboxes.iter().filter_map(|name| settings.domains.get(name)).map(|domain| &domain.common().link);
+    let of_domains: BTreeSet<&Name> = of_domains.collect();
+    let mailboxes: Vec<Arc<Mailbox>> = there.chain(new).collect();
+    let is_used = |link: &Link| of_domains.contains(&link.name) || mailboxes.iter().any(|of| of.link == link.name);
+    let needed = |link: &Link| all || links.contains(&link.name) || is_used(link);
     Ok((settings.links.values().filter(|link| needed(link)).cloned().collect(), mailboxes))
 }
 

@@ -51,6 +51,8 @@ pub struct Submission {
     pub listener: Arc<Listener>,
     /// From whom.
     pub peer: Arc<Peer>,
+    /// Whether a password proved the app, and not what its connection shows.
+    pub by_password: bool,
     /// From whom, to whom.
     pub envelope: Envelope,
     /// Recipients that the host put another address in the place of: the former, the present.

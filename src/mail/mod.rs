@@ -34,8 +34,9 @@ pub use envelope::{BodyType, Envelope, InvalidParameter, Notify, Recipient, Ret,
 pub use header::{Field, Header};
 pub use id::{Id, InvalidId};
 pub use letter::Letter;
-pub use name::{InvalidName, Name};
+pub use name::{InvalidMailboxName, InvalidName, Name};
 pub use outcome::{Hold, Outcome};
+pub(crate) use phrase::{encoded, text};
 pub use preparation::{Findings, Preparation};
 pub use recipients::addresses;
 pub use repair::{Case, Repair, repair};

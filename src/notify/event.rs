@@ -138,7 +138,7 @@ fn concerns(hook: &Hook, subject: &Subject) -> bool {
     let Some(Only { links, mailboxes }) = &hook.only else { return true };
     match subject {
         Subject::Link(link) => links.contains(link),
-        Subject::Mailbox { mailbox, link } => mailboxes.contains(mailbox) || links.contains(link),
+        Subject::Mailbox { mailbox, link } => mailboxes.iter().any(|named| mailbox.is_of(named)) || links.contains(link),
     }
 }
 

@@ -9,8 +9,9 @@ use super::{
     rules,
 };
 use crate::{
-    config::{App, Auth, ClientCertificate, Listener, Settings},
-    listener::{Peer, PeerCertificate},
+    config::{App, Auth, ClientCertificate, Listener, Settings, is_of_drops},
+    listener::{Peer, PeerCertificate, Submission},
+    queue::Proof,
     secret::{Memory, PasswordHash, Recent, Secret},
     smtp::{Reply, server::authentication_failed},
 };
@@ -163,6 +164,28 @@ pub(super) fn known(settings: &Settings, listener: &Listener, peer: &Peer) -> Op
     by_certificate().or_else(by_user).or_else(by_address).cloned()
 }
 
+/// How the app of a message proved itself: what [`known`] goes by, in its order.
+pub(super) fn proof(submission: &Submission) -> Option<Proof> {
+    if submission.by_password { Some(Proof::Password) } else { shown(&submission.app, &submission.listener, &submission.peer) }
+}
+
+fn shown(app: &App, listener: &Listener, peer: &Peer) -> Option<Proof> {
+    let shows_certificate = || {
+        let shown = peer.certificate.as_ref()?;
+        let whole = ClientCertificate::Fingerprint(shown.sha256.clone());
+        (app.certificates.contains(&whole) || names(shown).any(|name| app.certificates.contains(&name))).then_some(())
+    };
+    let is_user = |uid: u32| app.unix_users.iter().any(|user| user.uid == Some(uid));
+    match peer.address {
+        _ if shows_certificate().is_some() => Some(Proof::Certificate),
+        _ if peer.local.is_some_and(|local| is_user(local.uid)) => match is_of_drops(listener) {
+            true => Some(Proof::DroppedFile),
+            false => Some(Proof::UnixUser),
+        },
+        address => address.map(|_| Proof::Network),
+    }
+}
+
 fn names(certificate: &PeerCertificate) -> impl Iterator<Item = ClientCertificate> {
     certificate.names.iter().map(|name| ClientCertificate::Name(name.to_lowercase()))
 }
@@ -243,6 +266,20 @@ client-id = \"c\"
             let found = known(&settings, listener, &peer).map(|app| app.name.to_string());
             assert_eq!(found.as_deref(), expected, "{peer:?}");
         }
+        let proof = |app: &str, peer: Peer| shown(&settings.apps[&crate::mail::Name::parse(app).unwrap()], listener, &peer);
+        let drops = config::of_drops().unwrap();
+        for (app, peer, expected) in [
+            ("narrow", peer(Some("10.1.2.3"), None, None), Some(Proof::Network)),
+            ("narrow", peer(Some("10.1.2.3"), None, Some(('1', &["x"]))), Some(Proof::Network)),
+            ("web", peer(None, Some(33), None), Some(Proof::UnixUser)),
+            ("web", peer(None, None, None), None),
+            ("whole", peer(Some("10.1.2.3"), None, Some(('0', &[]))), Some(Proof::Certificate)),
+            ("named", peer(None, Some(33), Some(('1', &["OPS@contoso.com"]))), Some(Proof::Certificate)),
+        ] {
+            assert_eq!(proof(app, peer), expected, "{app}");
+        }
+        let web = &settings.apps[&crate::mail::Name::parse("web").unwrap()];
+        assert_eq!(shown(web, &drops, &peer(None, Some(33), None)), Some(Proof::DroppedFile));
         let strict = Listener { auth: Auth::Required, ..Listener::clone(listener) };
         assert!(known(&settings, &strict, &peer(Some("10.1.2.3"), Some(33), Some(('0', &[])))).is_none());
     }

@@ -1,6 +1,6 @@
 //! Each step of an app's message against the app's own rules, as they are configured now, and its limits.
 
-use super::{Relay, log, routing::gone, rules};
+use super::{Relay, access, log, routing::gone, rules};
 use crate::{
     config::{App, Listener},
     listener::Submission,
@@ -33,7 +33,14 @@ impl Relay {
             Reply { lines: vec![format!("{} {}", submission.id, reply.text())], ..reply }
         })?;
         let (client, listener) = (submission.peer.to_string(), submission.listener.name.to_string());
-        Ok(Seen { app: app.name.clone(), at, client, listener, encrypted: submission.peer.encrypted })
+        Ok(Seen {
+            app: app.name.clone(),
+            at,
+            client,
+            listener,
+            encrypted: submission.peer.encrypted,
+            proof: access::proof(submission),
+        })
     }
 
     /// What was not taken does not count, and neither do its repairs.

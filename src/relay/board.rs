@@ -6,7 +6,7 @@ use super::{
     states::Met,
 };
 use crate::{
-    config::Settings,
+    config::{Mailbox, Settings},
     mail::Name,
     queue::{Hold, MailboxClock, Scope},
 };
@@ -68,6 +68,23 @@ impl Board {
             self.mailboxes.entry(mailbox.name.clone()).or_default().link = Some(mailbox.link.clone());
         }
         self.set_clocks(now);
+    }
+
+    /// Takes up one more mailbox.
+    pub(super) fn add(&mut self, mailbox: &Mailbox, now: SystemTime) {
+        self.mailboxes.entry(mailbox.name.clone()).or_default().link = Some(mailbox.link.clone());
+        self.set_clocks(now);
+    }
+
+    /// Whether something is known of `mailbox` itself that must not be forgotten.
+    pub(super) fn is_marked(&self, mailbox: &Name) -> bool {
+        let is_plain = |entry: &Entry| entry.health == Health::default() && entry.paused.is_none() && entry.senders.is_empty();
+        self.mailboxes.get(mailbox).is_some_and(|entry| !is_plain(entry))
+    }
+
+    /// Forgets a mailbox that is not marked.
+    pub(super) fn remove(&mut self, mailbox: &Name) {
+        self.mailboxes.remove(mailbox);
     }
 
     /// Takes up what an earlier process left.
@@ -242,6 +259,11 @@ impl Board {
             self.unsaved.insert(Scope::Sender(mailbox.clone(), author.to_owned()));
         }
         removed.is_some()
+    }
+
+    /// Whether some of its senders are held.
+    pub(super) fn holds_senders(&self, mailbox: &Name) -> bool {
+        self.mailboxes.get(mailbox).is_some_and(|entry| !entry.senders.is_empty())
     }
 
     /// Why `author` is held in `mailbox`.

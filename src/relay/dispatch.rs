@@ -7,7 +7,7 @@ use super::{
     gate::{Closed, Gate, Pass},
     health::{May, Probe},
     judge::Case,
-    own,
+    own, reroute,
     work::Work,
 };
 use crate::{
@@ -17,7 +17,10 @@ use crate::{
 };
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 use tokio::{
@@ -47,6 +50,10 @@ pub(super) struct Handle {
     look_at: Mutex<Option<SystemTime>>,
     wake: Notify,
     gate: OnceLock<Arc<Gate>>,
+    /// Its mailbox is no more.
+    is_closed: AtomicBool,
+    /// When to look again whether its messages may go through another mailbox.
+    reroute_at: Mutex<SystemTime>,
 }
 
 /// All lanes.
@@ -60,6 +67,15 @@ impl Lanes {
         lanes.entry(mailbox.clone()).or_insert_with(|| Arc::new(Handle::new(mailbox.clone()))).clone()
     }
 
+    /// Ends the lane of a mailbox that is no more.
+    pub(super) fn remove(&self, mailbox: &Name) {
+        let removed = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(mailbox);
+        if let Some(handle) = removed {
+            handle.is_closed.store(true, Ordering::Release);
+            handle.wake();
+        }
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> Vec<Arc<Handle>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -69,7 +85,37 @@ impl Lanes {
 impl Handle {
     fn new(name: Name) -> Self {
         let look_at = Mutex::new(Some(SystemTime::UNIX_EPOCH));
-        Self { name, lane: Mutex::default(), look_at, wake: Notify::new(), gate: OnceLock::new() }
+        Self {
+            name,
+            lane: Mutex::default(),
+            look_at,
+            wake: Notify::new(),
+            gate: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+            reroute_at: Mutex::new(SystemTime::UNIX_EPOCH),
+        }
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Whether it is time to look for another way; then the next time is after a while.
+    fn is_time_to_reroute(&self, now: SystemTime) -> Result<(), SystemTime> {
+        let mut at = self.reroute_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match *at <= now {
+            true => {
+                *at = now + reroute::PAUSE;
+                Ok(())
+            }
+            false => Err(*at),
+        }
+    }
+
+    /// It stands otherwise: another way may be found at once.
+    pub(super) fn changed(&self) {
+        *self.reroute_at.lock().unwrap_or_else(PoisonError::into_inner) = SystemTime::UNIX_EPOCH;
+        self.wake();
     }
 
     pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
@@ -137,21 +183,36 @@ impl Relay {
                     lanes.spawn(self.clone().run_lane(self.lanes.of(name), stop.clone()));
                 }
             }
-            let is_configured = tokio::select! {
+            enum Next {
+                Fit,
+                Look,
+                Begin,
+            }
+            let next = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                () = self.configured.notified() => true,
-                _ = held.tick() => false,
+                () = self.configured.notified() => Next::Fit,
+                _ = held.tick() => Next::Look,
+                () = self.added.notified() => Next::Begin,
+                Some(Ok(ended)) = lanes.join_next() => {
+                    running.remove(&ended);
+                    Next::Begin
+                }
             };
-            match is_configured {
-                true => self.fit_to_settings().await,
-                false => self.fail_held().await,
+            match next {
+                Next::Fit => self.fit_to_settings().await,
+                Next::Look => {
+                    self.fail_held().await;
+                    self.tend_addresses(SystemTime::now()).await;
+                }
+                Next::Begin => {}
             }
         }
         while lanes.join_next().await.is_some() {}
     }
 
-    async fn run_lane(self: Arc<Self>, handle: Arc<Handle>, mut stop: watch::Receiver<bool>) {
-        loop {
+    /// Until the end, or until its mailbox is no more; says whose lane it was.
+    async fn run_lane(self: Arc<Self>, handle: Arc<Handle>, mut stop: watch::Receiver<bool>) -> Name {
+        while !handle.is_closed.load(Ordering::Acquire) {
             let now = SystemTime::now();
             let next = self.pump(&handle, now).await;
             let pause = next.map_or(LOOK, |next| next.duration_since(now).unwrap_or_default().min(LOOK));
@@ -173,6 +234,7 @@ impl Relay {
             }
         }
         self.give_back(&handle).await;
+        handle.name.clone()
     }
 
     /// Sends what may be sent now; says when to look again.
@@ -190,10 +252,11 @@ impl Relay {
             Err(later) => later,
         };
         let may = self.board().may(&mailbox.name, now);
+        let other_way = self.find_other_way(handle, may, now).await;
         match may {
             May::Wait(until) | May::Probing(until) => {
                 self.give_back(handle).await;
-                return Some(until);
+                return earliest(Some(until), other_way);
             }
             May::Probe(Probe::Login) => {
                 self.give_back(handle).await;
@@ -210,7 +273,23 @@ impl Relay {
             Some(Closed::TooMuch(wait)) => Some(wait.until),
             Some(Closed::Busy) | None => None,
         };
-        earliest(earliest(looks, next), self.board().next_sender(&mailbox.name))
+        [looks, next, self.board().next_sender(&mailbox.name), other_way].into_iter().flatten().min()
+    }
+
+    /// Moves what another mailbox may take, where this one is out of work; says when to look for that again.
+    async fn find_other_way(&self, handle: &Handle, may: May, now: SystemTime) -> Option<SystemTime> {
+        if !self.wants_reroute(&handle.name, may, now) {
+            return None;
+        }
+        if let Err(later) = handle.is_time_to_reroute(now) {
+            return Some(later);
+        }
+        if may != May::Go {
+            // What is at hand moves with the others.
+            self.give_back(handle).await;
+        }
+        self.reroute(handle, now).await;
+        Some(now + reroute::PAUSE)
     }
 
     /// Hands messages out as long as the gate is open; one alone as a probe.
@@ -401,10 +480,11 @@ impl Relay {
         for handle in self.lanes.all() {
             self.give_back(&handle).await;
         }
+        let now = SystemTime::now();
+        self.tend_addresses(now).await;
         let settings = self.settings();
         let mailboxes: Vec<Name> = settings.mailboxes.keys().cloned().collect();
         let apps: Vec<Name> = settings.apps.keys().cloned().chain([own::app()]).collect();
-        let now = SystemTime::now();
         let clock = |mailbox: &Name| self.board().clock(mailbox, now);
         if let Err(error) = self.queue.fit_to(&mailboxes, &apps, now, clock).await {
             tracing::error!(%error, "messages of apps and mailboxes that are not configured cannot be held; reload to try again");

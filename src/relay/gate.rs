@@ -32,6 +32,11 @@ impl Gates {
         self.lock().entry(mailbox.clone()).or_insert_with(|| Arc::new(Gate::new())).clone()
     }
 
+    /// Forgets what a mailbox sent.
+    pub(super) fn remove(&self, mailbox: &Name) {
+        self.lock().remove(mailbox);
+    }
+
     /// Takes up what an earlier process sent.
     pub(super) fn restore(&self, counts: &[MinuteCount]) {
         for count in counts {

@@ -21,8 +21,10 @@ impl Relay {
         let (holds, clocks) = (self.queue.holds().await?, self.queue.clocks().await?);
         let counts = self.queue.counts(now.checked_sub(DAY).unwrap_or(SystemTime::UNIX_EPOCH)).await?;
         self.gates.restore(&counts);
+        let counted = counts.into_iter().map(|count| count.mailbox).collect();
         self.usage.restore(self.queue.usage(now.checked_sub(DAY).unwrap_or(SystemTime::UNIX_EPOCH)).await?);
         self.board().restore(&holds, clocks, now);
+        self.restore_addresses(&holds, counted, now).await?;
         for hold in &holds {
             tracing::info!(scope = ?hold.scope, kind = hold.kind, reason = hold.reason, "held since before the start");
         }

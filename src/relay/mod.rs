@@ -6,6 +6,7 @@
 //! and `settle` say what a reply means, `board` knows how everything stands.
 
 mod access;
+mod addresses;
 mod admission;
 mod attempt;
 pub mod authorize;
@@ -25,6 +26,7 @@ mod outgoing;
 mod own;
 mod pace;
 mod queued;
+mod reroute;
 pub mod route;
 mod routing;
 mod rules;
@@ -51,6 +53,7 @@ use crate::{
     upstream::Upstream,
 };
 use access::Access;
+use addresses::Addresses;
 use authorize::Authorizations;
 use board::Board;
 use dispatch::Lanes;
@@ -81,6 +84,8 @@ pub struct Relay {
     /// Our name in EHLO, Received and bounces.
     hostname: Arc<str>,
     access: Access,
+    /// Those of mailboxes for whole domains.
+    addresses: Addresses,
     /// What each app has sent.
     usage: Usage,
     queue: Arc<Queue>,
@@ -96,6 +101,8 @@ pub struct Relay {
     health_changed: Notify,
     /// Wakes the dispatcher: the settings changed.
     configured: Notify,
+    /// Wakes the dispatcher: an address has its own mailbox now.
+    added: Notify,
     /// Attempts under way, some of them longer than their app waited.
     attempts: TaskTracker,
     /// Logins of people under way.
@@ -133,6 +140,7 @@ impl Relay {
             settings: RwLock::new(settings),
             hostname,
             access: Access::new(key),
+            addresses: Addresses::default(),
             usage: Usage::default(),
             queue,
             tokens,
@@ -144,26 +152,13 @@ impl Relay {
             keeper: Notify::new(),
             health_changed: Notify::new(),
             configured: Notify::new(),
+            added: Notify::new(),
             attempts: TaskTracker::new(),
             authorizations: Authorizations::default(),
             told: Mutex::default(),
             noted: Notify::new(),
             changes: broadcast::Sender::new(watch::MOST_CHANGES),
         })
-    }
-
-    /// Takes up other settings. Connections and messages under way keep what they began with.
-    pub fn configure(&self, settings: Arc<Settings>) {
-        let before = std::mem::replace(&mut *self.settings.write().unwrap_or_else(PoisonError::into_inner), settings.clone());
-        for (name, mailbox) in &before.mailboxes {
-            if settings.mailboxes.get(name) != Some(mailbox) {
-                self.upstream.forget(name);
-            }
-        }
-        self.queue.configure(settings.queue.clone());
-        self.board().configure(&settings, SystemTime::now());
-        self.forgive(None);
-        self.configured.notify_one();
     }
 
     /// Lets `mailbox`, or all, try again at once: a grant or a setting was mended.
@@ -205,8 +200,9 @@ impl Relay {
     /// The mailbox and its link as configured now.
     fn mailbox(&self, name: &Name) -> Option<(Arc<Mailbox>, Arc<Link>)> {
         let settings = self.settings();
-        let mailbox = settings.mailboxes.get(name)?;
-        Some((mailbox.clone(), settings.links.get(&mailbox.link)?.clone()))
+        let mailbox = settings.mailbox(name)?;
+        let link = settings.links.get(&mailbox.link)?.clone();
+        Some((mailbox, link))
     }
 }
 
@@ -285,7 +281,8 @@ impl Relay {
         };
         let (mailbox, link) = match way {
             Ok(way) => way,
-            Err(reply) if reply == routing::gone() => return reply,
+            // Why was logged.
+            Err(reply) if reply == routing::gone() || reply.code == 451 => return reply,
             Err(reply) => {
                 tracing::warn!(event = "message.refused", id = %submission.id, app = %submission.app.name, client = %submission.peer,
                     from = log::sender(&submission.envelope), author = queued::author_of(&submission), bytes = submission.body.len(),

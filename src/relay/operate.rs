@@ -59,8 +59,8 @@ impl Relay {
 
     /// The mailboxes that are configured, or have mail.
     pub async fn known_mailboxes(&self) -> Result<Vec<Name>, store::Error> {
-        let configured = self.mailboxes();
-        Ok(sorted(configured.into_iter().chain(self.queue.names_with_mail().await?.0)))
+        let domains: Vec<Name> = self.settings().domains.keys().cloned().collect();
+        Ok(sorted(self.mailboxes().into_iter().chain(domains).chain(self.queue.names_with_mail().await?.0)))
     }
 
     /// The apps that are configured, or have mail.
@@ -113,6 +113,9 @@ impl Relay {
 
     /// Carries out an order on these messages. What only waits at hand is in the store for that.
     pub async fn order(&self, order: &Order, ids: Vec<Id>) -> Result<Changed, store::Error> {
+        if let Order::Move(mailbox) = order {
+            self.take_in_named(mailbox);
+        }
         let mut changed = self.order_once(order, ids).await?;
         if !changed.under_way.is_empty() {
             // A lane may have fetched some anew between the two steps.
@@ -140,6 +143,7 @@ impl Relay {
 
     /// Holds `mailbox` until an operator releases it, or releases it and lets it be tried at once; whether that changed anything.
     pub async fn pause(&self, mailbox: &Name, paused: bool) -> Result<bool, store::Error> {
+        self.take_in_named(mailbox);
         let now = SystemTime::now();
         let changed = self.board().pause(mailbox, paused, now);
         let was_held = !paused && self.board().held(mailbox).is_some();

@@ -5,14 +5,48 @@
 //! allowed to send as this author, or to rewrite him: else what only waits would be refused.
 
 use crate::{
-    config::{App, Mailbox, Route, WhenFromDiffers},
+    config::{App, DomainMailbox, Mailbox, Route, Settings, WhenFromDiffers},
     mail::{Address, Name, author},
     smtp::Reply,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
 /// All mailboxes, by name.
-pub type Mailboxes = BTreeMap<Name, Arc<Mailbox>>;
+#[derive(Debug, Clone, Copy)]
+pub struct Mailboxes<'a> {
+    one: &'a BTreeMap<Name, Arc<Mailbox>>,
+    domains: &'a BTreeMap<Name, Arc<DomainMailbox>>,
+}
+
+impl<'a> Mailboxes<'a> {
+    /// Those of these settings.
+    pub fn of(settings: &'a Settings) -> Self {
+        Self { one: &settings.mailboxes, domains: &settings.domains }
+    }
+
+    /// Those of one address that stand in the configuration.
+    fn configured(self) -> impl DoubleEndedIterator<Item = &'a Arc<Mailbox>> {
+        self.one.iter().filter(|(name, _)| name.is_configured()).map(|(_, mailbox)| mailbox)
+    }
+
+    /// The mailbox with this address, else of its domain. Of equal ones the first by name.
+    fn with_address(self, address: &Address) -> Option<Arc<Mailbox>> {
+        let one = self.configured().find(|mailbox| mailbox.address.is_same(address));
+        one.cloned().or_else(|| self.domains.values().find_map(|domain| self.of_domain(domain, address)))
+    }
+
+    /// That of `address` in a mailbox for a whole domain.
+    fn of_domain(self, domain: &DomainMailbox, address: &Address) -> Option<Arc<Mailbox>> {
+        let mailbox = domain.mailbox(address)?;
+        Some(self.one.get(&mailbox.name).cloned().unwrap_or_else(|| Arc::new(mailbox)))
+    }
+
+    /// The mailbox that an app names: of a domain, that of the author, else of the envelope sender.
+    fn named(self, name: &Name, senders: Senders<'_>) -> Option<Arc<Mailbox>> {
+        let Some(domain) = self.domains.get(name) else { return self.one.get(name).cloned() };
+        senders.author.into_iter().chain(senders.sender).find_map(|address| self.of_domain(domain, address))
+    }
+}
 
 /// From whom a message is, as far as it is known.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,9 +60,9 @@ pub struct Senders<'a> {
 /// How a mailbox is found by sender, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// The author is its address.
+    /// The author is its address, or lies in its domain.
     Author,
-    /// The envelope sender is its address.
+    /// The envelope sender does.
     Sender,
     /// Its `allowed-from` names the author, more closely than others' do.
     AuthorAllowed,
@@ -41,17 +75,16 @@ impl Rule {
     pub const ALL: [Self; 4] = [Self::Author, Self::Sender, Self::AuthorAllowed, Self::SenderAllowed];
 
     /// The mailbox that it finds. Of equal ones the first by name.
-    pub fn find<'a>(self, mailboxes: &'a Mailboxes, senders: Senders<'_>) -> Option<&'a Arc<Mailbox>> {
-        let all = || mailboxes.values();
+    pub fn find(self, mailboxes: Mailboxes<'_>, senders: Senders<'_>) -> Option<Arc<Mailbox>> {
         let wanted = match self {
             Self::Author | Self::AuthorAllowed => senders.author?,
             Self::Sender | Self::SenderAllowed => senders.sender?,
         };
         match self {
-            Self::Author | Self::Sender => all().find(|mailbox| mailbox.address.is_same(wanted)),
+            Self::Author | Self::Sender => mailboxes.with_address(wanted),
             Self::AuthorAllowed | Self::SenderAllowed => {
-                let close = all().filter_map(|mailbox| Some((mailbox.allowed_from.closeness(wanted)?, mailbox)));
-                close.rev().max_by_key(|(closeness, _)| *closeness).map(|(_, mailbox)| mailbox)
+                let close = mailboxes.configured().filter_map(|mailbox| Some((mailbox.allowed_from.closeness(wanted)?, mailbox)));
+                close.rev().max_by_key(|(closeness, _)| *closeness).map(|(_, mailbox)| mailbox.clone())
             }
         }
     }
@@ -92,14 +125,18 @@ impl Fit {
 }
 
 /// The mailboxes for a message, best first; empty where nothing is found.
-pub fn candidates<'a>(mailboxes: &'a Mailboxes, route: &Route, senders: Senders<'_>) -> Vec<&'a Arc<Mailbox>> {
+pub fn candidates(mailboxes: Mailboxes<'_>, route: &Route, senders: Senders<'_>) -> Vec<Arc<Mailbox>> {
     let found = match route {
         Route::Listed(_) => None,
         Route::BySender { .. } => Rule::ALL.into_iter().find_map(|rule| rule.find(mailboxes, senders)),
     };
-    let named = route.named().iter().filter_map(|name| mailboxes.get(name));
-    let named = named.filter(|mailbox| found.is_none_or(|found| found.name != mailbox.name));
-    found.into_iter().chain(named).collect()
+    let mut all: Vec<Arc<Mailbox>> = Vec::new();
+    for mailbox in found.into_iter().chain(route.named().iter().filter_map(|name| mailboxes.named(name, senders))) {
+        if all.iter().all(|before| before.name != mailbox.name) {
+            all.push(mailbox);
+        }
+    }
+    all
 }
 
 /// Why a message has no mailbox.
@@ -113,16 +150,16 @@ pub enum NoMailbox {
 
 /// The mailbox that takes a message: the first candidate that may send it and is not held; where all are held, the first that may.
 pub fn choose<'a>(
-    candidates: &[&'a Arc<Mailbox>],
+    candidates: &'a [Arc<Mailbox>],
     senders: Senders<'_>,
     is_held: impl Fn(&Name) -> bool,
 ) -> Result<&'a Arc<Mailbox>, NoMailbox> {
-    let may = |(index, mailbox): &(usize, &&Arc<Mailbox>)| match fit(mailbox, senders) {
+    let may = |(index, mailbox): &(usize, &Arc<Mailbox>)| match fit(mailbox, senders) {
         Fit::Refused => false,
         Fit::Kept => *index == 0,
         Fit::Allowed | Fit::Rewritten => true,
     };
-    let mut fitting = candidates.iter().enumerate().filter(may).map(|(_, mailbox)| *mailbox);
+    let mut fitting = candidates.iter().enumerate().filter(may).map(|(_, mailbox)| mailbox);
     let first = fitting.clone().next();
     match fitting.find(|mailbox| !is_held(&mailbox.name)).or(first) {
         Some(mailbox) => Ok(mailbox),
@@ -172,7 +209,7 @@ mod tests {
         Arc::new(mailbox)
     }
 
-    fn mailboxes() -> Mailboxes {
+    fn mailboxes() -> BTreeMap<Name, Arc<Mailbox>> {
         use WhenFromDiffers::*;
         let all = [
             mailbox("alerts", "alerts@a.example", &["alerts@a.example"], Keep),
@@ -183,10 +220,18 @@ mod tests {
         all.into_iter().map(|mailbox| (mailbox.name.clone(), mailbox)).collect()
     }
 
+    /// One for `d.example`, of which `jo` has sent already.
+    fn domains() -> BTreeMap<Name, Arc<DomainMailbox>> {
+        let common = mailbox("whole", "*@d.example", &[], WhenFromDiffers::Keep);
+        let domain = DomainMailbox { common: (*common).clone(), domain: "d.example".into(), allowed_from: None, addresses: 10 };
+        [(name("whole"), Arc::new(domain))].into()
+    }
+
     fn by_sender(rule: Rule, author: Option<&str>, sender: Option<&str>) -> Option<String> {
         let (author, sender) = (author.map(address), sender.map(address));
         let senders = Senders { author: author.as_ref(), sender: sender.as_ref() };
-        rule.find(&mailboxes(), senders).map(|mailbox| mailbox.name.to_string())
+        let (one, domains) = (mailboxes(), domains());
+        rule.find(Mailboxes { one: &one, domains: &domains }, senders).map(|mailbox| mailbox.name.to_string())
     }
 
     #[test]
@@ -196,6 +241,9 @@ mod tests {
             (Rule::Author, Some("jira@a.example"), Some("alerts@a.example"), None),
             (Rule::Sender, Some("jira@a.example"), Some("alerts@a.example"), Some("alerts")),
             (Rule::Sender, Some("alerts@a.example"), None, None),
+            (Rule::Author, Some("Jo@D.example"), None, Some("whole/jo@d.example")),
+            (Rule::Sender, Some("jira@a.example"), Some("jo@d.example"), Some("whole/jo@d.example")),
+            (Rule::Author, Some("jo@sub.d.example"), None, None),
             (Rule::AuthorAllowed, Some("jira@a.example"), None, Some("one")),
             (Rule::AuthorAllowed, Some("crowd@a.example"), None, Some("domain")),
             (Rule::AuthorAllowed, Some("crowd@c.example"), None, Some("all")),
@@ -209,19 +257,23 @@ mod tests {
 
     #[test]
     fn the_rules_come_in_their_order_and_the_fallback_last() {
-        let all = mailboxes();
+        let (one, domains) = (mailboxes(), domains());
+        let all = Mailboxes { one: &one, domains: &domains };
         for (author, sender, fallback, expected) in [
             (Some("alerts@a.example"), Some("one@b.example"), None, &["alerts"][..]),
             (Some("jira@a.example"), Some("alerts@a.example"), None, &["alerts"][..]),
             (Some("jira@a.example"), Some("root"), Some("all"), &["one", "all"][..]),
             (Some("x@c.example"), None, Some("all"), &["all"][..]),
             (None, None, Some("domain"), &["domain"][..]),
+            (Some("x@c.example"), None, Some("whole"), &["all"][..]),
+            (Some("jo@d.example"), None, Some("whole"), &["whole/jo@d.example"][..]),
+            (Some("x@c.example"), Some("root@d.example"), Some("all"), &["whole/root@d.example", "all"][..]),
             (None, None, None, &[][..]),
         ] {
             let (author, sender) = (author.map(address), sender.map(address));
             let senders = Senders { author: author.as_ref(), sender: sender.as_ref() };
             let route = Route::BySender { fallback: fallback.map(name) };
-            let found = candidates(&all, &route, senders);
+            let found = candidates(all, &route, senders);
             let found: Vec<&str> = found.iter().map(|mailbox| mailbox.name.as_str()).collect();
             assert_eq!(found, expected, "{author:?} {sender:?} {fallback:?}");
         }
@@ -248,7 +300,7 @@ mod tests {
                 mailbox("first", "first@a.example", &["first@a.example"], first),
                 mailbox("second", "second@a.example", &[if names { "*@a.example" } else { "second@a.example" }], second),
             ];
-            let found = choose(&all.iter().collect::<Vec<_>>(), senders, |name| held.split(' ').any(|it| it == name.as_str()));
+            let found = choose(&all, senders, |name| held.split(' ').any(|it| it == name.as_str()));
             let found = found.map(|mailbox| mailbox.name.to_string());
             assert_eq!(found.as_deref().ok(), taken, "{first:?} {second:?} {names} {held}");
             if taken.is_none() {
@@ -256,5 +308,25 @@ mod tests {
             }
         }
         assert_eq!(choose(&[], senders, |_| false), Err(NoMailbox::Nobodys));
+    }
+
+    #[test]
+    fn an_app_may_name_a_whole_domain_beside_others() {
+        let (one, domains) = (mailboxes(), domains());
+        let all = Mailboxes { one: &one, domains: &domains };
+        let route = Route::Listed(vec![name("whole"), name("all")]);
+        for (author, sender, expected) in [
+            (Some("jo@d.example"), Some("al@d.example"), &["whole/jo@d.example", "all"][..]),
+            (Some("x@c.example"), Some("al@d.example"), &["whole/al@d.example", "all"][..]),
+            (Some("x@c.example"), Some("root"), &["all"][..]),
+        ] {
+            let (author, sender) = (author.map(address), sender.map(address));
+            let found = candidates(all, &route, Senders { author: author.as_ref(), sender: sender.as_ref() });
+            let found: Vec<&str> = found.iter().map(|mailbox| mailbox.name.as_str()).collect();
+            assert_eq!(found, expected, "{author:?} {sender:?}");
+        }
+        let jo = domains.values().next().unwrap().mailbox(&address("Jo@D.example")).unwrap();
+        assert_eq!((jo.address.as_str(), jo.xoauth2_user.as_str()), ("jo@d.example", "jo@d.example"));
+        assert!(jo.allowed_from.matches(&jo.address) && !jo.allowed_from.matches(&address("al@d.example")));
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Relay, delivery,
     health::{May, Probe},
     judge, not_allowed,
-    route::{self, NoMailbox, Senders},
+    route::{self, Mailboxes, NoMailbox, Senders},
 };
 use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings},
@@ -23,7 +23,7 @@ impl Relay {
         let settings = self.settings();
         let app = settings.apps.get(&app.name).ok_or_else(gone)?;
         let senders = Senders { author: sender, sender };
-        let candidates = route::candidates(&settings.mailboxes, &app.mailbox, senders);
+        let candidates = route::candidates(Mailboxes::of(&settings), &app.mailbox, senders);
         let now = SystemTime::now();
         let chosen = route::choose(&candidates, senders, |mailbox| self.is_held(mailbox, sender, now));
         let mailbox = match (chosen, sender) {
@@ -46,7 +46,7 @@ impl Relay {
         let settings = self.settings();
         let app = settings.apps.get(&app.name).ok_or_else(gone)?;
         let senders = Senders { author: sender, sender };
-        Ok(route::candidates(&settings.mailboxes, &app.mailbox, senders).first().map(|mailbox| Arc::clone(mailbox)))
+        Ok(route::candidates(Mailboxes::of(&settings), &app.mailbox, senders).into_iter().next())
     }
 
     /// The way of a whole message, or what its app hears.
@@ -55,7 +55,7 @@ impl Relay {
         let app = settings.apps.get(&submission.app.name).ok_or_else(gone)?;
         let author = route::author_of(submission.findings.from.as_deref());
         let senders = Senders { author: author.as_ref(), sender: submission.envelope.sender.as_ref() };
-        let candidates = route::candidates(&settings.mailboxes, &app.mailbox, senders);
+        let candidates = route::candidates(Mailboxes::of(&settings), &app.mailbox, senders);
         let now = SystemTime::now();
         let has_choice = candidates.len() > 1;
         let is_held = |mailbox: &Name| has_choice && self.is_held(mailbox, senders.author.or(senders.sender), now);
@@ -70,6 +70,7 @@ impl Relay {
         }
         check_recipients(submission, mailbox)?;
         let link = settings.links.get(&mailbox.link).ok_or_else(gone)?;
+        self.take_in(mailbox, now)?;
         Ok((mailbox.clone(), link.clone()))
     }
 

@@ -228,8 +228,8 @@ mod tests {
         for second in [0, 100] {
             before.count(&app, at(second)).unwrap();
         }
-        let seen =
-            Seen { app: app.name.clone(), at: at(100), client: "10.1.2.3".into(), listener: "office".into(), encrypted: true };
+        let (client, listener, proof) = ("10.1.2.3".into(), "office".into(), Some(crate::queue::Proof::Network));
+        let seen = Seen { app: app.name.clone(), at: at(100), client, listener, encrypted: true, proof };
         before.saw(seen.clone());
         let unsaved = before.take_unsaved();
         assert_eq!((unsaved.counts.len(), before.take_unsaved()), (2, AppUsage::default()));

@@ -17,6 +17,41 @@ pub struct AppCount {
     pub messages: u32,
 }
 
+/// How an app proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// By user name and password.
+    Password,
+    /// By a client certificate.
+    Certificate,
+    /// As a process of a user of this machine.
+    UnixUser,
+    /// By its address.
+    Network,
+    /// As the owner of a file in the drop directory.
+    DroppedFile,
+}
+
+impl Proof {
+    const ALL: [Self; 5] = [Self::Password, Self::Certificate, Self::UnixUser, Self::Network, Self::DroppedFile];
+
+    /// Its word in the database, and for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Certificate => "certificate",
+            Self::UnixUser => "unix-user",
+            Self::Network => "network",
+            Self::DroppedFile => "dropped-file",
+        }
+    }
+
+    /// The one of this word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|proof| proof.word() == word)
+    }
+}
+
 /// The last message of an app that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -30,6 +65,8 @@ pub struct Seen {
     pub listener: String,
     /// Whether the connection was encrypted.
     pub encrypted: bool,
+    /// How the app proved itself; `None` for messages from before this was kept.
+    pub proof: Option<Proof>,
 }
 
 /// In how many messages of an app something was changed, ever.
@@ -70,10 +107,12 @@ impl Store {
             for count in &usage.counts {
                 insert.execute(params![count.app.as_str(), millis(count.start), count.messages])?;
             }
-            let sql = "INSERT OR REPLACE INTO apps (name, at, client, listener, encrypted) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let sql =
+                "INSERT OR REPLACE INTO apps (name, at, client, listener, encrypted, proof) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
             let mut insert = connection.prepare_cached(sql)?;
             for it in &usage.seen {
-                insert.execute(params![it.app.as_str(), millis(it.at), it.client, it.listener, it.encrypted])?;
+                let proof = it.proof.map(Proof::word);
+                insert.execute(params![it.app.as_str(), millis(it.at), it.client, it.listener, it.encrypted, proof])?;
             }
             let sql = "INSERT OR REPLACE INTO app_changes (app, change, messages) VALUES (?1, ?2, ?3)";
             let mut insert = connection.prepare_cached(sql)?;
@@ -94,10 +133,12 @@ impl Store {
                 .query_map([], |row| Ok(AppCount { app: name(row.get(0)?)?, start: time(row.get(1)?), messages: row.get(2)? }))?;
             let counts: rusqlite::Result<Vec<_>> = counts.collect();
             let mut statement =
-                connection.prepare_cached("SELECT name, at, client, listener, encrypted FROM apps ORDER BY name")?;
+                connection.prepare_cached("SELECT name, at, client, listener, encrypted, proof FROM apps ORDER BY name")?;
             let seen = statement.query_map([], |row| {
                 let (app, at, client) = (name(row.get(0)?)?, time(row.get(1)?), row.get(2)?);
-                Ok(Seen { app, at, client, listener: row.get(3)?, encrypted: row.get(4)? })
+                let proof: Option<String> = row.get(5)?;
+                let proof = proof.as_deref().and_then(Proof::named);
+                Ok(Seen { app, at, client, listener: row.get(3)?, encrypted: row.get(4)?, proof })
             })?;
             let seen: rusqlite::Result<Vec<_>> = seen.collect();
             let mut statement =
@@ -119,6 +160,14 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    #[test]
+    fn each_proof_is_read_by_its_word() {
+        for proof in Proof::ALL {
+            assert_eq!(Proof::named(proof.word()), Some(proof));
+        }
+        assert_eq!(Proof::named("of a later version"), None);
+    }
+
     #[tokio::test]
     async fn what_apps_sent_is_read_as_it_was_kept_and_old_counts_are_forgotten() {
         let directory = tempfile::tempdir().unwrap();
@@ -126,14 +175,14 @@ mod tests {
         let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
         let app = Name::parse("crowd").unwrap();
         let count = |start, messages| AppCount { app: app.clone(), start: at(start), messages };
-        let seen =
-            Seen { app: app.clone(), at: at(61), client: "unix:uid=33".into(), listener: "local".into(), encrypted: false };
+        let (client, listener) = ("unix:uid=33".into(), "local".into());
+        let seen = Seen { app: app.clone(), at: at(61), client, listener, encrypted: false, proof: None };
         let change = |change, messages| AppChange { app: app.clone(), change, messages };
         let usage = |counts, seen: &Seen, changes| AppUsage { counts, seen: vec![seen.clone()], changes };
         let first =
             usage(vec![count(0, 1), count(60, 2)], &seen, vec![change(Change::AddedDate, 1), change(Change::AddedFrom, 2)]);
         store.put_usage(first).await.unwrap();
-        let later = Seen { at: at(62), encrypted: true, ..seen };
+        let later = Seen { at: at(62), encrypted: true, proof: Some(Proof::UnixUser), ..seen };
         store.put_usage(usage(vec![count(60, 3)], &later, vec![change(Change::AddedDate, 7)])).await.unwrap();
         let changes = vec![change(Change::AddedDate, 7), change(Change::AddedFrom, 2)];
         let kept = usage(vec![count(0, 1), count(60, 3)], &later, changes.clone());

@@ -20,7 +20,7 @@ const PAGE: usize = 2000;
 pub struct Filter {
     /// These alone.
     pub ids: Vec<Id>,
-    /// Through this mailbox.
+    /// Through this mailbox, or any address of this one for a whole domain.
     pub mailbox: Option<Name>,
     /// Of this app.
     pub app: Option<Name>,
@@ -160,6 +160,18 @@ impl Store {
         self.0.reader.read("look for notices", work).await
     }
 
+    /// Whose client begins so, newest first: what it is called, and when its message was accepted; `most` of them.
+    pub async fn clients(&self, beginning: &'static str, most: usize) -> Result<Vec<(String, SystemTime)>, Error> {
+        let work = move |connection: &Connection| {
+            let sql = "SELECT client, accepted_at FROM messages WHERE substr(client, 1, ?2) = ?1 ORDER BY number DESC LIMIT ?3";
+            let mut statement = connection.prepare_cached(sql)?;
+            let all =
+                statement.query_map(params![beginning, beginning.len(), most], |row| Ok((row.get(0)?, time(row.get(1)?))))?;
+            all.collect()
+        };
+        self.0.reader.read("look for clients", work).await
+    }
+
     /// A message as it was accepted: with its recipients that still wait.
     pub async fn message(&self, number: Number) -> Result<Option<Message>, Error> {
         let work = move |connection: &Connection| {
@@ -236,7 +248,7 @@ fn lines(connection: &Connection, rows: &str, filter: &Filter, from: &dyn ToSql)
     states.iter().zip(&mut wanted).for_each(|(state, place)| *place = state.code());
     let sql = format!(
         "{LINES} FROM {rows} m
-         WHERE state IN (:a, :b, :c, :d) AND (:mailbox IS NULL OR mailbox = :mailbox) AND (:app IS NULL OR app = :app)
+         WHERE state IN (:a, :b, :c, :d) AND (:mailbox IS NULL OR mailbox = :mailbox OR mailbox BETWEEN :mailbox || '/' AND :mailbox || '0') AND (:app IS NULL OR app = :app)
              AND (:before IS NULL OR accepted_at < :before)
              AND (:address IS NULL OR lower(sender) = :address
                   OR EXISTS (SELECT 1 FROM recipients r WHERE r.message = m.number AND lower(r.address) = :address))

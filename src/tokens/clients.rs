@@ -21,6 +21,7 @@ pub(super) struct Hindrance {
 type Make = (Option<PathBuf>, config::Proxy);
 
 /// The clients of all links.
+#[derive(Default)]
 pub(super) struct Clients(Vec<(Make, Result<Http, Hindrance>)>);
 
 impl Clients {

@@ -45,7 +45,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Link, Settings},
+    config::{Link, Mailbox, Settings},
     mail::{Advice, Name},
     oauth::{self, Ask, Flight},
     provider::{Grant, own},
@@ -126,6 +126,19 @@ struct Board {
     /// Sources that serve no mailbox any more stay while their renewal is in the air, or its refresh token is not kept yet:
     /// beginning anew beside it could spend a one-time refresh token twice.
     sources: BTreeMap<Key, Arc<Source>>,
+    /// The ways to the links' endpoints.
+    clients: Clients,
+}
+
+impl Board {
+    /// Lets sources go that serve nobody.
+    fn let_go(&mut self) {
+        let mailboxes = &self.mailboxes;
+        let serves = |source: &Arc<Source>| {
+            mailboxes.values().any(|entry| matches!(&entry.route, Route::Source(other) if Arc::ptr_eq(other, source)))
+        };
+        self.sources.retain(|_, source| source.is_in_flight() || source.has_unsaved() || serves(source));
+    }
 }
 
 /// One mailbox.
@@ -186,49 +199,68 @@ impl Tokens {
         let mut old = std::mem::take(&mut board.mailboxes);
         board.links = settings.links.clone();
         for mailbox in settings.mailboxes.values() {
-            let link = settings.links.get(&mailbox.link);
-            let route = match link.map(|link| (link, clients.get(link))) {
-                Some((_, Err(Hindrance { reason, advice }))) => Route::Repair { reason, advice },
-                Some((link, Ok(http))) => {
-                    let context = Context {
-                        link: link.clone(),
-                        http,
-                        mailbox: mailbox.name.clone(),
-                        account: mailbox.account.clone().unwrap_or_else(|| mailbox.address.clone()),
-                        user: mailbox.xoauth2_user.clone(),
-                    };
-                    Route::Source(self.source(&mut board, context, now))
-                }
-                None => Route::Repair {
-                    reason: format!("link {} is not configured", mailbox.link),
-                    advice: own::LINK_NOT_CONFIGURED
-                        .step_of(&[("link", mailbox.link.as_str()), ("mailbox", mailbox.name.as_str())]),
-                },
-            };
             let old = old.remove(&mailbox.name);
-            let (last_used, refused) = old.map_or((None, None), |old| (old.last_used, old.refused));
-            let grant = link.map(|link| link.grant);
-            board.mailboxes.insert(mailbox.name.clone(), Entry { link: mailbox.link.clone(), grant, route, last_used, refused });
+            self.put(&mut board, &clients, (mailbox, old), Some(now));
         }
-        let Board { mailboxes, sources, .. } = &mut *board;
-        let serves = |source: &Arc<Source>| {
-            mailboxes.values().any(|entry| matches!(&entry.route, Route::Source(other) if Arc::ptr_eq(other, source)))
-        };
-        sources.retain(|_, source| source.is_in_flight() || source.has_unsaved() || serves(source));
+        board.clients = clients;
+        board.let_go();
         drop(board);
         self.world.tell();
         Ok(())
     }
 
-    /// The source for `context`: the one there is, on new ground where the link changed, or a new one.
-    fn source(&self, board: &mut Board, context: Context, now: SystemTime) -> Arc<Source> {
+    /// Takes up one more mailbox of a link that is there.
+    pub fn add(&self, mailbox: &Mailbox) {
+        let board = &mut *self.board();
+        let clients = std::mem::take(&mut board.clients);
+        let old = board.mailboxes.remove(&mailbox.name);
+        self.put(board, &clients, (mailbox, old), None);
+        board.clients = clients;
+    }
+
+    /// Forgets a mailbox.
+    pub fn remove(&self, mailbox: &Name) {
+        let board = &mut *self.board();
+        board.mailboxes.remove(mailbox);
+        board.let_go();
+    }
+
+    fn put(&self, board: &mut Board, clients: &Clients, (mailbox, old): (&Mailbox, Option<Entry>), anew: Option<SystemTime>) {
+        let link = board.links.get(&mailbox.link).cloned();
+        let grant = link.as_ref().map(|link| link.grant);
+        let route = match link.map(|link| (clients.get(&link), link)) {
+            Some((Err(Hindrance { reason, advice }), _)) => Route::Repair { reason, advice },
+            Some((Ok(http), link)) => {
+                let context = Context {
+                    link,
+                    http,
+                    mailbox: mailbox.name.clone(),
+                    account: mailbox.account.clone().unwrap_or_else(|| mailbox.address.clone()),
+                    user: mailbox.xoauth2_user.clone(),
+                };
+                Route::Source(self.source(board, context, anew))
+            }
+            None => Route::Repair {
+                reason: format!("link {} is not configured", mailbox.link),
+                advice: own::LINK_NOT_CONFIGURED.step_of(&[("link", mailbox.link.as_str()), ("mailbox", mailbox.name.as_str())]),
+            },
+        };
+        let (last_used, refused) = old.map_or((None, None), |old| (old.last_used, old.refused));
+        board.mailboxes.insert(mailbox.name.clone(), Entry { link: mailbox.link.clone(), grant, route, last_used, refused });
+    }
+
+    /// The source for `context`: the one there is, or a new one. With `anew` the settings are others: it is on new ground where the link
+    /// changed.
+    fn source(&self, board: &mut Board, context: Context, anew: Option<SystemTime>) -> Arc<Source> {
         let key = match context.link.grant {
             Grant::ClientCredentials => Key::Link(context.link.name.clone()),
             Grant::AuthorizationCode | Grant::DeviceCode | Grant::ServiceAccount => Key::Mailbox(context.mailbox.clone()),
         };
         match board.sources.get(&key) {
             Some(source) => {
-                source.take_up(context, now);
+                if let Some(now) = anew {
+                    source.take_up(context, now);
+                }
                 source.clone()
             }
             None => {

@@ -169,6 +169,7 @@ fn settings(grant: Grant, endpoint: SocketAddr, secret: PathBuf) -> Settings {
     };
     let mailboxes = ["a", "b"].map(|text| (name(text), Arc::new(mailbox(text))));
     Settings {
+        domains: BTreeMap::new(),
         state_directory: PathBuf::new(),
         hostname: None,
         control_group: None,

@@ -84,6 +84,14 @@ impl Upstream {
         }
     }
 
+    /// As [`Upstream::forget`], for a mailbox that is no more.
+    pub fn remove(&self, mailbox: &Name) {
+        let pool = self.lock().remove(mailbox);
+        if let Some(pool) = pool {
+            pool.close();
+        }
+    }
+
     /// Closes connections that have rested or lived too long, until `stop` says so (or its sender is gone); then all that rest.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut sweep = tokio::time::interval(limits::SWEEP);

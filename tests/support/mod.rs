@@ -6,13 +6,16 @@
 pub(crate) mod browser;
 pub(crate) mod client_key;
 pub(crate) mod clock;
+pub(crate) mod dialogue;
 pub(crate) mod disk;
 pub(crate) mod examination;
 pub(crate) mod hunt;
 pub(crate) mod letters;
 pub(crate) mod login;
 pub(crate) mod markdown;
+pub(crate) mod mounts;
 pub(crate) mod notices;
+pub(crate) mod office;
 pub(crate) mod proxy;
 pub(crate) mod queued;
 pub(crate) mod scripted;
@@ -363,6 +366,7 @@ pub(crate) fn start_ready(mut command: Command, directory: &Path) -> Program {
         match notify.recv(&mut state) {
             Ok(length) if String::from_utf8_lossy(&state[..length]).contains("READY=1") => return program,
             Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => panic!("no READY=1 from `outlink run`: {e}\n{}", program.output()),
         }
     }

@@ -1,10 +1,14 @@
 //! `outlink app`: applications and devices that send, added with a password of their own, listed, removed.
 
 mod add;
+mod doors;
 mod hash;
+mod password;
+mod typed;
 
-pub(super) use add::{Password, Typed, hash, make};
+pub(super) use add::{hash, make};
 pub(super) use hash::read_secret;
+pub(super) use typed::{Password, Typed};
 
 use super::{Config, Outcome, listing, remove};
 use crate::{config::write::Kind, mail::Name};
@@ -34,6 +38,8 @@ pub(super) enum AppCommand {
         #[command(flatten)]
         config: Config,
     },
+    /// Make another password beside the one that an app has; then drop the old one
+    Password(password::Another),
     /// Read a password from standard input, or ask for it, and print the hash for the app's `password` key
     Hash,
 }
@@ -44,6 +50,7 @@ pub(super) fn app(command: AppCommand) -> Outcome {
         AppCommand::Add(add) => add::add(*add),
         AppCommand::List { json, config } => listing::apps(&config, json),
         AppCommand::Remove { name, yes, config } => remove::remove(&config, Kind::App, &name, yes),
+        AppCommand::Password(another) => password::password(&another),
         AppCommand::Hash => hash::hash(),
     }
 }

@@ -369,16 +369,7 @@ impl Carrier<'_> {
         let place = subject.place(name, false)?;
         let made = if kept.is_none() { Some(app::make()?) } else { None };
         let hash = kept.or(made.as_ref()).map(app::hash).transpose()?;
-        let written = write::App {
-            user,
-            password: hash,
-            networks: Vec::new(),
-            certificate: Vec::new(),
-            unix_user: Vec::new(),
-            mailbox: mailbox.clone(),
-            delivery: None,
-            bounce_to: None,
-        };
+        let written = write::App { user, password: hash, mailbox: vec![mailbox.to_string()], ..write::App::default() };
         Ok((self.write(subject, &place, name, written.document(name).as_str())?, made))
     }
 }

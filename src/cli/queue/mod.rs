@@ -72,7 +72,7 @@ enum QueueCommand {
         #[command(flatten)]
         chosen: Chosen,
         /// The mailbox that they go through from now on; it must be configured
-        #[arg(long, value_name = "NAME", value_parser = Name::parse)]
+        #[arg(long, value_name = "NAME", value_parser = Name::parse_mailbox)]
         to_mailbox: Name,
     },
     /// Write the octets of a message, as they go to the provider, to standard output or a new file
@@ -91,8 +91,8 @@ enum QueueCommand {
 /// Which messages; all of what is given must fit.
 #[derive(Debug, Clone, Default, Args)]
 struct Filters {
-    /// Only through this mailbox
-    #[arg(long, value_name = "NAME", value_parser = Name::parse)]
+    /// Only through this mailbox; of one for a whole domain, NAME/ADDRESS is one address
+    #[arg(long, value_name = "NAME", value_parser = Name::parse_mailbox)]
     mailbox: Option<Name>,
     /// Only of this app
     #[arg(long, value_name = "NAME", value_parser = Name::parse)]

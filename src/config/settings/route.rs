@@ -24,9 +24,9 @@ impl Route {
         }
     }
 
-    /// Whether it names `mailbox`.
+    /// Whether it names `mailbox`, or the one for a whole domain that this is an address of.
     pub fn names(&self, mailbox: &Name) -> bool {
-        self.named().contains(mailbox)
+        self.named().iter().any(|named| mailbox.is_of(named))
     }
 
     /// Whether the senders of a message decide.

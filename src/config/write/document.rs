@@ -60,6 +60,23 @@ impl Document {
         }
     }
 
+    /// A number, where there is one.
+    pub fn number(&mut self, key: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.line(format_args!("{key} = {value}"));
+        }
+    }
+
+    /// Yes or no.
+    pub fn boolean(&mut self, key: &str, value: bool) {
+        self.line(format_args!("{key} = {value}"));
+    }
+
+    /// Begins a table below; what is set from here on stands in it.
+    pub fn begin(&mut self, name: &str) {
+        self.line(format_args!("\n[{}.{name}]", self.table.clone()));
+    }
+
     /// A path.
     pub fn path(&mut self, key: &str, value: Option<&Path>) {
         self.text(key, value.map(|path| path.to_string_lossy()).as_deref());
@@ -92,7 +109,7 @@ impl Document {
     /// A table below, where it has entries.
     pub fn table(&mut self, name: &str, entries: &[(String, String)]) {
         if !entries.is_empty() {
-            self.line(format_args!("\n[{}.{name}]", self.table.clone()));
+            self.begin(name);
             entries.iter().for_each(|(key, value)| self.line(format_args!("{} = {}", key_text(key), quoted(value))));
         }
     }

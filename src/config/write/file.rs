@@ -39,6 +39,11 @@ impl Place {
         &self.file
     }
 
+    /// What it held when it was found.
+    pub fn text(&self) -> Option<&str> {
+        self.old.as_deref()
+    }
+
     /// Whether a command wrote it before.
     pub fn exists(&self) -> bool {
         self.old.is_some()

@@ -10,7 +10,7 @@ mod link;
 mod listener;
 mod mailbox;
 
-pub use app::App;
+pub use app::{App, AppLimits, NoPasswords, Passwords, with_passwords};
 pub use document::{Document, SecretText};
 pub use file::{Alone, Place};
 pub use link::Link;
@@ -58,12 +58,12 @@ impl Kind {
         }
     }
 
-    /// What a table of this kind names by a key of its own.
-    fn needs(self) -> Option<(Self, &'static str)> {
+    /// What a table of this kind names by keys of its own.
+    fn needs(self) -> Option<(Self, &'static [&'static str])> {
         match self {
             Self::Link | Self::Listener => None,
-            Self::Mailbox => Some((Self::Link, "link")),
-            Self::App => Some((Self::Mailbox, "mailbox")),
+            Self::Mailbox => Some((Self::Link, &["link"])),
+            Self::App => Some((Self::Mailbox, &["mailbox", "fallback"])),
         }
     }
 }
@@ -266,12 +266,17 @@ fn definitions(layer: &Layer) -> Vec<Definition> {
 /// Who of `kind` names whom.
 fn needs(merged: &BTreeMap<String, config::Value>, kind: Kind) -> Vec<((Kind, Name), (Kind, Name))> {
     let tables = merged.get(kind.word()).and_then(|tables| tables.clone().into_table().ok()).unwrap_or_default();
-    let Some((needed, key)) = kind.needs() else { return Vec::new() };
-    let need = |(name, table): (String, config::Value)| {
-        let named = table.into_table().ok()?.remove(key)?.into_string().ok()?;
-        Some(((kind, Name::parse(&name).ok()?), (needed, Name::parse(&named).ok()?)))
-    };
-    let mut found: Vec<_> = tables.into_iter().filter_map(need).collect();
+    let Some((needed, keys)) = kind.needs() else { return Vec::new() };
+    let mut found = Vec::new();
+    for (name, table) in tables {
+        let (Ok(name), Ok(mut table)) = (Name::parse(&name), table.into_table()) else { continue };
+        let values = keys.iter().filter_map(|key| table.remove(*key));
+        let texts = values
+            .flat_map(|value| value.clone().into_array().unwrap_or_else(|_| vec![value]))
+            .filter_map(|it| it.into_string().ok());
+        found.extend(texts.filter_map(|named| Some(((kind, name.clone()), (needed, Name::parse(&named).ok()?)))));
+    }
     found.sort();
+    found.dedup();
     found
 }

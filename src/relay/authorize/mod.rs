@@ -99,6 +99,12 @@ impl Relay {
         }
         let unknown = || told::unknown_mailbox(&wish.mailbox);
         let name = Name::parse(&wish.mailbox).map_err(|_| unknown())?;
+        if self.settings().domains.contains_key(&name) {
+            return Err(told::refusal(
+                format!("mailbox {name} stands for a whole domain: its link signs in by itself"),
+                "nobody has to consent; send",
+            ));
+        }
         let (mailbox, link) = self.mailbox(&name).ok_or_else(unknown)?;
         let consent = self.tokens.consent(&name)?;
         match kind(&wish, &link)? {
