@@ -137,7 +137,7 @@ fn python_sends_as_documented() {
 }
 
 /// How programs speak that were written long ago, or by hand; each is Python for `compose.py`.
-const OLD_WAYS: [(&str, &str); 9] = [
+const OLD_WAYS: [(&str, &str); 10] = [
     ("HELO, then AUTH PLAIN", "smtp.helo('MY_PC')\ninsist(smtp, 'PLAIN', USER, PASSWORD)"),
     ("HELO, then AUTH LOGIN", "smtp.helo('MY_PC')\ninsist(smtp, 'LOGIN', USER, PASSWORD)"),
     (
@@ -156,9 +156,11 @@ const OLD_WAYS: [(&str, &str); 9] = [
         "smtp.ehlo()\nsmtp.user, smtp.password = USER, PASSWORD\nsmtp.auth('PLAIN', smtp.auth_plain, initial_response_ok=False)",
     ),
     (
-        "auth login in small letters, NOOP, VRFY and RSET before the mail",
-        "smtp.ehlo()\nsmtp.user, smtp.password = USER, PASSWORD\nsmtp.noop()\nsmtp.auth('login', smtp.auth_login)\nsmtp.vrfy('you@example.org')\nsmtp.rset()",
+        ".NET's SmtpClient: the mechanism in small letters, the user beside it",
+        "import base64\ncode = lambda text: base64.b64encode(text.encode()).decode()\nsmtp.ehlo()\n\
+         assert smtp.docmd('AUTH', 'login ' + code(USER))[0] == 334\nassert smtp.docmd(code(PASSWORD))[0] == 235",
     ),
+    ("NOOP, VRFY and RSET before the mail", "smtp.noop()\nsmtp.login(USER, PASSWORD)\nsmtp.vrfy('you@example.org')\nsmtp.rset()"),
 ];
 
 #[test]
