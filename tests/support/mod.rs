@@ -6,6 +6,7 @@
 pub(crate) mod browser;
 pub(crate) mod client_key;
 pub(crate) mod clock;
+pub(crate) mod dialogue;
 pub(crate) mod disk;
 pub(crate) mod examination;
 pub(crate) mod hunt;
