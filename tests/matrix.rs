@@ -12,6 +12,7 @@ use support::{
     SOON,
     markdown::{Block, blocks},
     office::{Mode, Office, TO},
+    wire::Authority,
 };
 
 /// A program.
@@ -107,12 +108,23 @@ fn sends(name: &str) {
             assert!(received.contains(with), "{what}: {received}");
         }
     }
-    office.password = "not-the-password".into();
     let before = office.count();
+    office.password = "not-the-password".into();
     let (command, input) = (client.run)(&office, &office.fill(&documented(name, "starttls")));
     let (sent, said) = office.run(command, &input);
     assert!(!sent && office.count() == before, "{name} was let in:\n{said}");
     assert!(said.contains("535") && said.contains("5.7.8"), "{name} does not show 535 5.7.8:\n{said}");
+    // The documented settings verify the certificate: with another CA nobody sends, and outlink's log tells why.
+    office.password.clone_from(&office.story.password);
+    fs::write(office.path("company-ca.crt"), Authority::new("another CA").pem()).expect("it can be written");
+    fs::remove_file(office.path("truststore.p12")).expect("it was made");
+    programs::trust(&office, &office.fill(&documented("JavaMail", "truststore")));
+    for mode in [Mode::Starttls, Mode::Implicit] {
+        let (command, input) = (client.run)(&office, &office.fill(&documented(name, mode.word())));
+        let (sent, said) = office.run(command, &input);
+        assert!(!sent && office.count() == before, "{name} trusts anybody:\n{said}");
+        office.daemon.await_count(1, &[&format!("\"listener\":\"{}\"", mode.word()), " trust the "]);
+    }
     assert_eq!(office.daemon.stop().0, Some(0));
 }
 
