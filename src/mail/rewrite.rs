@@ -25,7 +25,7 @@ pub fn rewrite(header: &mut Header, mailbox: &Address, allowed: impl Fn(&Address
             elements.iter().flat_map(|element| members(element)).filter(|element| is_answerable(element)).collect();
         if header.all("Reply-To").all(|field| field.value().is_empty()) && !answerable.is_empty() {
             header.fields.retain(|field| !field.is("Reply-To"));
-            let value = answerable.iter().map(|element| element.trim_ascii()).collect::<Vec<_>>().join(&b", "[..]);
+            let value = answerable.iter().map(|element| answer_to(element)).collect::<Vec<_>>().join(&b", "[..]);
             let reply_to = Field::new("Reply-To", "").with_value(&value);
             let after = header.fields.iter().position(|field| field.is("From")).map_or(header.fields.len(), |at| at + 1);
             header.fields.insert(after, reply_to);
@@ -57,6 +57,11 @@ fn set_from(header: &mut Header, value: &[u8]) {
     });
 }
 
+/// The element as it may stand in a Reply-To.
+fn answer_to(element: &[u8]) -> Vec<u8> {
+    phrase::with_quoted_name(element).unwrap_or_else(|| element.trim_ascii().to_owned())
+}
+
 /// The mailbox's address under the name of `element`, as far as the whole then names the mailbox beyond doubt.
 fn from(element: &[u8], mailbox: &Address) -> Vec<u8> {
     let name = name(before(element, b';'));
@@ -69,7 +74,7 @@ fn from(element: &[u8], mailbox: &Address) -> Vec<u8> {
 /// The name in an element, if it has any.
 fn name(element: &[u8]) -> Vec<u8> {
     match phrase::split(element) {
-        Some((name, _)) if phrase::has_bare_at(name) => phrase::quoted(name),
+        Some((name, _)) if phrase::has_bare(name, b'@') => phrase::quoted_where_needed(name),
         Some((name, _)) => name.to_owned(),
         // `root (Cron Daemon)`: the form of old mail programs.
         None if element.contains(&b'(') => phrase::comment(element).map(phrase::quoted).unwrap_or_default(),
@@ -149,6 +154,11 @@ mod tests {
             ("From: root (Cron Daemon)\r\n", "From: \"Cron Daemon\" <alerts@contoso.com>\r\n", &[RewroteFrom]),
             ("From: \"Web\" <www-data@web1.localdomain>\r\n", "From: \"Web\" <alerts@contoso.com>\r\n", &[RewroteFrom]),
             ("From: ops@x.example <ops@x.local>\r\n", "From: \"ops@x.example\" <alerts@contoso.com>\r\n", &[RewroteFrom]),
+            (
+                "From: a@x.example <b@x.example>\r\n",
+                "From: \"a@x.example\" <alerts@contoso.com>\r\nReply-To: \"a@x.example\" <b@x.example>\r\n",
+                &[AddedReplyTo, RewroteFrom],
+            ),
             ("Subject: x\r\n", "Subject: x\r\nFrom: alerts@contoso.com\r\n", &[RewroteFrom]),
             // A name without an address, and groups.
             ("From: Just A Name\r\n", "From: Just A Name <alerts@contoso.com>\r\n", &[RewroteFrom]),

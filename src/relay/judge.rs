@@ -127,6 +127,10 @@ impl Case<'_> {
         let advice = || failure.advice().map(|advice| advice.advise(&self.names()));
         match &failure.reason {
             Reason::Reply(reply) => Judgement { reason: failure.to_string(), ..self.replied(failure.step, reply, None) },
+            Reason::Unfit(reply) => {
+                let reply = Reply { lines: vec![format!("{} {}", self.id, reply.text())], ..reply.clone() };
+                Judgement { reply, ..self.later(Outcome::RefuseMessage, failure.to_string(), None) }
+            }
             // No place among the connections: the mailbox is busy, not in trouble.
             Reason::Busy(_) | Reason::Aborted => {
                 Judgement { trouble: None, ..self.later(Outcome::RetryMailbox, failure.to_string(), None) }

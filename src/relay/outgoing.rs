@@ -139,7 +139,7 @@ mod tests {
             assert_eq!(checked, if goes { Ok(()) } else { Err(554) }, "{lines}");
             match Outgoing::of(&mailbox, &envelope, &body).await {
                 Ok(outgoing) => {
-                    assert_eq!(outgoing.changes, [Change::RewroteFrom, Change::AddedReplyTo, Change::RemovedSender], "{lines}");
+                    assert_eq!(outgoing.changes, [Change::AddedReplyTo, Change::RewroteFrom, Change::RemovedSender], "{lines}");
                     let sent = outgoing.body.beginning(usize::MAX).await.unwrap();
                     assert!(goes && sent.ends_with(b"\r\n\r\nbody\r\n"), "{lines}");
                 }

@@ -134,6 +134,7 @@ impl fmt::Display for Reason {
             Self::Busy(limit) => {
                 write!(f, "all {limit} connections are busy; raise limits.connections if the provider allows it")
             }
+            Self::Unfit(reply) => write!(f, "not sent: {}", reply.text()),
             Self::Local(why) => f.write_str(why),
             Self::Aborted => f.write_str("given up before the message was sent completely; nothing was delivered"),
         }
@@ -171,6 +172,7 @@ mod tests {
             (Step::Tls, Tls("something new".into()), "tls-failed"),
             (Step::Auth, Unsupported("AUTH XOAUTH2 or OAUTHBEARER"), "no-xoauth2"),
             (Step::Body, Aborted, ""),
+            (Step::Body, Unfit(crate::smtp::Reply::new(554, Some((6, 0)), "no")), ""),
             (Step::Body, Local("the spool cannot be read".into()), ""),
             (Step::Auth, Reply(crate::smtp::Reply::new(535, Some((7, 8)), "no")), ""),
         ];
