@@ -136,7 +136,7 @@ enum HeaderError {
 fn introduce(listener: &Listener, place: &mut Place, peer: &mut Peer, source: Source) -> Result<(), Refusal> {
     match source {
         Source::Client(client) => {
-            (peer.address, peer.shown) = (Some(client.ip()), client.to_string());
+            (peer.address, peer.is_told, peer.shown) = (Some(client.ip()), true, client.to_string());
             place.admit(listener, client.ip())
         }
         // The proxy's own address says who may connect, but proves no app: whoever is behind it would be that app.

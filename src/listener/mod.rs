@@ -24,7 +24,7 @@ mod stream;
 mod tests;
 
 pub use file::Regrouped;
-pub use host::{Host, Submission};
+pub use host::{Host, Login, Submission};
 pub use passed::Passed;
 pub use peer::{Peer, PeerCertificate, UnixPeer};
 pub use presented::{CertificateState, INTERVAL as CERTIFICATE_INTERVAL, Presented};

@@ -8,6 +8,8 @@ pub struct Peer {
     /// Its address: of the connection, or as a load balancer's PROXY header says. `None` for a Unix socket, and where the header
     /// names nobody; then no address proves anything. IPv4 is never wrapped in IPv6.
     pub address: Option<IpAddr>,
+    /// Whether a load balancer told the address.
+    pub is_told: bool,
     /// As logs and traces show it: `192.0.2.7:50123`, `unix:uid=33,pid=4711`.
     pub shown: String,
     /// The process at the other end of a Unix socket, as the kernel says.
@@ -39,6 +41,16 @@ pub struct PeerCertificate {
 }
 
 impl Peer {
+    /// The address, as far as it proves something. Loopback, told by a load balancer, is some other machine's, or a lie.
+    pub fn proven(&self) -> Option<IpAddr> {
+        self.address.filter(|address| !(self.is_told && address.is_loopback()))
+    }
+
+    /// Whether it is a program of this machine: what it says in clear text stays here.
+    pub fn is_near(&self) -> bool {
+        self.local.is_some() || self.proven().is_some_and(|address| address.is_loopback())
+    }
+
     /// What all connections of this client have in common: its address, where it has one.
     pub fn source(&self) -> String {
         self.address.map_or_else(|| self.shown.clone(), |address| address.to_string())

@@ -277,7 +277,7 @@ fn peer(origin: Origin) -> Peer {
         Origin::Tcp(client) => (client.to_string(), None),
         Origin::Unix(process) => (process.to_string(), Some(process)),
     };
-    Peer { address: origin.address(), shown, local, certificate: None, encrypted: false }
+    Peer { address: origin.address(), is_told: false, shown, local, certificate: None, encrypted: false }
 }
 
 /// Waits until `stop` is true or can no longer become so.

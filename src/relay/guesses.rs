@@ -44,7 +44,7 @@ pub(super) enum Origin {
     Address(IpAddr),
     /// A user of this machine, by a Unix socket.
     User(u32),
-    /// A load balancer did not say.
+    /// A load balancer did not say, or told of loopback.
     Unknown,
 }
 
