@@ -35,6 +35,7 @@ pub use id::{Id, InvalidId};
 pub use letter::Letter;
 pub use name::{InvalidMailboxName, InvalidName, Name};
 pub use outcome::{Hold, Outcome};
+pub(crate) use phrase::{encoded, text};
 pub use preparation::{Findings, Preparation};
 pub use recipients::addresses;
 pub use repair::{Case, Repair, repair};

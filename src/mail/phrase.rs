@@ -111,7 +111,7 @@ pub(super) fn unquoted(name: &[u8]) -> Vec<u8> {
 }
 
 /// Text in encoded words (RFC 2047), separated by spaces, at which a field can be folded.
-pub(super) fn encoded(text: &str, in_phrase: bool) -> String {
+pub(crate) fn encoded(text: &str, in_phrase: bool) -> String {
     let encoder = if in_phrase { rfc2047::Q_PHRASE } else { rfc2047::Q_TEXT };
     // Each word fits into a line behind any usual name of a field.
     let (mut out, mut column) = (String::new(), 20);
@@ -121,7 +121,7 @@ pub(super) fn encoded(text: &str, in_phrase: bool) -> String {
 }
 
 /// Octets as text: UTF-8, else the set of old Windows programs, which has a character for nearly all.
-pub(super) fn text(octets: &[u8]) -> String {
+pub(crate) fn text(octets: &[u8]) -> String {
     /// Windows-1252 from 0x80 to 0x9F; the others are as in Latin-1.
     const WINDOWS: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’', '“',

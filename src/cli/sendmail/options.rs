@@ -32,6 +32,8 @@ pub(super) struct Options {
     pub(super) mode: Mode,
     /// Recipients stand in the header, too.
     pub(super) from_header: bool,
+    /// The queue is to be worked off, which the daemon does by itself.
+    pub(super) runs_queue: bool,
     /// A lone dot is a line like others.
     pub(super) ignore_dots: bool,
     pub(super) verbose: bool,
@@ -44,6 +46,8 @@ pub(super) struct Options {
     pub(super) envid: Option<Xtext>,
     pub(super) socket: PathBuf,
     pub(super) drop: PathBuf,
+    /// The daemon's configuration, for what lists its queue.
+    pub(super) config: Option<String>,
 }
 
 impl Options {
@@ -52,6 +56,7 @@ impl Options {
         let mut options = Self {
             mode: Mode::Send,
             from_header: false,
+            runs_queue: false,
             ignore_dots: false,
             verbose: false,
             sender: None,
@@ -62,6 +67,7 @@ impl Options {
             envid: None,
             socket: SOCKET.into(),
             drop: DROP.into(),
+            config: None,
         };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
@@ -89,12 +95,15 @@ impl Options {
 
     fn long(&mut self, option: &str, rest: &mut impl Iterator<Item = String>) -> Result<(), String> {
         let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value.to_owned())));
-        let place = match name {
-            "socket" => &mut self.socket,
-            "drop" => &mut self.drop,
-            _ => return Err(format!("--{name} is no option of sendmail")),
-        };
-        *place = value.or_else(|| rest.next()).ok_or_else(|| format!("--{name} lacks its path"))?.into();
+        if !["socket", "drop", "config"].contains(&name) {
+            return Err(format!("--{name} is no option of sendmail"));
+        }
+        let path = value.or_else(|| rest.next()).ok_or_else(|| format!("--{name} lacks its path"))?;
+        match name {
+            "socket" => self.socket = path.into(),
+            "drop" => self.drop = path.into(),
+            _ => self.config = Some(path),
+        }
         Ok(())
     }
 
@@ -111,7 +120,10 @@ impl Options {
                 'n' | 'm' | 'G' | 'U' => {}
                 'b' => return self.mode(rest),
                 // Queue runs, debug levels, submission or transfer: attached or nothing.
-                'q' | 'd' | 'A' => return Ok(()),
+                'q' | 'd' | 'A' => {
+                    self.runs_queue |= letter == 'q';
+                    return Ok(());
+                }
                 'o' if rest.is_empty() => return Err("-o lacks its option".to_owned()),
                 'o' => {
                     self.ignore_dots |= rest == "i";
@@ -256,7 +268,7 @@ mod tests {
 
     #[test]
     fn places_can_be_others() {
-        let options = parse("--socket=/a --drop /b -t").unwrap();
-        assert_eq!((options.socket, options.drop), ("/a".into(), "/b".into()));
+        let options = parse("--socket=/a --drop /b -bp --config /c").unwrap();
+        assert_eq!((options.socket, options.drop, options.config), ("/a".into(), "/b".into(), Some("/c".to_owned())));
     }
 }
