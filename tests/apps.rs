@@ -368,3 +368,29 @@ fn a_session_ends_when_what_let_it_in_is_taken_out_of_the_configuration() {
     assert!(App::connect(story.relay).say(MAIL).starts_with("530 "));
     daemon.logged("\"event\":\"app.refused\",\"app\":\"erp\"", SOON);
 }
+
+#[test]
+fn connections_of_a_user_of_this_machine_are_counted() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let socket = directory.path().join("smtp.sock");
+    let more = format!(
+        "\n[listener.local-programs]\nbind = \"unix:{}\"\n[listener.local-programs.limits]\nconnections-per-address = 2\n",
+        socket.display()
+    );
+    let story = Story::new("microsoft", |text| queue(text) + &more);
+    let _daemon = story.start();
+    let open = || {
+        let mut stream = BufReader::new(UnixStream::connect(&socket).expect("the socket is there"));
+        stream.get_ref().set_read_timeout(Some(SOON)).expect("a time-out can be set");
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("a reply within the time");
+        (stream, line)
+    };
+    let (first, greeting) = open();
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    let _second = open();
+    let (_, greeting) = open();
+    assert!(greeting.starts_with("421 4.7.0 too many connections from this address or user"), "{greeting}");
+    drop(first);
+    support::queued::until("its place is free again", SOON, || open().1.starts_with("220 "));
+}

@@ -26,7 +26,7 @@ mod tests;
 pub use file::Regrouped;
 pub use host::{Host, Login, Submission};
 pub use passed::Passed;
-pub use peer::{Peer, PeerCertificate, UnixPeer};
+pub use peer::{Peer, PeerCertificate, UnixPeer, customer};
 pub use presented::{CertificateState, INTERVAL as CERTIFICATE_INTERVAL, Presented};
 pub use serve::{Running, Service, attend, serve};
 pub use socket::{BindError, Socket, bind};

@@ -1,6 +1,9 @@
 //! Who is at the other end of a connection, as far as the connection itself tells.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 /// The client of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,14 @@ pub struct PeerCertificate {
     pub sha256: String,
     /// The names in it: host names and mail addresses of the subject's alternative names, then its common name.
     pub names: Vec<String>,
+}
+
+/// What stands for all addresses that one customer has: an IPv4 address, or the network of 64 bits of an IPv6 address.
+pub fn customer(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) if !address.is_loopback() => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        _ => address,
+    }
 }
 
 impl Peer {

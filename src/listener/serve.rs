@@ -2,7 +2,7 @@
 
 use super::{
     connection::{Connection, Opened, Surroundings},
-    doors::{self, Doors, Place, Refusal},
+    doors::{self, Doors, Place, Refusal, Source},
     entry::{self, Arrived},
     exhaustion::Exhaustion,
     host::Host,
@@ -234,7 +234,11 @@ impl<H: Host> Door<H> {
             doors::is_of(&listener.networks, address)?;
         }
         let mut place = self.doors.enter(listener)?;
-        address.map_or(Ok(()), |address| place.admit(listener, address))?;
+        match (address, peer.local) {
+            (Some(address), _) => place.admit(listener, address)?,
+            (None, Some(local)) => place.count(listener, Source::User(local.uid))?,
+            (None, None) => {}
+        }
         Ok(place)
     }
 }

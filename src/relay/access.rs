@@ -8,6 +8,7 @@ use super::{
     guesses::{Guesses, Origin},
     routing::gone,
     rules,
+    turns::Turns,
 };
 use crate::{
     config::{App, Auth, ClientCertificate, Listener, Settings, is_of_drops},
@@ -26,7 +27,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Logins that wait for their verification. At 60 a second the last of them waits a second.
+/// Logins that wait for their verification, a few of each source. At 60 a second the last of them waits a second.
 const MOST_WAITING: usize = 64;
 
 /// Longest wait for a verification; beyond it the app hears `454` and tries again.
@@ -36,6 +37,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub(super) struct Access {
     recent: Recent,
     guesses: Guesses,
+    turns: Turns,
     verifier: mpsc::Sender<Waiting>,
 }
 
@@ -50,7 +52,7 @@ struct Waiting {
 
 impl Access {
     pub(super) fn new(key: [u8; 32]) -> Self {
-        Self { recent: Recent::new(&key), guesses: Guesses::default(), verifier: verifier() }
+        Self { recent: Recent::new(&key), guesses: Guesses::default(), turns: Turns::default(), verifier: verifier() }
     }
 
     /// The app with this user name and password; logs and delays a failure.
@@ -74,7 +76,7 @@ impl Access {
             tracing::debug!(client = peer.source(), listener = %listener.name, seconds, "a login is refused: too many failed before");
             return Err(Reply::new(454, Some((7, 0)), format!("too many failed logins, come again in {seconds} s")));
         }
-        let Some((found, password)) = self.verify(settings, app, password).await else {
+        let Some((found, password)) = self.verify(settings, app, password, origin).await else {
             tracing::warn!(client = peer.source(), listener = %listener.name, "too many logins at once: an app was told to try again");
             return Err(Reply::new(454, Some((7, 0)), "too many logins at once, try again later"));
         };
@@ -104,11 +106,13 @@ impl Access {
         settings: &Settings,
         app: Option<&Arc<App>>,
         password: Secret,
+        origin: Origin,
     ) -> Option<(Option<PasswordHash>, Secret)> {
         let hashes = app.map(|app| app.passwords.clone()).unwrap_or_default();
         let rounds = settings.apps.values().map(|app| app.passwords.len()).max().unwrap_or_default().max(1);
         let (tell, told) = oneshot::channel();
         let verified = async {
+            let _turn = self.turns.take(origin).await;
             self.verifier.send(Waiting { hashes, rounds, password, tell }).await.ok()?;
             told.await.ok()
         };

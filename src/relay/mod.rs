@@ -33,6 +33,7 @@ mod rules;
 mod settle;
 mod standing;
 mod states;
+mod turns;
 mod usage;
 mod watch;
 mod work;
