@@ -86,6 +86,8 @@ pub(super) struct Connection<H> {
     body: Vec<u8>,
     scratch: Vec<u8>,
     unsent: Vec<u8>,
+    /// The app can hear nothing any more. What it wrote before may still lie here.
+    is_deaf: bool,
 }
 
 /// Why a connection ended.
@@ -152,6 +154,7 @@ impl<H: Host> Connection<H> {
             body: Vec::new(),
             scratch: Vec::new(),
             unsent: Vec::new(),
+            is_deaf: false,
         }
     }
 
@@ -409,7 +412,8 @@ impl<H: Host> Connection<H> {
     }
 
     async fn flush(&mut self) -> Result<(), Ending> {
-        if self.unsent.is_empty() {
+        if self.unsent.is_empty() || self.is_deaf {
+            self.unsent.clear();
             return Ok(());
         }
         let write = async {
@@ -418,7 +422,9 @@ impl<H: Host> Connection<H> {
         };
         let written = timeout(self.around.listener.limits.idle, write).await;
         self.unsent.clear();
-        written.map_err(|_| Ending::TimedOut)?.map_err(Ending::Broken)
+        // Some devices write a whole message and are gone: what came of it is read, which ends at once where nothing did.
+        self.is_deaf = written.map_err(|_| Ending::TimedOut)?.is_err();
+        Ok(())
     }
 
     /// Says the last words and closes.
