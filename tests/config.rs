@@ -77,7 +77,9 @@ server = "smtp.example.com:587"
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGRdescudvJCs";
 
 /// An app below [`LINK`], to be gone on with.
-const PRINTER: &str = "[app.printer]\nnetworks = ['10.1.2.3']\nmailbox = 'robot'\n";
+/// An app that every listener lets in by one or the other.
+const PRINTER: &str = "[app.printer]\nnetworks = ['10.1.2.3']\n\
+    password = '$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGRdescudvJCs'\nmailbox = 'robot'\n";
 
 /// The comments at the head say what is expected, `# <--` marks the line.
 #[test]
@@ -402,6 +404,7 @@ limits = {{ messages-per-minute = 30, recipients-per-message = 7 }}
 delivery = "queue"
 
 [app.printer]
+password = "{HASH}"
 networks = ["10.1.2.3"]
 mailbox = "by-sender"
 allowed-from = ["*@example.com"]
@@ -626,6 +629,7 @@ fn an_app_that_no_listener_lets_in_is_noted() {
         (home, "networks = ['10.1.2.3']", Some("networks")),
         (office, "networks = ['10.1.2.3']", None),
         (office, "networks = ['192.168.1.1']", Some("networks")),
+        (office, "networks = ['fd00::1']", Some("networks")),
         (near, "networks = ['10.1.2.3']", Some("networks")),
         (home, "certificate = ['scanner.example.com']", Some("certificate")),
         (office, "certificate = ['scanner.example.com']", Some("certificate")),

@@ -399,7 +399,7 @@ fn rules_limits_and_logs_use_the_address_that_a_load_balancer_names() {
     assert!(greeting.starts_with("421 4.7.0 too many connections"), "they count as the load balancer's: {greeting}");
     drop(unknown);
     // Loopback in a header is another machine's, or a lie: it proves no app, although one has that network.
-    let (mut wire, greeting) = open(b"PROXY TCP4 127.0.0.1 127.0.0.1 4711 25\r\n");
+    let (mut wire, greeting) = open(b"PROXY TCP4 127.0.0.2 127.0.0.1 4711 25\r\n");
     assert!(greeting.starts_with("220 "), "{greeting}");
     assert!(!wire.say("EHLO x").contains("AUTH"), "its password would cross the network in clear text");
     assert!(wire.login("sandbox", &world.story.password).starts_with("538 5.7.11 "));

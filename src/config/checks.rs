@@ -142,13 +142,8 @@ fn reaches(listener: &Listener, network: &IpNet) -> bool {
         Bind::Unix(_) => false,
         Bind::Passed(_) => true,
         // A load balancer tells of other machines alone.
-        Bind::Tcp(_) => {
-            if is_proxied {
-                !is_near
-            } else {
-                !is_here || is_near
-            }
-        }
+        Bind::Tcp(_) if is_proxied => !is_near,
+        Bind::Tcp(address) => address.is_ipv4() == matches!(network, IpNet::V4(_)) && (!is_here || is_near),
     };
     is_bound && listener.networks.iter().any(|allowed| allowed.contains(network) || network.contains(allowed))
 }
