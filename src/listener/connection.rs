@@ -75,6 +75,8 @@ pub(super) struct Connection<H> {
     app: Option<Arc<App>>,
     /// What proved it, if a password did.
     hash: Option<PasswordHash>,
+    /// Nothing came since the TLS handshake.
+    is_mute: bool,
     /// By when the next command must be complete; a trickle of octets does not move it.
     deadline: Instant,
     incoming: Option<Incoming>,
@@ -94,6 +96,8 @@ pub(super) struct Connection<H> {
 enum Ending {
     Closed(Closing),
     ByPeer,
+    /// By the peer, which said nothing once it was encrypted.
+    Mute,
     TimedOut,
     /// A message that came too slowly.
     Slow,
@@ -140,6 +144,7 @@ impl<H: Host> Connection<H> {
             session,
             around,
             stream,
+            is_mute: peer.encrypted,
             peer: Arc::new(peer),
             tls,
             proxy,
@@ -165,6 +170,7 @@ impl<H: Host> Connection<H> {
             "connection opened");
         let ending = match self.converse().await {
             Ok(never) => match never {},
+            Err(Ending::ByPeer | Ending::Broken(_)) if self.is_mute => Ending::Mute,
             Err(ending) => ending,
         };
         self.incoming = None;
@@ -193,6 +199,7 @@ impl<H: Host> Connection<H> {
                 tls = self.tls,
                 messages = self.accepted,
                 reason = ending.to_string(),
+                advice = matches!(ending, Ending::Mute).then_some(handshake::SILENT),
                 "connection closed"
             ),
         }
@@ -233,6 +240,7 @@ impl<H: Host> Connection<H> {
         if count == 0 {
             return Err(self.session.seeming_end().map_or(Ending::ByPeer, Ending::Unended));
         }
+        self.is_mute = false;
         if let Some(pace) = &mut self.pace {
             pace.add(count);
         }
@@ -329,6 +337,7 @@ impl<H: Host> Connection<H> {
         let encrypted = encrypted.map_err(|(failure, _)| Ending::Unencrypted(failure))?;
         self.stream = Stream::Tls(encrypted.stream);
         self.tls = Some(encrypted.version);
+        self.is_mute = true;
         let peer = Peer { encrypted: true, certificate: encrypted.certificate, ..Peer::clone(&self.peer) };
         (self.app, self.hash) = (self.around.known(&peer), None);
         self.peer = Arc::new(peer);
@@ -438,7 +447,7 @@ impl<H: Host> Connection<H> {
                 let text = format!("the message has no end: it came with {end} instead of CRLF.CRLF");
                 Reply::new(421, Some((4, 2)), text).write_to(&mut self.unsent);
             }
-            Ending::ByPeer | Ending::Broken(_) | Ending::Unencrypted(_) => return,
+            Ending::ByPeer | Ending::Mute | Ending::Broken(_) | Ending::Unencrypted(_) => return,
         }
         let farewell = async {
             self.stream.write_all(&self.unsent).await?;
@@ -478,6 +487,7 @@ impl fmt::Display for Ending {
             Self::Closed(Closing::Unframed) => "a BDAT had no readable size",
             Self::Closed(Closing::Unproven) => "what proved the app is no longer in the configuration",
             Self::ByPeer => "the app closed the connection",
+            Self::Mute => "the app closed the connection right after the TLS handshake",
             Self::TimedOut => "nothing came, or nothing was read, for too long",
             Self::Slow => "the message came too slowly",
             Self::Unended(end) => return write!(f, "the app ends its message with {end} instead of CRLF.CRLF"),
