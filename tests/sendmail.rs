@@ -8,6 +8,7 @@ use std::{
     os::unix::{
         ffi::OsStrExt,
         fs::{PermissionsExt, symlink},
+        process::CommandExt,
     },
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -565,7 +566,7 @@ fn what_the_service_can_neither_read_nor_move_is_told_once() {
     let mut command = Command::new(&program);
     command.args(["run", "--config"]).arg(&machine.story.config);
     if is_root {
-        std::os::unix::process::CommandExt::uid(&mut command, NOBODY).gid(NOBODY);
+        command.uid(NOBODY).gid(NOBODY);
     }
     let daemon = Program::start(command);
     let line = daemon.logged_or_printed("msg-1-full");
