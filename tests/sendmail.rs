@@ -1,5 +1,5 @@
 //! `outlink sendmail` as programs of this machine call it: handed over through the Unix socket, left in the drop directory while the
-//! daemon is down and taken up later; and what somebody else puts into that directory.
+//! daemon is down and taken up later; and what somebody else puts into that directory. The real programs are in `machine.rs`.
 
 mod support;
 
@@ -429,56 +429,6 @@ fn nothing_in_the_directory_is_believed() {
     // A directory that others could rearrange is not used.
     fs::set_permissions(&machine.drop, Permissions::from_mode(0o777)).expect("it is ours");
     daemon.logged_or_printed("its mode is 777, not 3733");
-}
-
-#[test]
-fn php_git_and_mail_send_through_it() {
-    let machine = Machine::new();
-    let daemon = machine.story.start();
-    let directory = machine.story.directory.path();
-    let program = directory.join("sendmail-here");
-    let (binary, socket) = (outlink().get_program().to_owned(), &machine.socket);
-    let script = format!(
-        "#!/bin/sh\nexec '{}' sendmail --socket '{}' --drop '{}' \"$@\"\n",
-        binary.display(),
-        socket.display(),
-        machine.drop.display()
-    );
-    fs::write(&program, script).expect("it can be written");
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
-    let path = program.display().to_string();
-    let done = |mut command: Command, input: &str| {
-        command.current_dir(directory).env("HOME", directory);
-        let output = run(command, input.as_bytes(), SOON);
-        assert!(output.status.success(), "{output:?}");
-    };
-
-    let mut php = Command::new("php");
-    let code = "exit(mail('you@example.org', 'by PHP', \"one\\n.\\ntwo\\n\", 'From: robot@sandbox.example') ? 0 : 1);";
-    php.args(["-n", "-d", &format!("sendmail_path={path} -t -i"), "-r", code]);
-    done(php, "");
-    let (octets, _) = machine.arrived("by PHP");
-    assert!(octets.contains("one\r\n.\r\ntwo\r\n"), "{octets}");
-
-    let patch = directory.join("0001.patch");
-    let text = "From 0123456789abcdef0123456789abcdef01234567 Mon Sep 17 00:00:00 2001\nFrom: R <robot@sandbox.example>\nDate: Mon, 1 Jan 2024 00:00:00 +0000\n\
-         Subject: [PATCH] by git\n\n---\n a | 1 +\n\n--\n2.39\n";
-    fs::write(&patch, text).expect("it can be written");
-    let mut git = Command::new("git");
-    git.args(["-c", "user.name=R", "-c", "user.email=robot@sandbox.example", "send-email", "--quiet", "--confirm=never"])
-        .args(["--from=robot@sandbox.example", "--to=you@example.org", &format!("--smtp-server={path}")])
-        .arg(&patch)
-        .env("GIT_CONFIG_NOSYSTEM", "1");
-    done(git, "");
-    assert!(machine.arrived("[PATCH] by git").0.contains(" a | 1 +\r\n"));
-
-    let mut mail = Command::new("bsd-mailx");
-    mail.args(["-n", "-s", "by mail", "-r", "robot@sandbox.example", "you@example.org"]);
-    fs::write(directory.join("mailrc"), format!("set sendmail={path}\n")).expect("it can be written");
-    mail.env("MAILRC", directory.join("mailrc"));
-    done(mail, "body\n");
-    assert!(machine.arrived("by mail").0.contains("\r\n\r\nbody\r\n"));
-    drop(daemon);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod letter;
 mod name;
 mod outcome;
 mod page;
+mod parameter;
 mod passage;
 mod phrase;
 mod preparation;
