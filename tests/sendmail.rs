@@ -512,7 +512,7 @@ fn what_the_service_can_neither_read_nor_move_is_told_once() {
     fs::set_permissions(&machine.drop, Permissions::from_mode(0o3733)).expect("it is ours");
     fs::create_dir_all(machine.drop.join("msg-1-full/x")).expect("it can be made");
     fs::write(machine.drop.join("msg-2-closed"), machine.message("closed")).expect("it can be written");
-    fs::set_permissions(machine.drop.join("msg-2-closed"), Permissions::from_mode(0)).expect("it is ours");
+    fs::set_permissions(machine.drop.join("msg-2-closed"), Permissions::from_mode(0o000)).expect("it is ours");
     let mut command = Command::new(&program);
     command.args(["run", "--config"]).arg(&machine.story.config);
     if is_root {
