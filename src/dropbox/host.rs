@@ -3,10 +3,10 @@
 
 use crate::{
     config::{App, Delivery, Listener},
-    listener::{Host, Peer, Submission},
+    listener::{Host, Login, Peer, Submission},
     mail::{Address, Case, Envelope, Recipient},
     relay::Relay,
-    secret::Secret,
+    secret::{PasswordHash, Secret},
     smtp::Reply,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,8 +40,12 @@ impl Host for Queued {
         Some(Arc::new(App { delivery: Some(Delivery::Queue), ..App::clone(&app) }))
     }
 
-    async fn authenticate(&self, listener: &Listener, peer: &Peer, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
+    async fn authenticate(&self, listener: &Listener, peer: &Peer, user: &str, password: Secret) -> Result<Login, Reply> {
         self.relay.authenticate(listener, peer, user, password).await
+    }
+
+    fn still(&self, listener: &Listener, peer: &Peer, app: &App, hash: Option<&PasswordHash>) -> Result<(), Reply> {
+        self.relay.still(listener, peer, app, hash)
     }
 
     fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {

@@ -188,7 +188,7 @@ impl Dropbox {
                 Err(error) => return Fate::Later(error.to_string()),
             };
         let local = UnixPeer { uid, gid: u32::MAX, pid: None };
-        let peer = Peer { address: None, shown, local: Some(local), certificate: None, encrypted: false };
+        let peer = Peer { address: None, is_told: false, shown, local: Some(local), certificate: None, encrypted: false };
         let service = Service {
             listener: listener.clone(),
             host: Arc::new(Queued::new(self.relay.clone())),
