@@ -128,10 +128,11 @@ fn a_long_header_is_rewritten_or_refused_and_never_passes() {
         let _daemon = story.start();
         let mut app = story.app();
         let pad = format!("X-Pad: {}\r\n", "x".repeat(900));
-        let evil = "From: ceo@evil.example\r\nSender: ceo@evil.example\r\nSubject: long\r\n\r\nx\r\n";
-        let said = send(&mut app, ("robot@sandbox.example", "you@example.org"), &format!("{}{evil}", pad.repeat(1200)));
+        let begun = "Subject: long\r\n";
+        let evil = "From: ceo@evil.example\r\nSender: ceo@evil.example\r\n\r\nx\r\n";
+        let said = send(&mut app, ("robot@sandbox.example", "you@example.org"), &format!("{begun}{}{evil}", pad.repeat(1200)));
         assert!(said.starts_with("554 5.6.0 ") && said.contains("the header is longer than 1 MiB"), "{delivery}: {said}");
-        let said = send(&mut app, ("robot@sandbox.example", "you@example.org"), &format!("{}{evil}", pad.repeat(150)));
+        let said = send(&mut app, ("robot@sandbox.example", "you@example.org"), &format!("{begun}{}{evil}", pad.repeat(150)));
         assert!(said.starts_with("250 "), "{delivery}: {said}");
         let header = header(&story, "long");
         let around = header.find("From: ").map(|at| &header[at..(at + 200).min(header.len())]);
