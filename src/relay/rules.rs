@@ -105,7 +105,7 @@ mod tests {
             // Where such an address ends is in doubt: it may be the other one.
             (sender(&bound, Some(&address("ceo@evil.example@b.example"))), 550, "allowed-from of [app.crowd]"),
             (sender(&bound, Some(&address("\"ceo@evil.example\"@b.example"))), 250, ""),
-            (recipient(&bound, 0, &address("ceo@evil.example@c.example")), 550, "allowed-recipients of [app.crowd]"),
+            (recipient(&bound, 0, (&address("ceo@evil.example@c.example"), None)), 550, "allowed-recipients of [app.crowd]"),
             (from(&bound, Some("<ceo@evil.example@b.example>")), 550, "exactly one"),
             (sender(&bound, Some(&outside)), 550, "allowed-from of [app.crowd]"),
             (from(&free, None), 250, ""),
