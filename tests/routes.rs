@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::time::Duration;
 use support::{
     SOON,
+    clock::{Clock, Passing},
     queued::{Mail, contract, one_more_app, one_more_mailbox, until},
     story::{App, Story},
 };
@@ -123,6 +125,51 @@ fn recipients_without_a_domain_get_the_address_that_stands_for_them() {
 }
 
 #[test]
+fn the_command_knows_how_the_mailboxes_stand_while_a_daemon_runs() {
+    let story = Story::new("microsoft", |text| {
+        let text = one_more_mailbox(contract(text, "queue"), "other");
+        let text = text.replace("[mailbox.other]\n", "[mailbox.other]\nwhen-from-differs = \"rewrite\"\n");
+        one_more_app(text, "jira", "mailbox = [\"sandbox\", \"other\"]\nallowed-recipients = [\"*@example.org\"]\n")
+    });
+    let route = ["route", "robot@sandbox.example", "--app", "jira"];
+    let json = || -> serde_json::Value { serde_json::from_str(&story.good(&[&route[..], &["--json"]].concat())).expect("JSON") };
+    let said = story.good(&route);
+    assert!(said.contains("by the configuration alone, as if every mailbox worked: no daemon runs"), "{said}");
+    assert!(said.contains("goes through mailbox sandbox <robot@sandbox.example>; while it is held: other"), "{said}");
+    assert_eq!((&json()["daemon"], &json()["apps"][0]["now"]), (&false.into(), &"sandbox".into()));
+
+    let daemon = story.start();
+    let said = story.good(&route);
+    assert!(said.contains("does the mailbox work now? yes: sandbox") && !said.contains("configuration alone"), "{said}");
+    story.good(&["queue", "hold", "--mailbox", "sandbox"]);
+    daemon.logged("\"state\":\"paused\"", SOON);
+    let said = story.good(&route);
+    for text in [
+        "does the mailbox work now? no: sandbox: paused for ",
+        "`outlink queue release --mailbox sandbox` lets it send again",
+        "does the mailbox work now? yes: other",
+        "goes through mailbox other <other@sandbox.example> now, because sandbox is held",
+    ] {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    let found = json();
+    let app = &found["apps"][0];
+    assert_eq!((&found["daemon"], &app["now"]), (&true.into(), &"other".into()), "{found}");
+    assert_eq!((&app["mailboxes"][0]["held"], &app["mailboxes"][0]["state"]), (&true.into(), &"paused".into()), "{found}");
+    // What it says is what happens.
+    let mut app = App::login(story.relay, "jira", &story.password);
+    assert!(send(&mut app, "told", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(sender_of(&story, "told"), "other@sandbox.example");
+    story.good(&["queue", "hold", "--mailbox", "other"]);
+    daemon.logged("\"mailbox\":\"other\",\"link\":\"sandbox\",\"state\":\"paused\"", SOON);
+    let said = story.good(&route);
+    assert!(said.contains("waits for mailbox sandbox") && said.contains("those that could stand in are held, too"), "{said}");
+
+    let (status, said) = story.command(&[&route[..], &["--to", "you@elsewhere.example"]].concat());
+    assert!(status == Some(1) && said.contains("its allowed-recipients does not name it: 550"), "{status:?} {said}");
+}
+
+#[test]
 fn the_command_tells_each_step_and_what_becomes_of_the_author() {
     let story = Story::new("microsoft", |text| {
         let text = by_sender(text).replace("mailbox = \"by-sender\"", "mailbox = \"by-sender\"\nfallback = \"other\"");
@@ -130,7 +177,7 @@ fn the_command_tells_each_step_and_what_becomes_of_the_author() {
     });
     let said = story.good(&["route", "robot@sandbox.example", "--app", "jira", "--to", "root"]);
     for text in [
-        "is From a mailbox's address? yes: sandbox <robot@sandbox.example>",
+        "is From a mailbox's address, or in its domain? yes: sandbox <robot@sandbox.example>",
         "may the mailbox send it? yes: sandbox <robot@sandbox.example>: allowed",
         "may the next mailbox stand in? no: other <other@sandbox.example>: not in its allowed-from, and it does not rewrite",
         "goes through mailbox sandbox <robot@sandbox.example>\n",
@@ -174,4 +221,75 @@ fn a_mailbox_over_its_quota_is_stood_in_for_until_a_message_shows_that_it_works(
     daemon.logged("\"state\":\"ready\"", SOON);
     assert!(send(&mut app, "after", "robot@sandbox.example").starts_with("250 "));
     assert_eq!(sender_of(&story, "after"), "robot@sandbox.example");
+}
+
+#[test]
+fn a_mailbox_that_fails_is_stood_in_for_after_five_minutes_and_not_before() {
+    let story = Story::new("microsoft", |text| {
+        let text = one_more_mailbox(contract(text, "queue"), "other");
+        let text = text.replace("[mailbox.other]\n", "[mailbox.other]\nwhen-from-differs = \"rewrite\"\n");
+        one_more_app(text, "jira", "mailbox = [\"sandbox\", \"other\"]\n")
+    });
+    let mut clock = Clock::new(Passing::Date, story.directory.path(), story.http, story.relay);
+    let daemon = clock.start(&story.config, story.directory.path());
+    let mut app = App::login(story.relay, "jira", &story.password);
+    story.fault("too-many-logins", &serde_json::json!({"mailbox": "robot@sandbox.example"}));
+    assert!(send(&mut app, "first", "robot@sandbox.example").starts_with("250 "));
+    daemon.logged("\"state\":\"failing\"", SOON);
+    let route = ["route", "robot@sandbox.example", "--app", "jira"];
+    let said = clock.command(&route, &story.config).1;
+    assert!(said.contains("sandbox: failing for ") && said.contains("after 5 minutes of it another one stands in"), "{said}");
+    assert!(said.contains("goes through mailbox sandbox "), "{said}");
+    clock.forward(Duration::from_secs(4 * 60));
+    assert!(send(&mut app, "before", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(daemon.count(&["message.rerouted"]), 0, "{}", daemon.output());
+    clock.forward(Duration::from_secs(61));
+    let said = clock.command(&route, &story.config).1;
+    assert!(said.contains("goes through mailbox other <other@sandbox.example> now, because sandbox is held"), "{said}");
+    assert!(send(&mut app, "after", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(sender_of(&story, "after"), "other@sandbox.example");
+    assert_eq!(daemon.count(&["message.rerouted", "\"mailbox\":\"other\"", "\"before\":\"sandbox\""]), 1);
+    story.mend("too-many-logins");
+    clock.forward(Duration::from_secs(3600));
+    story.reload(|text| text);
+    // What came before stayed with its mailbox.
+    for subject in ["first", "before"] {
+        assert_eq!(sender_of(&story, subject), "robot@sandbox.example", "{subject}");
+    }
+}
+
+#[test]
+fn by_sender_a_direct_message_hears_where_its_mailbox_is_known_that_it_has_too_many_recipients() {
+    let story = Story::new("microsoft", |text| {
+        let text = one_more_mailbox(contract(text, "direct"), "other");
+        let text = format!("{text}\n[mailbox.other.limits]\nrecipients-per-message = 2\n");
+        one_more_app(text, "jira", "mailbox = \"by-sender\"\nallowed-from = [\"*@sandbox.example\"]\n")
+    });
+    let _daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    let to = |count: usize| ["<a@example.org>", "<b@example.org>", "<c@example.org>"][..count].to_vec();
+    let mail = |app: &mut App, id: &str, sender: &str, from: &str, count: usize| {
+        app.mail(Mail { id, sender: &format!("<{sender}>"), from, to: &to(count), ..Mail::default() })
+    };
+    let (robot, other) = ("robot@sandbox.example", "other@sandbox.example");
+    // The envelope sender's mailbox takes three, the author's two: it is known only after the message.
+    let said = mail(&mut app, "late", robot, other, 3);
+    let expected = " too many recipients: the provider takes 2 a message, send to fewer at once";
+    assert!(said.starts_with("550 5.5.3 ") && said.ends_with(expected), "{said}");
+    // Here the envelope sender tells it at once.
+    for (command, expected) in [
+        ("MAIL FROM:<other@sandbox.example>", "250 "),
+        ("RCPT TO:<a@example.org>", "250 "),
+        ("RCPT TO:<b@example.org>", "250 "),
+        ("RCPT TO:<c@example.org>", "452 4.5.3 "),
+        ("RSET", "250 "),
+    ] {
+        let said = app.say(command);
+        assert!(said.starts_with(expected), "{command}: {said}");
+    }
+    assert!(mail(&mut app, "two", robot, other, 2).starts_with("250 "));
+    assert_eq!(sender_of(&story, "two"), robot);
+    assert!(mail(&mut app, "three", robot, robot, 3).starts_with("250 "));
+    let received = story.received().len();
+    assert_eq!(received, 2, "nothing of what was refused arrived");
 }
