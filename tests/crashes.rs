@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::json;
+use std::{os::unix::fs::PermissionsExt, path::Path};
 use support::{
     LONG, Program, SOON,
     letters::{Client, LARGE, Letter, await_that, queueing},
@@ -201,6 +202,55 @@ fn a_crash_while_a_bounce_is_made_brings_one_bounce() {
         let arrived = story.drained(&daemon, LONG);
         assert_eq!(arrived.values().collect::<Vec<_>>(), [&1], "{step}: {arrived:?}");
         assert!(arrived.keys().all(|id| id.ends_with("@relay.sandbox.example>")), "{step}: {arrived:?}");
+    }
+}
+
+/// Leaves a letter in the drop directory, as the one of this name.
+fn leave(drop: &Path, name: &str, letter: &Letter) {
+    let text = letter.text();
+    let head = "outlink-drop 1\nfrom <robot@sandbox.example>\nto <team@example.org>\n\n";
+    let new = drop.join(format!("new-{name}"));
+    std::fs::write(&new, [head.as_bytes(), &text].concat()).expect("it can be written");
+    std::fs::rename(new, drop.join(format!("msg-{name}"))).expect("it can be renamed");
+}
+
+#[test]
+fn a_message_of_the_drop_directory_comes_once_wherever_the_daemon_dies() {
+    let drop = |story: &Story| story.directory.path().join("spool/drop");
+    let uid = rustix::process::geteuid().as_raw();
+    let story = queueing("custom", &[], |text| {
+        let text = text.replacen("[app.sandbox]\n", &format!("[app.sandbox]\nunix-user = [\"{uid}\"]\n"), 1);
+        let state = text
+            .lines()
+            .find_map(|line| line.strip_prefix("state-directory = "))
+            .expect("it is there")
+            .trim_matches('"')
+            .to_owned();
+        format!("{text}\n[drop]\ndirectory = \"{}\"\n", Path::new(&state).with_file_name("spool").join("drop").display())
+    });
+    std::fs::create_dir_all(drop(&story)).expect("a spool");
+    std::fs::set_permissions(drop(&story), std::fs::Permissions::from_mode(0o3733)).expect("it is ours");
+    let left = || std::fs::read_dir(drop(&story)).expect("it can be listed").count();
+    // The names are ids, as `outlink sendmail` gives them.
+    for (step, first) in [("uncommitted", 'a'), ("committed", 'b'), ("before-250", 'c'), ("drop-queued", 'd')] {
+        let name = format!("{first}{}", "a".repeat(25));
+        let letter = Letter::new(step, 1_000);
+        let daemon = story.start_to_die_at(step);
+        leave(&drop(&story), &name, &letter);
+        await_death(daemon, step);
+        assert_eq!(left(), 1, "{step}");
+        let daemon = story.start();
+        await_that("the file is gone", SOON, || (left() == 0).then_some(()));
+        assert_eq!(story.drained(&daemon, LONG).get(&letter.id), Some(&1), "{step}");
+        // Whoever gives a new message the old name is not ignored, and neither is it after another start.
+        daemon.kill();
+        let again = Letter::new(&format!("{step}-again"), 1_000);
+        leave(&drop(&story), &name, &again);
+        let daemon = story.start();
+        await_that("the new one is gone", SOON, || (left() == 0).then_some(()));
+        let arrived = story.drained(&daemon, LONG);
+        assert_eq!((arrived.get(&letter.id), arrived.get(&again.id)), (Some(&1), Some(&1)), "{step}");
+        assert_eq!(daemon.stop().0, Some(0), "{step}");
     }
 }
 

@@ -3,12 +3,11 @@
 
 mod support;
 
-use std::{env, fs, process::Command};
+use std::{fs, process::Command};
 use support::{
-    LONG, SOON,
     clock::{Clock, DAY, Passing},
     examination::{Broken, Examined, Wanted, examine, secrets},
-    run,
+    mounts::{may_mount, mount},
     scripted::{Script, Scripted, Silent, nobody, one_answer, portal},
 };
 
@@ -170,29 +169,6 @@ fn a_clock_that_is_off_by_an_hour() {
         examined.expect(title, &wanted);
         assert_eq!(examined.status, Some(exit), "{title}: {}", examined.said);
     }
-}
-
-/// Set where the test runs in a namespace of its own.
-const INSIDE: &str = "OUTLINK_OWN_MOUNTS";
-
-/// Whether this process may mount. If not, runs the test `name` in a process that may, and checks that it passes.
-fn may_mount(name: &str) -> bool {
-    if env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let mut inside = Command::new("unshare");
-    inside.arg("-rm").arg(env::current_exe().expect("this program")).args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
-    let output = run(inside, b"", LONG);
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success() && said.contains("1 passed"), "in a mount namespace of its own (`unshare -rm`):\n{said}");
-    false
-}
-
-fn mount(words: &[&str]) {
-    let mut mount = Command::new("mount");
-    mount.args(words);
-    let output = run(mount, b"", SOON);
-    assert!(output.status.success(), "mount {words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -7,35 +7,16 @@
 mod support;
 
 use serde_json::json;
-use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path};
 use support::{
     LONG, Program, SOON,
     letters::{Client, LARGE, Letter, Row, await_drained, await_that, lost, queueing, rows},
-    run,
+    mounts::{self, may_mount},
     story::Story,
 };
 
-/// Set where the test runs in a namespace of its own.
-const INSIDE: &str = "OUTLINK_OWN_MOUNTS";
-
-/// Whether this process may mount. If not, runs the test `name` in a process that may, and checks that it passes.
-fn may_mount(name: &str) -> bool {
-    if env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let mut inside = Command::new("unshare");
-    inside.arg("-rm").arg(env::current_exe().expect("this program")).args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
-    let output = run(inside, b"", LONG);
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success() && said.contains("1 passed"), "in a mount namespace of its own (`unshare -rm`):\n{said}");
-    false
-}
-
 fn mount(words: &[&str], directory: &Path) {
-    let mut mount = Command::new("mount");
-    mount.args(words).arg(directory);
-    let output = run(mount, b"", SOON);
-    assert!(output.status.success(), "mount {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    mounts::mount(&[words, &[directory.to_str().expect("a name")]].concat());
 }
 
 /// A story whose state directory lies on a disk of this size.

@@ -68,7 +68,7 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
     let presented = presented(&settings).await?;
     let sockets = bind(&settings, passed).await?;
     let spool = store.spool();
-    let own_hostname = hostname.clone();
+    let (own_hostname, drops) = (hostname.clone(), store.clone());
     let Assembled { relay, queue, tokens, upstream } = assemble(&settings, store.clone(), hostname.clone()).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -104,7 +104,8 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
     // Before anything goes out that could change a state.
     serving.spawn("hooks", notify::run(relay.clone(), relay.changes(), changed.clone(), ended.clone()));
     serving.spawn("listener for logins", browsers::listen(relay.clone(), changed, ended.clone()));
-    let drops = Dropbox { directory: settings.drop.clone(), relay: relay.clone(), spool: spool.clone(), hostname: own_hostname };
+    let directory = settings.drop.clone();
+    let drops = Dropbox { directory, relay: relay.clone(), store: drops, spool: spool.clone(), hostname: own_hostname };
     accepting.spawn("drop directory", drops.run(stopped.clone()));
     serving.spawn("renewals", tokens.clone().run(stopped.clone(), ended.clone()));
     serving.spawn("connections", upstream.run(ended.clone()));

@@ -2,8 +2,8 @@
 //! them up.
 //!
 //! Layer 6. What was left goes through a listener's session like all other mail, with the file's owner as its peer, so that apps,
-//! limits, repairs and refusals are the same. A file is removed only after its message is durable in the queue; a crash between the two
-//! sends it twice.
+//! limits, repairs and refusals are the same. A file is removed only after its message is durable in the queue. Where the daemon ends
+//! between the two, the next one finds the file's name in the message's story and only removes the file.
 
 mod dialogue;
 mod leave;
@@ -16,12 +16,13 @@ pub use parcel::{Foreign, LONGEST_ENVID, Parcel};
 
 use crate::{
     config::{App, Delivery, Listener, of_drops},
+    crash,
     listener::{Host, Peer, Service, Submission, UnixPeer, attend},
-    mail::{Address, Case, Envelope, Recipient},
+    mail::{Address, Case, Envelope, Id, Recipient},
     relay::Relay,
     secret::Secret,
     smtp::Reply,
-    store::Spool,
+    store::{Error, Spool, Store},
 };
 use std::{
     collections::HashMap,
@@ -36,6 +37,12 @@ use tokio::{net::UnixStream, sync::watch};
 /// How a file's name begins while it is written, and once it is whole.
 const NEW: &str = "new-";
 const READY: &str = "msg-";
+
+/// How the peer of a message from here begins.
+const PEER: &str = "drop:";
+
+/// What stands before the file's own name in it.
+const FILE: &str = ",file=";
 
 /// How often the directory is looked at.
 const TURN: Duration = Duration::from_secs(3);
@@ -56,6 +63,8 @@ pub struct Dropbox {
     pub directory: PathBuf,
     /// Who takes the messages.
     pub relay: Arc<Relay>,
+    /// Where they are kept.
+    pub store: Store,
     /// Where bodies are kept while they arrive.
     pub spool: Spool,
     /// Our name.
@@ -71,19 +80,43 @@ enum Fate {
     Stopped,
 }
 
+/// What is known of files from one round to the next.
+#[derive(Default)]
+struct Memory {
+    /// Those that could not be taken, or removed, and when they are tried again.
+    later: HashMap<String, SystemTime>,
+    /// Peers whose message is in the queue, and since when; `None` until the first file.
+    queued: Option<HashMap<String, SystemTime>>,
+}
+
+impl Memory {
+    /// Whether the file of this peer, which lies there `since`, is in the queue. Another file of the same name came later.
+    fn was_queued(&self, peer: &str, since: SystemTime) -> bool {
+        let queued = self.queued.as_ref().and_then(|queued| queued.get(peer));
+        queued.is_some_and(|accepted| since <= *accepted)
+    }
+}
+
+/// The peer of a file's message. A name that is no id of ours is not repeated: whoever made the file chose it.
+fn shown(name: &str, uid: u32) -> String {
+    match name.strip_prefix(READY).and_then(|id| id.parse::<Id>().ok()) {
+        Some(id) => format!("{PEER}uid={uid}{FILE}{id}"),
+        None => format!("{PEER}uid={uid}"),
+    }
+}
+
 impl Dropbox {
     /// Takes up what lies there, now and every few seconds, until `stop` is true.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let Some(listener) = of_drops().map(Arc::new) else { return };
-        let host = Arc::new(Queued(self.relay.clone()));
-        let (mut later, mut said) = (HashMap::new(), None);
+        let (mut memory, mut said) = (Memory::default(), None);
         let stopped = stop.clone();
         loop {
-            let fault = self.round(&listener, &host, &mut later, &stopped).await.err();
+            let fault = self.round(&listener, &mut memory, &stopped).await.err();
             if fault != said {
                 match &fault {
                     Some(fault) => tracing::error!(directory = %self.directory.display(), fault,
-                        "messages in the drop directory are not taken up; `install -d -o outlink -g outlink -m 3733` makes it"),
+                        "messages in the drop directory are not taken up"),
                     None => tracing::info!(directory = %self.directory.display(), "the drop directory is in order again"),
                 }
                 said = fault;
@@ -96,53 +129,65 @@ impl Dropbox {
     }
 
     /// Works off what is due; an error is a fault of the directory.
-    async fn round(
-        &self,
-        listener: &Arc<Listener>,
-        host: &Arc<Queued>,
-        later: &mut HashMap<String, SystemTime>,
-        stop: &watch::Receiver<bool>,
-    ) -> Result<(), String> {
+    async fn round(&self, listener: &Arc<Listener>, memory: &mut Memory, stop: &watch::Receiver<bool>) -> Result<(), String> {
         let now = SystemTime::now();
-        later.retain(|_, due| *due > now);
-        let (directory, waiting) = (self.directory.clone(), later.clone());
+        memory.later.retain(|_, due| *due > now);
+        let (directory, waiting) = (self.directory.clone(), memory.later.clone());
         let look = move || -> Result<Vec<String>, String> {
-            let Some(()) = take::check(&directory)? else { return Ok(Vec::new()) };
+            let checked =
+                take::check(&directory).map_err(|fault| format!("{fault}; `install -d -o outlink -g outlink -m 3733` makes it"));
+            let Some(()) = checked? else { return Ok(Vec::new()) };
             take::forget(&directory, now);
             take::names(&directory, &waiting, now).map_err(|error| format!("it cannot be listed: {error}"))
         };
-        for name in beside(look).await.map_err(|error| error.to_string())?? {
+        let names = beside(look).await.map_err(|error| error.to_string())??;
+        if !names.is_empty() && memory.queued.is_none() {
+            let queued =
+                self.queued().await.map_err(|error| format!("which of them are queued already cannot be known: {error}"))?;
+            memory.queued = Some(queued);
+        }
+        for name in names {
             if *stop.borrow() {
                 break;
             }
-            match self.message(&name, listener, host, stop).await {
+            match self.message(&name, listener, memory, stop).await {
                 Fate::Stopped => break,
-                fate => self.settle(name, fate, later).await,
+                fate => self.settle(name, fate, &mut memory.later).await,
             }
         }
         Ok(())
     }
 
+    /// The peers of the last messages that were taken from here, and when.
+    async fn queued(&self) -> Result<HashMap<String, SystemTime>, Error> {
+        // The oldest first, so that the last one of a name is kept.
+        let clients = self.store.clients(PEER, MOST_LATER).await?.into_iter().rev();
+        Ok(clients.filter(|(client, _)| client.contains(FILE)).collect())
+    }
+
     /// Hands one message over.
-    async fn message(&self, name: &str, listener: &Arc<Listener>, host: &Arc<Queued>, stop: &watch::Receiver<bool>) -> Fate {
+    async fn message(&self, name: &str, listener: &Arc<Listener>, memory: &Memory, stop: &watch::Receiver<bool>) -> Fate {
         let (directory, file) = (self.directory.clone(), name.to_owned());
-        let Found { parcel, uid } = match beside(move || take::read(&directory, &file)).await {
+        let Found { parcel, uid, since } = match beside(move || take::read(&directory, &file)).await {
             Ok(Ok(found)) => found,
             Ok(Err(wrong)) if wrong.is_passing() => return Fate::Later(wrong.to_string()),
             Ok(Err(wrong)) => return Fate::Refused(wrong.to_string()),
             Err(error) => return Fate::Later(error.to_string()),
         };
+        let shown = shown(name, uid);
+        if memory.was_queued(&shown, since) {
+            return Fate::Taken("it was queued before; only its file was left".to_owned());
+        }
         let (ours, theirs) =
             match std::os::unix::net::UnixStream::pair().and_then(|(ours, theirs)| Ok((nonblocking(ours)?, theirs))) {
                 Ok(pair) => pair,
                 Err(error) => return Fate::Later(error.to_string()),
             };
         let local = UnixPeer { uid, gid: u32::MAX, pid: None };
-        let peer =
-            Peer { address: None, shown: format!("drop:uid={uid}"), local: Some(local), certificate: None, encrypted: false };
+        let peer = Peer { address: None, shown, local: Some(local), certificate: None, encrypted: false };
         let service = Service {
             listener: listener.clone(),
-            host: host.clone(),
+            host: Arc::new(Queued(self.relay.clone())),
             spool: self.spool.clone(),
             hostname: self.hostname.clone(),
             presented: None,
@@ -174,6 +219,7 @@ impl Dropbox {
             Fate::Stopped => return,
             Fate::Taken(said) => {
                 tracing::info!(event = "drop.taken", file = path, said, "a message from the drop directory is queued");
+                crash::point("drop-queued");
                 beside(move || fs::remove_file(directory.join(file))).await.unwrap_or_else(Err)
             }
             Fate::Refused(why) => {

@@ -8,7 +8,7 @@ use super::{Foreign, NEW, Parcel, READY};
 use rustix::fs::{Mode, OFlags, open};
 use std::{
     collections::HashMap,
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, Metadata},
     io::{self, Read},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
@@ -36,6 +36,8 @@ pub(super) struct Found {
     pub(super) parcel: Parcel,
     /// The file's owner, and the owner's group as far as it is known: none is claimed.
     pub(super) uid: u32,
+    /// When it came, or was changed in any way, as the kernel says.
+    pub(super) since: SystemTime,
 }
 
 /// Why a file is no message.
@@ -135,7 +137,7 @@ fn read_of(directory: &Path, name: &str, group: u32) -> Result<Found, Wrong> {
     if octets.len() as u64 > LARGEST {
         return Err(Wrong::TooLarge);
     }
-    Ok(Found { parcel: Parcel::read(&octets)?, uid: about.uid() })
+    Ok(Found { parcel: Parcel::read(&octets)?, uid: about.uid(), since: changed(&about) })
 }
 
 /// Where refused files are kept for an administrator: beside the directory, so that they only change their name.
@@ -167,8 +169,13 @@ pub(super) fn forget(directory: &Path, now: SystemTime) {
 /// Whether a file has been where it is for so long: a new name counts as a change.
 fn is_older(path: &Path, age: Duration, now: SystemTime) -> bool {
     let Ok(about) = fs::symlink_metadata(path) else { return false };
-    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(about.ctime().try_into().unwrap_or_default());
-    now.duration_since(changed).is_ok_and(|passed| passed > age)
+    now.duration_since(changed(&about)).is_ok_and(|passed| passed > age)
+}
+
+/// When a file came to be as it is: its content, its name, its mode.
+fn changed(about: &Metadata) -> SystemTime {
+    let seconds = Duration::from_secs(about.ctime().try_into().unwrap_or_default());
+    SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(about.ctime_nsec().try_into().unwrap_or_default())
 }
 
 #[cfg(test)]

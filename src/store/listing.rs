@@ -160,6 +160,18 @@ impl Store {
         self.0.reader.read("look for notices", work).await
     }
 
+    /// Whose client begins so, newest first: what it is called, and when its message was accepted; `most` of them.
+    pub async fn clients(&self, beginning: &'static str, most: usize) -> Result<Vec<(String, SystemTime)>, Error> {
+        let work = move |connection: &Connection| {
+            let sql = "SELECT client, accepted_at FROM messages WHERE substr(client, 1, ?2) = ?1 ORDER BY number DESC LIMIT ?3";
+            let mut statement = connection.prepare_cached(sql)?;
+            let all =
+                statement.query_map(params![beginning, beginning.len(), most], |row| Ok((row.get(0)?, time(row.get(1)?))))?;
+            all.collect()
+        };
+        self.0.reader.read("look for clients", work).await
+    }
+
     /// A message as it was accepted: with its recipients that still wait.
     pub async fn message(&self, number: Number) -> Result<Option<Message>, Error> {
         let work = move |connection: &Connection| {

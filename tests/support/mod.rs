@@ -6,13 +6,16 @@
 pub(crate) mod browser;
 pub(crate) mod client_key;
 pub(crate) mod clock;
+pub(crate) mod dialogue;
 pub(crate) mod disk;
 pub(crate) mod examination;
 pub(crate) mod hunt;
 pub(crate) mod letters;
 pub(crate) mod login;
 pub(crate) mod markdown;
+pub(crate) mod mounts;
 pub(crate) mod notices;
+pub(crate) mod office;
 pub(crate) mod proxy;
 pub(crate) mod queued;
 pub(crate) mod scripted;

@@ -86,6 +86,15 @@ impl Authority {
         Self(rcgen::CertifiedIssuer::self_signed(params, key).expect("a CA"))
     }
 
+    /// A CA that this one vouches for.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        Self(rcgen::CertifiedIssuer::signed_by(params, key, &self.0).expect("a CA"))
+    }
+
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }

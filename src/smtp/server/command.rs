@@ -128,6 +128,9 @@ fn digits(text: &str) -> Option<u64> {
 
 fn mail(arguments: &str) -> Result<Command, Reply> {
     let (path, parameters) = path(arguments, "FROM").ok_or_else(|| syntax("use MAIL FROM:<address>"))?;
+    if has_bracket(parameters) {
+        return Err(syntax("use MAIL FROM:<address>, without a display name"));
+    }
     let sender = match path {
         "" => None,
         text => Some(Address::parse(text).map_err(|why| Reply::new(501, Some((1, 7)), format!("sender: {why}")))?),
@@ -159,6 +162,9 @@ fn mail(arguments: &str) -> Result<Command, Reply> {
 
 fn rcpt(arguments: &str) -> Result<Recipient, Reply> {
     let (path, parameters) = path(arguments, "TO").ok_or_else(|| syntax("use RCPT TO:<address>"))?;
+    if has_bracket(parameters) || is_list(path) {
+        return Err(syntax("use RCPT TO:<address>, one address and no display name"));
+    }
     let address = Address::parse(path).map_err(|why| Reply::new(501, Some((1, 3)), format!("recipient: {why}")))?;
     let mut recipient = Recipient::to(address);
     for word in parameters.split_ascii_whitespace() {
@@ -229,6 +235,17 @@ fn path<'a>(arguments: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     let parameters = &inside[end + 1..];
     let is_framed = parameters.is_empty() || parameters.starts_with([' ', '\t']);
     is_framed.then(|| (without_route(inside[..end].trim()), parameters))
+}
+
+/// Whether an address stands where a parameter is due: what came before it was a name.
+fn has_bracket(parameters: &str) -> bool {
+    parameters.split_ascii_whitespace().any(|word| word.starts_with('<'))
+}
+
+/// Whether several addresses stand where one is due. Without quotes `a@b,c@d` could also be the local part `a@b,c`.
+fn is_list(path: &str) -> bool {
+    let is_two = |mark| path.split_once(mark).is_some_and(|(first, rest)| first.contains('@') && rest.contains('@'));
+    !path.starts_with('"') && (is_two(',') || is_two(';'))
 }
 
 /// The index of the first octet that `ends` the path and stands outside a quoted string.
@@ -306,6 +323,11 @@ mod tests {
             (b"MAIL FROM:<a@example.com>SIZE=1", "501 5.5.2"),
             (b"MAIL FROM:a@example.com>", "501 5.1.7"),
             (b"MAIL FROM:<a@example.com>> SIZE=1", "501 5.5.2"),
+            (b"MAIL FROM:\"A Scanner\" <a@example.com>", "501 5.5.2"),
+            (b"MAIL FROM: A Scanner <a@example.com>", "501 5.5.2"),
+            (b"RCPT TO:<a@example.com> <b@example.com>", "501 5.5.2"),
+            (b"RCPT TO:<a@example.com,b@example.com>", "501 5.5.2"),
+            (b"RCPT TO: a@example.com;b@example.com", "501 5.5.2"),
             (b"MAIL FROM:<<a@example.com>", "501 5.1.7"),
             (b"MAIL FROM:<a\rb@example.com>", "501 5.1.7"),
             (b"MAIL FROM:<a@example.com>\0", "501 5.5.2"),

@@ -106,7 +106,8 @@ impl Session {
             lines.extend(offered.map(str::to_owned));
             lines.push(format!("SIZE {}", self.rules.message_size));
             lines.extend((self.rules.encryption == Encryption::Offered).then(|| "STARTTLS".to_owned()));
-            lines.extend(self.takes_passwords().then(|| "AUTH PLAIN LOGIN".to_owned()));
+            // LOGIN first, as Exchange Online and Gmail say it: devices that worked there may look for `AUTH LOGIN`.
+            lines.extend(self.takes_passwords().then(|| "AUTH LOGIN PLAIN".to_owned()));
         }
         self.actions.push_back(Action::Reply(Reply { code: 250, enhanced: None, lines }));
     }
