@@ -1,13 +1,16 @@
 //! `outlink sendmail`: what cron, PHP, mail(1) and many others call as /usr/sbin/sendmail.
 //!
-//! Any user runs it, so it reads no configuration: it knows a socket and a directory. The daemon knows the app by the Unix user. While no
-//! daemon answers, the message is left in the drop directory, durably, and the caller is told that all is well.
+//! Any user runs it, so it does not read the configuration: `sendmail.conf` beside that, or what is built in, names a socket and a
+//! directory. The daemon knows the app by the Unix user. While no daemon answers, the message is left in the drop directory, durably, and
+//! the caller is told that all is well.
 
+mod conf;
 mod message;
 mod options;
 
-use super::{Cli, Exit, Failed, Outcome};
+use super::{CONFIG, Cli, Exit, Failed, Outcome};
 use crate::{
+    config::SendmailConf,
     dropbox::{At, NotTaken, Parcel, Said, hand_over, leave},
     mail::Address,
 };
@@ -30,8 +33,9 @@ use std::{
 const CONNECT: Duration = Duration::from_secs(10);
 
 const HELP: &str = "usage: outlink sendmail [-t] [-i] [-f SENDER] [-F NAME] [-N never|success,failure,delay] [-R full|hdrs] [-V ENVID] [-v]\n\
-     [--socket PATH] [--drop DIRECTORY] [--] [RECIPIENT ...] < message\n\
+     [--socket PATH] [--drop DIRECTORY] [--conf FILE] [--] [RECIPIENT ...] < message\n\
      outlink sendmail -bs    speaks SMTP on standard input and output\n\
+     outlink sendmail --write-conf [--config FILE] [--domain DOMAIN]    writes sendmail.conf beside the configuration\n\
      Other options of sendmail(8) are taken and do nothing.";
 
 /// What this process was called to do as sendmail: under that name or one of its companions, or as `outlink sendmail`.
@@ -53,8 +57,15 @@ pub(super) fn sendmail(arguments: Vec<OsString>) -> Outcome {
     let arguments = arguments.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
     let options = Options::parse(arguments).map_err(usage)?;
     match options.mode {
-        Mode::Send => send(&options),
-        Mode::Speak => speak(&options),
+        Mode::Send => send(&options, &places(&options)?),
+        Mode::Speak => match places(&options) {
+            Ok(places) => speak(&places.socket),
+            Err(failed) => {
+                let _ = stdout().write_all(b"421 4.3.5 outlink is not set up here\r\n");
+                Err(failed)
+            }
+        },
+        Mode::WriteConf => conf::write(options.config.unwrap_or_else(|| CONFIG.into()), options.domain),
         Mode::Help => {
             super::out::say(HELP);
             Ok(Exit::Good)
@@ -74,12 +85,26 @@ fn usage(why: String) -> Failed {
     Failed(Exit::Usage, format!("{why}; see `outlink sendmail --help`"))
 }
 
-fn send(options: &Options) -> Outcome {
+/// Where the daemon is and where messages are left: by options, else by the file, else as built in.
+fn places(options: &Options) -> Result<SendmailConf, Failed> {
+    let file = options.conf.clone().unwrap_or_else(conf::usual);
+    let read = match &options.conf {
+        Some(file) if !file.exists() => return Err(Failed(Exit::Configuration, format!("{} is not there", file.display()))),
+        _ => conf::read(&file)?,
+    };
+    Ok(SendmailConf {
+        socket: options.socket.clone().unwrap_or(read.socket),
+        drop: options.drop.clone().unwrap_or(read.drop),
+        domain: read.domain,
+    })
+}
+
+fn send(options: &Options, places: &SendmailConf) -> Outcome {
     if options.recipients.is_empty() && !options.from_header {
         return Err(usage("no recipients: name them, or use -t to take them from To, Cc and Bcc".to_owned()));
     }
-    let parcel = parcel(options)?;
-    let taken = match connect(&options.socket) {
+    let parcel = parcel(options, places.domain.as_deref())?;
+    let taken = match connect(&places.socket) {
         Ok(stream) => hand_over(stream, &parcel, &hostname()),
         Err(why) => Err(NotTaken::Down(why)),
     };
@@ -90,12 +115,12 @@ fn send(options: &Options) -> Outcome {
             }
             Ok(Exit::Good)
         }
-        Err(NotTaken::Down(why)) => set_down(options, &parcel, &why),
+        Err(NotTaken::Down(why)) => set_down(&places.drop, options.verbose, &parcel, &why),
         Err(NotTaken::Refused(at, said)) => Err(refused(&at, &said)),
     }
 }
 
-fn parcel(options: &Options) -> Result<Parcel, Failed> {
+fn parcel(options: &Options, domain: Option<&str>) -> Result<Parcel, Failed> {
     let mut octets = message::read(stdin().lock(), options.ignore_dots).map_err(|error| match error {
         NoMessage::Unreadable(_) => Failed(Exit::InputOutput, error.to_string()),
         NoMessage::TooLarge => Failed(Exit::Data, error.to_string()),
@@ -109,10 +134,10 @@ fn parcel(options: &Options) -> Result<Parcel, Failed> {
     }
     let sender = match &options.sender {
         Some(sender) => sender.clone(),
-        None => Some(own_address()?),
+        None => Some(own_address(domain)?),
     };
     if let Some(name) = &options.name {
-        let address = sender.clone().map_or_else(own_address, Ok)?;
+        let address = sender.clone().map_or_else(|| own_address(domain), Ok)?;
         octets = message::add_from(octets, name, &address);
     }
     let (notify, ret, envid) = (options.notify, options.ret, options.envid.clone());
@@ -133,11 +158,11 @@ fn connect(socket: &Path) -> Result<UnixStream, String> {
 }
 
 /// Leaves the message for a daemon that comes later.
-fn set_down(options: &Options, parcel: &Parcel, why: &str) -> Outcome {
-    match leave(&options.drop, parcel, SystemTime::now()) {
+fn set_down(drop: &Path, verbose: bool, parcel: &Parcel, why: &str) -> Outcome {
+    match leave(drop, parcel, SystemTime::now()) {
         Ok(id) => {
-            if options.verbose {
-                super::out::say(format!("{why}; left in {} as {id}", options.drop.display()));
+            if verbose {
+                super::out::say(format!("{why}; left in {} as {id}", drop.display()));
             }
             Ok(Exit::Good)
         }
@@ -147,7 +172,7 @@ fn set_down(options: &Options, parcel: &Parcel, why: &str) -> Outcome {
                 ErrorKind::PermissionDenied => Exit::Permission,
                 _ => Exit::Temporary,
             };
-            Err(Failed(exit, format!("{why}; and the message cannot be left in {}: {error}", options.drop.display())))
+            Err(Failed(exit, format!("{why}; and the message cannot be left in {}: {error}", drop.display())))
         }
     }
 }
@@ -181,15 +206,14 @@ fn refused(at: &At, said: &Said) -> Failed {
 }
 
 /// Lets the caller speak with the daemon.
-fn speak(options: &Options) -> Outcome {
-    let (to, mut from) =
-        match connect(&options.socket).and_then(|to| Ok((to.try_clone().map_err(|error| error.to_string())?, to))) {
-            Ok(pair) => pair,
-            Err(why) => {
-                let _ = stdout().write_all(b"421 4.3.2 outlink does not answer, try again later\r\n");
-                return Err(Failed(Exit::Temporary, why));
-            }
-        };
+fn speak(socket: &Path) -> Outcome {
+    let (to, mut from) = match connect(socket).and_then(|to| Ok((to.try_clone().map_err(|error| error.to_string())?, to))) {
+        Ok(pair) => pair,
+        Err(why) => {
+            let _ = stdout().write_all(b"421 4.3.2 outlink does not answer, try again later\r\n");
+            return Err(Failed(Exit::Temporary, why));
+        }
+    };
     thread::spawn(move || {
         let _ = pass(stdin().lock(), &to);
         // The caller has said all; the daemon's last words still come.
@@ -215,12 +239,12 @@ fn pass(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
     }
 }
 
-/// `user@machine` of whoever calls.
-fn own_address() -> Result<Address, Failed> {
+/// `user@machine` of whoever calls; at `domain` where the machine has one for this.
+fn own_address(domain: Option<&str>) -> Result<Address, Failed> {
     let uid = rustix::process::getuid().as_raw();
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let user = user(&users, uid).unwrap_or_else(|| format!("uid{uid}"));
-    let address = format!("{user}@{}", hostname());
+    let address = format!("{user}@{}", domain.map_or_else(hostname, str::to_owned));
     Address::parse(&address).map_err(|why| Failed(Exit::Configuration, format!("`{address}` is no address: {why}; use -f")))
 }
 
