@@ -416,6 +416,37 @@ fn every_flow_of_email_oauth2_proxy_is_taken_or_told_why_not() {
 }
 
 #[test]
+fn a_running_daemon_takes_ports_over_at_once_and_not_while_another_has_them() {
+    let house = House::new("");
+    let (local, port) = (free_port(), free_port());
+    let config = fs::read_to_string(&house.config).expect("it is there");
+    fs::write(&house.config, format!("{config}\n[listener.local]\nbind = \"127.0.0.1:{local}\"\n")).expect("it can be written");
+    let text = format!(
+        "[SMTP-{port}]\nlocal_address = 127.0.0.1\nserver_address = smtp.gmail.com\nserver_port = 465\n\n[me@gmail.com]\n\
+         permission_url = https://accounts.google.com/o/oauth2/auth\ntoken_url = https://oauth2.googleapis.com/token\n\
+         oauth2_scope = https://mail.google.com/\nredirect_uri = http://localhost\nclient_id = g.apps\nclient_secret = s\n"
+    );
+    let file = house.file("emailproxy.config", &text);
+    let daemon = house.start();
+    let other = std::net::TcpListener::bind(("127.0.0.1", port)).expect("it is free");
+    let name = format!("listener smtp-{port}");
+    let words = [file.as_str(), "--listeners", "--only", "me@gmail.com"];
+    let (_, items, told) = house.items(&words, "");
+    assert_eq!(items[&name], "left", "{told}");
+    let said = told.to_string();
+    assert!(
+        said.contains("another program has this port") && said.contains("stop the old program, then run this again"),
+        "{said}"
+    );
+    assert!(!house.written().contains_key(&format!("listener-smtp-{port}.toml")));
+    drop(other);
+    let (_, items, told) = house.items(&words, "");
+    assert_eq!(items[&name], "taken", "{told}");
+    assert!(!told["next"].to_string().contains("start outlink"), "{told}");
+    assert!(is_taken(port) && is_taken(local), "{}", daemon.output());
+}
+
+#[test]
 fn names_that_are_taken_and_accounts_that_are_there_are_left_alone() {
     let by_hand = "[link.contoso]\nprovider = \"google\"\ngrant = \"authorization-code\"\nclient-id = \"c\"\n\
                    [mailbox.alerts]\nlink = \"contoso\"\naddress = \"alerts@example.com\"\n\

@@ -3,6 +3,7 @@
 
 mod support;
 
+use serde_json::json;
 use std::time::Duration;
 use support::{
     SOON,
@@ -214,10 +215,12 @@ fn a_mailbox_over_its_quota_is_stood_in_for_until_a_message_shows_that_it_works(
     daemon.logged("\"state\":\"over-quota\"", SOON);
     assert!(send(&mut app, "meanwhile", "robot@sandbox.example").starts_with("250 "));
     assert_eq!(sender_of(&story, "meanwhile"), "other@sandbox.example");
+    assert_eq!(sender_of(&story, "waits"), "other@sandbox.example", "what waits is stood in for, too");
     story.mend("quota");
     story.reload(|text| text);
-    // The message that is kept stays with its mailbox, and shows that it works.
-    assert_eq!(sender_of(&story, "waits"), "robot@sandbox.example");
+    // A probe is due: the next message is the one.
+    assert!(send(&mut app, "probe", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(sender_of(&story, "probe"), "robot@sandbox.example");
     daemon.logged("\"state\":\"ready\"", SOON);
     assert!(send(&mut app, "after", "robot@sandbox.example").starts_with("250 "));
     assert_eq!(sender_of(&story, "after"), "robot@sandbox.example");
@@ -225,11 +228,7 @@ fn a_mailbox_over_its_quota_is_stood_in_for_until_a_message_shows_that_it_works(
 
 #[test]
 fn a_mailbox_that_fails_is_stood_in_for_after_five_minutes_and_not_before() {
-    let story = Story::new("microsoft", |text| {
-        let text = one_more_mailbox(contract(text, "queue"), "other");
-        let text = text.replace("[mailbox.other]\n", "[mailbox.other]\nwhen-from-differs = \"rewrite\"\n");
-        one_more_app(text, "jira", "mailbox = [\"sandbox\", \"other\"]\n")
-    });
+    let story = Story::new("microsoft", stand_in);
     let mut clock = Clock::new(Passing::Date, story.directory.path(), story.http, story.relay);
     let daemon = clock.start(&story.config, story.directory.path());
     let mut app = App::login(story.relay, "jira", &story.password);
@@ -247,14 +246,9 @@ fn a_mailbox_that_fails_is_stood_in_for_after_five_minutes_and_not_before() {
     let said = clock.command(&route, &story.config).1;
     assert!(said.contains("goes through mailbox other <other@sandbox.example> now, because sandbox is held"), "{said}");
     assert!(send(&mut app, "after", "robot@sandbox.example").starts_with("250 "));
-    assert_eq!(sender_of(&story, "after"), "other@sandbox.example");
-    assert_eq!(daemon.count(&["message.rerouted", "\"mailbox\":\"other\"", "\"before\":\"sandbox\""]), 1);
-    story.mend("too-many-logins");
-    clock.forward(Duration::from_secs(3600));
-    story.reload(|text| text);
-    // What came before stayed with its mailbox.
-    for subject in ["first", "before"] {
-        assert_eq!(sender_of(&story, subject), "robot@sandbox.example", "{subject}");
+    // What waited moves, too.
+    for subject in ["first", "before", "after"] {
+        assert_eq!(sender_of(&story, subject), "other@sandbox.example", "{subject}");
     }
 }
 
@@ -302,4 +296,113 @@ fn a_direct_message_of_a_named_mailbox_hears_at_the_recipient_that_there_are_too
         let said = app.say(command);
         assert!(said.starts_with(expected), "{command}: {said}");
     }
+}
+
+/// An app with a mailbox, and another that rewrites and stands in for it; what was tried once waits for an hour.
+fn stand_in(text: String) -> String {
+    let text = one_more_mailbox(contract(text, "queue"), "other");
+    let text = text.replace("[mailbox.other]\n", "[mailbox.other]\nwhen-from-differs = \"rewrite\"\n");
+    let text = one_more_app(text, "jira", "mailbox = [\"sandbox\", \"other\"]\n");
+    let from = text.find("retry = [").expect("the queue has a schedule");
+    let to = from + text[from..].find(']').expect("it ends") + 1;
+    format!("{}retry = [\"1h\"]{}", &text[..from], &text[to..])
+}
+
+fn hold(story: &Story, mailbox: &str) {
+    story.good(&["queue", "hold", "--mailbox", mailbox]);
+}
+
+fn release(story: &Story, mailbox: &str) {
+    story.good(&["queue", "release", "--mailbox", mailbox]);
+}
+
+#[test]
+fn what_waits_moves_to_the_next_mailbox_that_works_and_back() {
+    let story = Story::new("microsoft", stand_in);
+    let daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    hold(&story, "sandbox");
+    hold(&story, "other");
+    let ids: Vec<String> = (0..5)
+        .map(|number| {
+            let said = send(&mut app, &format!("waits-{number}"), "robot@sandbox.example");
+            said.rsplit(' ').next().unwrap_or_default().to_owned()
+        })
+        .collect();
+    assert_eq!(story.good(&["queue", "list", "--mailbox", "sandbox", "--json"]).matches("\"mailbox\":\"sandbox\"").count(), 6);
+    release(&story, "other");
+    for number in 0..5 {
+        assert_eq!(sender_of(&story, &format!("waits-{number}")), "other@sandbox.example");
+    }
+    daemon.await_count(5, &["message.rerouted", "\"mailbox\":\"other\"", "\"before\":\"sandbox\"", "a waiting message"]);
+    let trace = story.good(&["trace", &ids[0]]);
+    assert!(trace.contains("moved") && trace.contains("from mailbox sandbox to other: held by an operator"), "{trace}");
+
+    // The other one breaks down; the first is back.
+    story.fault("quota", &json!({"mailbox": "other@sandbox.example"}));
+    assert!(send(&mut app, "back", "robot@sandbox.example").starts_with("250 "));
+    daemon.await_count(1, &["\"mailbox\":\"other\"", "\"state\":\"over-quota\""]);
+    release(&story, "sandbox");
+    assert_eq!(sender_of(&story, "back"), "robot@sandbox.example");
+    assert_eq!(daemon.count(&["message.rerouted", "\"mailbox\":\"sandbox\"", "\"before\":\"other\""]), 1);
+}
+
+#[test]
+fn what_may_have_been_sent_stays_with_its_mailbox() {
+    let story = Story::new("microsoft", stand_in);
+    let daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    story.fault("final-reply-lost", &json!({"times": 1}));
+    let said = send(&mut app, "unsure", "robot@sandbox.example");
+    let id = said.rsplit(' ').next().unwrap_or_default().to_owned();
+    daemon.await_event("message.deferred", &id);
+    hold(&story, "sandbox");
+    hold(&story, "other");
+    assert!(send(&mut app, "clear", "robot@sandbox.example").starts_with("250 "));
+    release(&story, "other");
+    assert_eq!(sender_of(&story, "clear"), "other@sandbox.example");
+    let list = story.good(&["queue", "list", "--json"]);
+    assert!(list.contains(&id) && list.contains("\"mailbox\":\"sandbox\",\"from\""), "{list}");
+    release(&story, "sandbox");
+    story.good(&["queue", "retry", &id]);
+    until("it was sent again, by the same mailbox", SOON, || story.subjects().iter().filter(|it| *it == "unsure").count() == 2);
+    assert_eq!(daemon.count(&["message.rerouted", &id]), 0);
+}
+
+#[test]
+fn what_a_killed_process_had_at_hand_stays_with_its_mailbox() {
+    let story = Story::new("microsoft", stand_in);
+    let daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    story.fault("silent-at-end", &json!({}));
+    assert!(send(&mut app, "under-way", "robot@sandbox.example").starts_with("250 "));
+    until("it is on its way", SOON, || story.good(&["status"]).contains("1 messages under way"));
+    daemon.kill();
+    story.mend("silent-at-end");
+    hold(&story, "sandbox");
+    hold(&story, "other");
+    let daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    assert!(send(&mut app, "behind", "robot@sandbox.example").starts_with("250 "));
+    release(&story, "other");
+    assert_eq!(sender_of(&story, "behind"), "other@sandbox.example");
+    release(&story, "sandbox");
+    until("it was sent by its own mailbox", SOON, || story.subjects().contains(&"under-way".to_owned()));
+    assert_eq!(sender_of(&story, "under-way"), "robot@sandbox.example");
+    assert_eq!(daemon.count(&["message.rerouted"]), 1);
+}
+
+#[test]
+fn a_message_whose_sender_is_denied_goes_through_a_mailbox_that_rewrites_it() {
+    let story = Story::new("microsoft", |text| {
+        stand_in(text).replace("[mailbox.sandbox]\n", "[mailbox.sandbox]\nallowed-from = [\"*@sandbox.example\"]\n")
+    });
+    let daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    story.fault("send-as-denied", &json!({"times": 1}));
+    assert!(send(&mut app, "denied", "ceo@sandbox.example").starts_with("250 "));
+    assert_eq!(sender_of(&story, "denied"), "other@sandbox.example");
+    assert_eq!(daemon.count(&["message.rerouted", "\"mailbox\":\"other\"", "\"before\":\"sandbox\""]), 1);
+    assert!(send(&mut app, "allowed", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(sender_of(&story, "allowed"), "robot@sandbox.example");
 }

@@ -72,6 +72,9 @@ pub enum ClientError {
     /// The daemon said no.
     #[error("{}", .0.join("\n"))]
     Problems(Vec<String>),
+    /// The daemon cannot do it now: it stops, or has no socket.
+    #[error("{}", .0.join("\n"))]
+    Unavailable(Vec<String>),
     /// The daemon's store failed.
     #[error("{}", .0.join("\n"))]
     Store(Vec<String>),
@@ -265,10 +268,10 @@ impl Client {
             Ok(Problem { problems }) => problems,
             Err(_) => vec![format!("the daemon answered {status}; it may be of another version than this command")],
         };
-        Err(if status == StatusCode::INTERNAL_SERVER_ERROR {
-            ClientError::Store(problems)
-        } else {
-            ClientError::Problems(problems)
+        Err(match status {
+            StatusCode::INTERNAL_SERVER_ERROR => ClientError::Store(problems),
+            StatusCode::SERVICE_UNAVAILABLE => ClientError::Unavailable(problems),
+            _ => ClientError::Problems(problems),
         })
     }
 

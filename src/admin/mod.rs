@@ -34,8 +34,8 @@ pub use orders::{BackedUp, Backup, Changed, Left, MOST_IDS, Paused, Targets, Ver
 pub use queue::{Details, Event, MailboxQueue, Message, Page, Recipient, Summary, Tally, body, list, show, summary};
 pub use refused::Refused;
 pub use selection::Selection;
-pub use server::{Control, Request, Socket};
-pub use status::{CertificateStatus, ListenerStatus, Status, Totals};
+pub use server::{Control, NotTakenUp, Request, Socket};
+pub use status::{CertificateStatus, ListenerStatus, Listening, Status, Totals};
 pub use time::{parse_time, rfc3339};
 pub use ways::{Way, Ways, Whose, ways};
 

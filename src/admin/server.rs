@@ -1,12 +1,12 @@
 //! The daemon's end of the control socket.
 
 use super::{
-    BY, ListenerStatus, Problem, Refused, Status,
+    BY, Listening, Problem, Refused, Status,
     group::Group,
     keys::{self, KeyRotated, KeysDropped, SealedText, ToSeal},
     routes, status,
 };
-use crate::{doctor::Doctor, listener::Presented, mail::Name, relay::Relay, secret::Secret, store::Store, tokens::Tokens};
+use crate::{doctor::Doctor, mail::Name, relay::Relay, secret::Secret, store::Store, tokens::Tokens};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -17,7 +17,6 @@ use axum::{
 };
 use serde::Serialize;
 use std::{
-    collections::BTreeMap,
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -43,12 +42,31 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum Request {
     /// Stop as on SIGTERM.
     Stop,
-    /// Read the configuration again; the answer is the notes, or the faults.
-    Reload(oneshot::Sender<Result<Vec<String>, Vec<String>>>),
+    /// Read the configuration again; the answer is the notes.
+    Reload(oneshot::Sender<Result<Vec<String>, NotTakenUp>>),
     /// Change the key of sealed secrets.
     RotateKey(oneshot::Sender<Result<KeyRotated, Refused>>),
     /// Drop the old keys that nothing needs.
     DropKeys(oneshot::Sender<Result<KeysDropped, Refused>>),
+}
+
+/// Why a configuration was not taken up. Everything is as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotTakenUp {
+    /// It has these faults.
+    Faulty(Vec<String>),
+    /// A listener has no socket.
+    NoSocket(String),
+}
+
+impl NotTakenUp {
+    /// Why, in sentences.
+    pub fn texts(&self) -> &[String] {
+        match self {
+            Self::Faulty(faults) => faults,
+            Self::NoSocket(why) => std::slice::from_ref(why),
+        }
+    }
 }
 
 /// What the control socket works on.
@@ -64,10 +82,8 @@ pub struct Control {
     pub store: Store,
     /// Its name in EHLO and Received.
     pub hostname: Arc<str>,
-    /// Each listener with its address.
-    pub listeners: Vec<ListenerStatus>,
-    /// The certificate of each listener that has one.
-    pub presented: Arc<BTreeMap<Name, Arc<Presented>>>,
+    /// The listeners as they are now.
+    pub listeners: watch::Receiver<Vec<Listening>>,
     /// To the owner of the process.
     pub requests: mpsc::Sender<Request>,
 }
@@ -137,7 +153,8 @@ async fn reload(State(control): State<Arc<Control>>) -> Response {
     }
     match told.await {
         Ok(Ok(notes)) => Json(Problem { problems: notes }).into_response(),
-        Ok(Err(faults)) => problem(StatusCode::UNPROCESSABLE_ENTITY, faults),
+        Ok(Err(NotTakenUp::Faulty(faults))) => problem(StatusCode::UNPROCESSABLE_ENTITY, faults),
+        Ok(Err(NotTakenUp::NoSocket(why))) => problem(StatusCode::SERVICE_UNAVAILABLE, [why]),
         Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, ["the daemon is stopping".to_owned()]),
     }
 }

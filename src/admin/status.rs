@@ -7,10 +7,14 @@ use super::{
     links,
     queue::{Tally, summary},
 };
-use crate::{mail::State, relay::Relay};
+use crate::{
+    listener::Presented,
+    mail::{Name, State},
+    relay::Relay,
+};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 /// What `outlink status` shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,14 +79,23 @@ pub struct CertificateStatus {
     pub trouble: Option<String>,
 }
 
-fn listeners(control: &Control) -> Vec<ListenerStatus> {
-    let certificate = |name: &str| {
-        let presented = control.presented.iter().find(|(of, _)| of.as_str() == name)?.1;
-        let state = presented.state(SystemTime::now());
-        Some(CertificateStatus { until: state.until.into(), trouble: state.trouble })
-    };
-    let shown = |it: &ListenerStatus| ListenerStatus { certificate: certificate(&it.name), ..it.clone() };
-    control.listeners.iter().map(shown).collect()
+/// A listener that runs.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// Its name.
+    pub name: Name,
+    /// Where it listens.
+    pub address: String,
+    /// Its certificate, where it has TLS.
+    pub presented: Option<Arc<Presented>>,
+}
+
+impl Listening {
+    fn status(&self) -> ListenerStatus {
+        let state = self.presented.as_ref().map(|presented| presented.state(SystemTime::now()));
+        let certificate = state.map(|state| CertificateStatus { until: state.until.into(), trouble: state.trouble });
+        ListenerStatus { name: self.name.to_string(), address: self.address.clone(), certificate }
+    }
 }
 
 /// The status of the daemon behind `control`.
@@ -100,7 +113,7 @@ pub(super) async fn status(control: &Control) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         hostname: control.hostname.to_string(),
-        listeners: listeners(control),
+        listeners: control.listeners.borrow().iter().map(Listening::status).collect(),
         links: health(relay).standings.into_iter().filter(|stands| stands.mailbox.is_none()).collect(),
         domains: links.links.iter().flat_map(|link| &link.domains).cloned().collect(),
         mailboxes: links.links.into_iter().flat_map(|link| link.mailboxes).collect(),

@@ -62,6 +62,8 @@ pub(super) struct Done {
     pub(super) settings: Settings,
     /// What happened, in sentences.
     pub(super) lines: Vec<String>,
+    /// By a running daemon.
+    pub(super) is_taken_up: bool,
 }
 
 /// Writes `text` in the place of `name` (without one: removes it) and lets the daemon take it up; what happened.
@@ -83,21 +85,23 @@ pub(super) fn carry_out(subject: &Subject, place: &Place, name: &Name, text: Opt
     }
     let Some(client) = client else {
         lines.push("no daemon runs: it is taken up at the next start".to_owned());
-        return Ok(Done { settings, lines });
+        return Ok(Done { settings, lines, is_taken_up: false });
     };
     match runtime()?.block_on(client.reload()) {
         Ok(_) => lines.push("the running daemon has taken it up".to_owned()),
-        Err(ClientError::Problems(problems)) => {
+        Err(ref error @ (ClientError::Problems(ref problems) | ClientError::Unavailable(ref problems))) => {
             place.take_back().map_err(unwritten)?;
             let text = "the running daemon refused it, so it was taken back and nothing has changed";
-            return Err(Failed(Exit::Configuration, format!("{text}:\n{}", problems.join("\n\n"))));
+            let is_faulty = matches!(error, ClientError::Problems(_));
+            let exit = if is_faulty { Exit::Configuration } else { Exit::Unavailable };
+            return Err(Failed(exit, format!("{text}:\n{}", problems.join("\n\n"))));
         }
         Err(error) => {
             let Failed(exit, text) = reach::failed(error);
             return Err(Failed(exit, format!("{text}\nwhat was {verb} stays; `{}` takes it up", subject.command("reload"))));
         }
     }
-    Ok(Done { settings, lines })
+    Ok(Done { settings, lines, is_taken_up: true })
 }
 
 /// What is wrong, by the flags that said so.

@@ -134,7 +134,7 @@ impl Owner {
 /// The exit status for each reason of a daemon.
 pub(super) fn failed(error: ClientError) -> Failed {
     let exit = match &error {
-        ClientError::NotRunning(_) | ClientError::Broken { .. } => Exit::Unavailable,
+        ClientError::NotRunning(_) | ClientError::Broken { .. } | ClientError::Unavailable(_) => Exit::Unavailable,
         ClientError::Refused { .. } => Exit::Permission,
         ClientError::Problems(_) => Exit::Findings,
         ClientError::Store(_) => Exit::InputOutput,

@@ -6,6 +6,7 @@
 mod browsers;
 mod certificates;
 mod hostname;
+mod listeners;
 mod start;
 mod summary;
 mod tasks;
@@ -13,13 +14,13 @@ mod tasks;
 pub use start::{StartError, open, own_name, start};
 
 use crate::{
-    admin::{self, KeyRotated, KeysDropped, ListenerStatus, Refused, Request},
+    admin::{self, KeyRotated, KeysDropped, Listening, NotTakenUp, Refused, Request},
     config::{self, Fault, Settings},
     relay::Relay,
     store::Store,
     tokens::Tokens,
 };
-use certificates::Certificates;
+use listeners::{Kit, Listeners, Unready};
 use sd_notify::NotifyState;
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 use tasks::Tasks;
@@ -47,8 +48,8 @@ pub struct Daemon {
     store: Store,
     tokens: Arc<Tokens>,
     relay: Arc<Relay>,
-    listeners: Vec<ListenerStatus>,
-    presented: Certificates,
+    listeners: Listeners,
+    kit: Kit,
     requests: mpsc::Receiver<Request>,
     /// Tells the listener for logins and the hooks that the settings are others.
     configured: watch::Sender<()>,
@@ -61,8 +62,8 @@ pub struct Daemon {
 
 impl Daemon {
     /// Each listener with the address that it really has.
-    pub fn listeners(&self) -> &[ListenerStatus] {
-        &self.listeners
+    pub fn listeners(&self) -> Vec<Listening> {
+        self.listeners.shown().borrow().clone()
     }
 
     /// The grants, for a caller in the same process.
@@ -100,25 +101,27 @@ impl Daemon {
     }
 
     /// Takes up the configuration as it is now; with faults everything stays as it was.
-    async fn reload(&mut self) -> Result<Vec<String>, Vec<String>> {
+    async fn reload(&mut self) -> Result<Vec<String>, NotTakenUp> {
         // Whatever the configuration says now: certificates are renewed by programs that know nothing of it.
-        certificates::refresh(&self.presented).await;
+        certificates::refresh(&self.listeners.shown()).await;
         let file = self.file.clone();
         let loading = tokio::task::spawn_blocking(move || config::load(&file));
         let said = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
         let result = match timeout(LONGEST_READING, loading).await {
-            Err(_) => Err(vec![format!(
+            Err(_) => Err(faulty(format!(
                 "{} or a file that it names was not read within {} seconds; is its disk or network share gone?",
                 self.file.display(),
                 LONGEST_READING.as_secs()
-            )]),
-            Ok(Err(error)) => Err(vec![error.to_string()]),
-            Ok(Ok(Err(faults))) => Err(said(faults)),
-            Ok(Ok(Ok((settings, notes)))) => self.take_up(settings).map(|more| said(notes).into_iter().chain(more).collect()),
+            ))),
+            Ok(Err(error)) => Err(faulty(error.to_string())),
+            Ok(Ok(Err(faults))) => Err(NotTakenUp::Faulty(said(faults))),
+            Ok(Ok(Ok((settings, notes)))) => {
+                self.take_up(settings).await.map(|more| said(notes).into_iter().chain(more).collect())
+            }
         };
         match &result {
             Ok(_) => tracing::info!(event = "config.reloaded", file = %self.file.display(), "the configuration was taken up"),
-            Err(faults) => tracing::error!(event = "config.reloaded", file = %self.file.display(), faults = faults.join("; "),
+            Err(why) => tracing::error!(event = "config.reloaded", file = %self.file.display(), faults = why.texts().join("; "),
                 "the configuration has faults and was not taken up: the old settings stay"),
         }
         result
@@ -143,17 +146,18 @@ impl Daemon {
         admin::drop_keys(&self.store, &self.file, &self.settings.keys_needed()).await
     }
 
-    fn take_up(&mut self, settings: Settings) -> Result<Vec<String>, Vec<String>> {
+    async fn take_up(&mut self, settings: Settings) -> Result<Vec<String>, NotTakenUp> {
         let unopened = settings.unopened(&self.store.ring());
         if !unopened.is_empty() {
-            return Err(unopened);
+            return Err(NotTakenUp::Faulty(unopened));
         }
-        let settings = self.relay.configure(settings).map_err(|error| vec![error.to_string()])?;
+        let prepared = self.listeners.prepare(&settings).await.map_err(unready)?;
+        let settings = self.relay.configure(settings).map_err(|error| faulty(error.to_string()))?;
         self.configured.send_replace(());
-        let mut notes = Vec::new();
         if settings.listeners != self.settings.listeners {
-            notes.push("changed listeners are taken up at the next start".to_owned());
+            start::allow_files(&settings);
         }
+        let mut notes = self.listeners.take_up(prepared, &self.kit, &mut self.accepting).await;
         if settings.state_directory != self.settings.state_directory || settings.hostname != self.settings.hostname {
             notes.push("a changed state-directory or hostname is taken up at the next start".to_owned());
         }
@@ -210,7 +214,22 @@ impl Daemon {
 
     /// One line for `systemctl status`.
     fn summary(&self) -> String {
-        summary::summary(&self.relay.standings(), &self.listeners)
+        summary::summary(&self.relay.standings(), &self.listeners())
+    }
+}
+
+fn faulty(fault: String) -> NotTakenUp {
+    NotTakenUp::Faulty(vec![fault])
+}
+
+/// Why a configuration is not taken up whose listeners cannot be had.
+fn unready(why: Unready) -> NotTakenUp {
+    match why {
+        Unready::Certificate(why) => faulty(format!("cannot use the certificate: {why}")),
+        Unready::Socket(error) if error.is_for_a_start() => NotTakenUp::NoSocket(format!(
+            "{error}; sockets are passed at the start alone, so that needs systemctl restart outlink"
+        )),
+        Unready::Socket(error) => NotTakenUp::NoSocket(error.to_string()),
     }
 }
 

@@ -1,17 +1,17 @@
 //! From settings to a running daemon. Each step can fail for a reason that an administrator can mend, so each says which.
 
 use super::{
-    Daemon, browsers,
-    certificates::{self, Certificates},
+    Daemon, browsers, certificates,
     hostname::{Found, find},
+    listeners::{Kit, Listeners, Unready},
     tasks::Tasks,
 };
 use crate::{
-    admin::{self, Control, ListenerStatus},
-    config::{Listener, Settings},
+    admin::{self, Control},
+    config::Settings,
     doctor::Doctor,
     dropbox::Dropbox,
-    listener::{self, Passed, Presented, Service, Socket},
+    listener::{self, Passed},
     notify,
     queue::Queue,
     relay::{Parts, Relay},
@@ -21,7 +21,7 @@ use crate::{
     upstream::Upstream,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::{io, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 use tokio::sync::{mpsc, watch};
 
 /// Open files besides the connections of apps: the store, connections to providers, messages in files.
@@ -65,8 +65,11 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
         return Err(StartError::Unopened(unopened));
     }
     let hostname: Arc<str> = own_name(&settings)?.into();
-    let presented = presented(&settings).await?;
-    let sockets = bind(&settings, passed).await?;
+    let mut listeners = Listeners::new(passed);
+    let prepared = listeners.prepare(&settings).await.map_err(|error| match error {
+        Unready::Certificate(why) => StartError::Certificate(why),
+        Unready::Socket(error) => StartError::Listen(error),
+    })?;
     let spool = store.spool();
     let (own_hostname, drops) = (hostname.clone(), store.clone());
     let Assembled { relay, queue, tokens, upstream } = assemble(&settings, store.clone(), hostname.clone()).await?;
@@ -74,26 +77,17 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
     let (stop, stopped) = watch::channel(false);
     let (end, ended) = watch::channel(false);
     let (mut accepting, mut serving) = (Tasks::default(), Tasks::default());
-    let mut listeners = Vec::new();
-    for (listener, sockets) in sockets {
-        let addresses: io::Result<Vec<String>> = sockets.iter().map(Socket::address).collect();
-        let address = addresses.map_err(|error| StartError::System(error.to_string()))?.join(", ");
-        tracing::info!(listener = %listener.name, %address, "listening");
-        let presented = presented.get(&listener.name).cloned();
-        listeners.push(ListenerStatus { name: listener.name.to_string(), address, certificate: None });
-        let service = Service { listener, host: relay.clone(), spool: spool.clone(), hostname: hostname.clone(), presented };
-        accepting.spawn("listener", listener::serve(sockets, service, stopped.clone()));
-    }
+    let kit = Kit { relay: relay.clone(), spool: spool.clone(), hostname: hostname.clone(), stop: stopped.clone() };
+    listeners.take_up(prepared, &kit, &mut accepting).await;
     let (ask, requests) = mpsc::channel(MOST_REQUESTS);
     let path = admin::socket_path(&settings.state_directory, std::env::var("RUNTIME_DIRECTORY").ok().as_deref());
     // Bound before anybody hears that we are ready: commands may come at once.
     match admin::Socket::bind(&path, settings.control_group.as_deref()) {
         Ok(socket) => {
-            let listeners = listeners.clone();
+            let listeners = listeners.shown();
             let (relay, tokens, store) = (relay.clone(), tokens.clone(), store.clone());
-            let presented = presented.clone();
             let doctor = Arc::new(Doctor::new(relay.clone()));
-            let control = Control { relay, tokens, doctor, store, hostname, listeners, presented, requests: ask };
+            let control = Control { relay, tokens, doctor, store, hostname, listeners, requests: ask };
             serving.spawn("control socket", socket.serve(Arc::new(control), ended.clone()));
         }
         Err(error) => {
@@ -109,12 +103,12 @@ pub async fn start(file: PathBuf, settings: Settings, passed: Passed) -> Result<
     accepting.spawn("drop directory", drops.run(stopped.clone()));
     serving.spawn("renewals", tokens.clone().run(stopped.clone(), ended.clone()));
     serving.spawn("connections", upstream.run(ended.clone()));
-    serving.spawn("certificates", certificates::watch(presented.clone(), ended.clone()));
+    serving.spawn("certificates", certificates::watch(listeners.shown(), ended.clone()));
     serving.spawn("queue", queue.run(ended.clone()));
     serving.spawn("states", relay.clone().watch(ended.clone()));
     serving.spawn("holds and counters", relay.clone().keep(ended));
     serving.spawn("dispatcher", relay.clone().dispatch(stopped));
-    Ok(Daemon { file, settings, store, tokens, relay, listeners, presented, requests, configured, stop, end, accepting, serving })
+    Ok(Daemon { file, settings, store, tokens, relay, listeners, kit, requests, configured, stop, end, accepting, serving })
 }
 
 /// What belongs together in a process, whether it runs as the daemon or was opened for one command.
@@ -158,7 +152,7 @@ async fn open_store(settings: &Settings) -> Result<Store, StartError> {
 
 /// Every connection is an open file: takes as many as the system allows this process without asking anybody, and says when that is
 /// less than the listeners may need.
-fn allow_files(settings: &Settings) {
+pub(super) fn allow_files(settings: &Settings) {
     let limits = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
     if limits.current != limits.maximum
@@ -176,26 +170,6 @@ fn allow_files(settings: &Settings) {
              limits.connections"
         );
     }
-}
-
-/// Reads the certificates of all listeners that have one, beside the runtime: disks hang.
-async fn presented(settings: &Settings) -> Result<Certificates, StartError> {
-    let listeners = settings.listeners.clone();
-    let read = move || -> Result<_, String> {
-        let opened = listeners.into_values().map(|listener| Ok((listener.name.clone(), Presented::open(&listener)?)));
-        opened.filter_map(|opened| opened.map(|(name, presented)| Some((name, presented?))).transpose()).collect()
-    };
-    let read = tokio::task::spawn_blocking(read).await.map_err(|error| StartError::System(error.to_string()))?;
-    read.map(Arc::new).map_err(StartError::Certificate)
-}
-
-/// Opens the sockets of all listeners.
-async fn bind(settings: &Settings, mut passed: Passed) -> Result<Vec<(Arc<Listener>, Vec<Socket>)>, StartError> {
-    let mut bound = Vec::new();
-    for listener in settings.listeners.values() {
-        bound.push((listener.clone(), listener::bind(listener, &mut passed).await?));
-    }
-    Ok(bound)
 }
 
 /// The configured name, the machine's, or a mailbox's domain with a warning.

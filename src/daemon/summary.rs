@@ -1,7 +1,7 @@
 //! One line for `systemctl status`: how many mailboxes are ready, what is not and what to do about it, where the daemon listens.
 
 use crate::{
-    admin::{ListenerStatus, rfc3339},
+    admin::{Listening, rfc3339},
     mail::State,
     relay::{Standing, Subject},
 };
@@ -13,7 +13,7 @@ const MOST_NAMED: usize = 3;
 const LONGEST: usize = 160;
 
 /// The line.
-pub(super) fn summary(standings: &[(Subject, Standing)], listeners: &[ListenerStatus]) -> String {
+pub(super) fn summary(standings: &[(Subject, Standing)], listeners: &[Listening]) -> String {
     let mailboxes = standings.iter().filter(|(subject, _)| subject.mailbox().is_some());
     let (all, ready) = (mailboxes.clone().count(), mailboxes.filter(|(_, standing)| standing.state.is_working()).count());
     let counted = match ready == all {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_line_names_what_is_not_ready_and_stays_short() {
-        let listeners = [ListenerStatus { name: "local".into(), address: "127.0.0.1:2525".into(), certificate: None }];
+        let listeners = [Listening { name: name("local"), address: "127.0.0.1:2525".into(), presented: None }];
         let link = Subject::Link(name("contoso"));
         let ready = |subject: Subject| (subject, standing(State::Ready, "", ""));
         let all = [ready(link.clone()), ready(mailbox("alerts")), ready(mailbox("crowd"))];

@@ -21,6 +21,8 @@ impl Tasks {
     /// Runs `task` under `name`.
     pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         *lock(&self.running).entry(name).or_insert(0) += 1;
+        // Those that have ended meanwhile.
+        while self.set.try_join_next().is_some() {}
         let running = Running { name, all: self.running.clone() };
         self.set.spawn(async move {
             let _running = running;

@@ -44,6 +44,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const LINGER: Duration = Duration::from_secs(1);
 
 /// What all connections of a listener share.
+#[derive(Debug)]
 pub(super) struct Surroundings<H> {
     pub(super) listener: Arc<Listener>,
     pub(super) host: Arc<H>,
@@ -412,7 +413,7 @@ impl<H: Host> Connection<H> {
     async fn part(&mut self, ending: &Ending) {
         match ending {
             Ending::Closed(_) => {}
-            Ending::Stopped => Reply::new(421, Some((3, 2)), "this server stops, try again later").write_to(&mut self.unsent),
+            Ending::Stopped => Reply::new(421, Some((3, 2)), "this listener stops, try again later").write_to(&mut self.unsent),
             Ending::TimedOut => Reply::new(421, Some((4, 2)), "nothing came for too long").write_to(&mut self.unsent),
             Ending::Slow => Reply::new(421, Some((4, 2)), "the message came too slowly").write_to(&mut self.unsent),
             Ending::Unended(end) => {

@@ -33,6 +33,8 @@ pub(super) enum Refusal {
     Network,
     Full,
     FullForAddress,
+    /// It came to a socket that is closed.
+    Closing,
 }
 
 impl Doors {
@@ -90,6 +92,7 @@ impl Refusal {
             Self::Network => Reply::new(554, Some((7, 1)), "this address may not connect here"),
             Self::Full => Reply::new(421, Some((7, 0)), "too many connections, try again later"),
             Self::FullForAddress => Reply::new(421, Some((7, 0)), "too many connections from this address, try again later"),
+            Self::Closing => Reply::new(421, Some((3, 2)), "this listener stops, try again later"),
         }
     }
 
@@ -99,6 +102,7 @@ impl Refusal {
             Self::Network => "the address is in none of the listener's `networks`",
             Self::Full => "the listener's `limits.connections` is reached",
             Self::FullForAddress => "the listener's `limits.connections-per-address` is reached",
+            Self::Closing => "the listener stops",
         }
     }
 }

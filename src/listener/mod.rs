@@ -6,10 +6,13 @@
 mod connection;
 mod doors;
 mod entry;
+mod exhaustion;
+mod file;
 mod handshake;
 mod host;
 mod incoming;
 mod pace;
+mod passed;
 mod peer;
 mod presented;
 mod proxy;
@@ -20,8 +23,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use file::Regrouped;
 pub use host::{Host, Submission};
+pub use passed::Passed;
 pub use peer::{Peer, PeerCertificate, UnixPeer};
 pub use presented::{CertificateState, INTERVAL as CERTIFICATE_INTERVAL, Presented};
-pub use serve::{Service, attend, serve};
-pub use socket::{BindError, Passed, Socket, bind};
+pub use serve::{Running, Service, attend, serve};
+pub use socket::{BindError, Socket, bind};

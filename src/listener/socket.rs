@@ -1,19 +1,24 @@
 //! The sockets of a listener: bound to an address, made in a folder, or passed by systemd. What goes wrong says what to do.
 
-use super::{peer::UnixPeer, stream::Wire};
+use super::{
+    file::{self, Regrouped, SocketFile},
+    passed::Passed,
+    peer::UnixPeer,
+    stream::Wire,
+};
 use crate::{
     config::{Bind, Listener},
     mail::Name,
 };
-use listenfd::ListenFd;
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseport};
 use std::{
-    fs,
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr},
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown},
-    path::{Path, PathBuf},
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -23,7 +28,14 @@ const LOWEST_FREE_PORT: u16 = 1024;
 
 /// A socket on which apps connect.
 #[derive(Debug)]
-pub enum Socket {
+pub struct Socket {
+    kind: Kind,
+    /// By systemd, which keeps it open whatever we do with ours.
+    is_passed: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
     /// By address.
     Tcp(TcpListener),
     /// By path; the file goes with the socket if it was made here.
@@ -51,48 +63,140 @@ pub struct BindError {
     pub step: String,
 }
 
-/// Opens the sockets of `listener`: one, or all that systemd passed under its name.
-pub async fn bind(listener: &Listener, passed: &mut Passed) -> Result<Vec<Socket>, BindError> {
+impl BindError {
+    /// Whether only systemd can open it, which it does before a start.
+    pub fn is_for_a_start(&self) -> bool {
+        match &self.bind {
+            Bind::Tcp(address) => self.why.kind() == ErrorKind::PermissionDenied && address.port() < LOWEST_FREE_PORT,
+            Bind::Unix(_) => false,
+            Bind::Passed(_) => true,
+        }
+    }
+
+    pub(super) fn new(listener: &Listener, why: io::Error) -> Self {
+        let step = step(&listener.bind, &listener.name, &why);
+        Self { listener: listener.name.clone(), bind: listener.bind.clone(), why, step }
+    }
+}
+
+/// Opens the sockets of `listener`: one, or all that systemd passed under its name. `leaving` are own ones that will be closed when
+/// this one is open: it may have their port, on other addresses.
+pub async fn bind(listener: &Listener, passed: &mut Passed, leaving: &[Arc<Socket>]) -> Result<Vec<Arc<Socket>>, BindError> {
     let bound = match &listener.bind {
-        Bind::Tcp(address) => tcp(*address).map(|socket| vec![Socket::Tcp(socket)]),
-        Bind::Unix(path) => unix(path, listener).await.map(|socket| vec![socket]),
+        Bind::Tcp(address) => tcp(*address, leaving).map(|socket| vec![Arc::new(Socket::own(Kind::Tcp(socket)))]),
+        Bind::Unix(path) => {
+            file::make(path, listener).await.map(|(socket, file)| vec![Arc::new(Socket::own(Kind::Unix(socket, Some(file))))])
+        }
         Bind::Passed(name) => passed.take(name),
     };
-    bound.map_err(|why| {
-        let (listener, bind) = (listener.name.clone(), listener.bind.clone());
-        let step = step(&bind, &listener, &why);
-        BindError { listener, bind, why, step }
-    })
+    bound.map_err(|why| BindError::new(listener, why))
 }
 
 impl Socket {
+    fn own(kind: Kind) -> Self {
+        Self { kind, is_passed: false }
+    }
+
+    pub(super) fn passed_tcp(socket: TcpListener) -> Self {
+        Self { kind: Kind::Tcp(socket), is_passed: true }
+    }
+
+    pub(super) fn passed_unix(socket: UnixListener) -> Self {
+        Self { kind: Kind::Unix(socket, None), is_passed: true }
+    }
+
+    /// Whether systemd passed it.
+    pub fn is_passed(&self) -> bool {
+        self.is_passed
+    }
+
     /// What it is bound to, as logs show it.
     pub fn address(&self) -> io::Result<String> {
-        Ok(match self {
-            Self::Tcp(socket) => socket.local_addr()?.to_string(),
-            Self::Unix(_, Some(file)) => format!("unix:{}", file.path.display()),
-            Self::Unix(socket, None) => match socket.local_addr()?.as_pathname() {
+        Ok(match &self.kind {
+            Kind::Tcp(socket) => socket.local_addr()?.to_string(),
+            Kind::Unix(_, Some(file)) => file.to_string(),
+            Kind::Unix(socket, None) => match socket.local_addr()?.as_pathname() {
                 Some(path) => format!("unix:{}", path.display()),
                 None => "unix".to_owned(),
             },
         })
     }
 
-    pub(super) async fn accept(&self) -> io::Result<(Wire, Origin)> {
-        match self {
-            Self::Tcp(socket) => {
-                let (stream, client) = socket.accept().await?;
-                // On a socket for both families an IPv4 address comes wrapped in an IPv6 one.
-                Ok((stream.into(), Origin::Tcp(SocketAddr::new(client.ip().to_canonical(), client.port()))))
-            }
-            Self::Unix(socket, _) => {
-                let (stream, _) = socket.accept().await?;
-                let process = stream.peer_cred()?;
-                let peer = UnixPeer { uid: process.uid(), gid: process.gid(), pid: process.pid() };
-                Ok((stream.into(), Origin::Unix(peer)))
-            }
+    /// Whether apps still find it: somebody may have removed its file.
+    pub fn is_in_place(&self) -> bool {
+        match &self.kind {
+            Kind::Unix(_, Some(file)) => file.is_in_place(),
+            Kind::Tcp(_) | Kind::Unix(_, None) => true,
         }
     }
+
+    /// Gives the file of a Unix socket that was made here the mode and group of `listener`; back to the former ones unless that is kept.
+    pub fn regroup(&self, listener: &Listener) -> Result<Option<Regrouped>, BindError> {
+        let Kind::Unix(_, Some(file)) = &self.kind else { return Ok(None) };
+        file.regroup(listener).map(Some).map_err(|why| BindError::new(listener, why))
+    }
+
+    pub(super) fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<(Wire, Origin)>> {
+        Poll::Ready(match &self.kind {
+            Kind::Tcp(socket) => ready!(socket.poll_accept(context)).map(of_tcp),
+            Kind::Unix(socket, _) => ready!(socket.poll_accept(context)).and_then(|(stream, _)| of_unix(stream)),
+        })
+    }
+
+    /// Nobody finds it any more by its path.
+    pub(super) fn hide(&self) {
+        if let Kind::Unix(_, Some(file)) = &self.kind {
+            file.remove();
+        }
+    }
+
+    /// Listens no more, whoever still has it. What systemd passed stays open.
+    pub(super) fn close(&self) {
+        if !self.is_passed
+            && let Err(error) = rustix::net::shutdown(self, rustix::net::Shutdown::Both)
+        {
+            tracing::debug!(%error, "a socket was not shut down; it closes with its last use");
+        }
+    }
+
+    /// The next connection that waits now, by asking the system: what the runtime has heard of may be less. `None`: no more do.
+    pub(super) fn accept_waiting(&self) -> io::Result<Option<(Wire, Origin)>> {
+        let same = self.as_fd().try_clone_to_owned()?;
+        let accepted = match &self.kind {
+            Kind::Tcp(_) => std::net::TcpListener::from(same).accept().and_then(|(stream, client)| {
+                stream.set_nonblocking(true)?;
+                Ok(of_tcp((TcpStream::from_std(stream)?, client)))
+            }),
+            Kind::Unix(..) => std::os::unix::net::UnixListener::from(same).accept().and_then(|(stream, _)| {
+                stream.set_nonblocking(true)?;
+                of_unix(UnixStream::from_std(stream)?)
+            }),
+        };
+        match accepted {
+            Ok(accepted) => Ok(Some(accepted)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            Kind::Tcp(socket) => socket.as_fd(),
+            Kind::Unix(socket, _) => socket.as_fd(),
+        }
+    }
+}
+
+fn of_tcp((stream, client): (TcpStream, SocketAddr)) -> (Wire, Origin) {
+    // On a socket for both families an IPv4 address comes wrapped in an IPv6 one.
+    (stream.into(), Origin::Tcp(SocketAddr::new(client.ip().to_canonical(), client.port())))
+}
+
+fn of_unix(stream: UnixStream) -> io::Result<(Wire, Origin)> {
+    let process = stream.peer_cred()?;
+    Ok((stream.into(), Origin::Unix(UnixPeer { uid: process.uid(), gid: process.gid(), pid: process.pid() })))
 }
 
 impl Origin {
@@ -104,145 +208,50 @@ impl Origin {
     }
 }
 
-fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+fn tcp(address: SocketAddr, leaving: &[Arc<Socket>]) -> io::Result<TcpListener> {
+    let error = match open(address, false) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => error,
+        other => return other,
+    };
+    let has_port = |socket: &TcpListener| {
+        socket.local_addr().is_ok_and(|own| own.port() == address.port() && own.is_ipv4() == address.is_ipv4())
+    };
+    let own = leaving.iter().filter_map(|socket| match &socket.kind {
+        Kind::Tcp(socket) if has_port(socket) => Some(socket),
+        Kind::Tcp(_) | Kind::Unix(..) => None,
+    });
+    let own: Vec<&TcpListener> = own.collect();
+    if own.is_empty() {
+        return Err(error);
+    }
+    // From 127.0.0.1:25 to 0.0.0.0:25 and back: both are open for a moment, and share the port with who runs as the same user and asks
+    // for that, as nobody else does.
+    let share = |is_shared| own.iter().try_for_each(|socket| set_socket_reuseport(socket, is_shared));
+    let opened = share(true).map_err(io::Error::from).and_then(|()| open(address, true));
+    let ended = share(false).map_err(io::Error::from);
+    let opened = opened?;
+    ended?;
+    set_socket_reuseport(&opened, false)?;
+    Ok(opened)
+}
+
+fn open(address: SocketAddr, shares: bool) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => {
             let socket = TcpSocket::new_v6()?;
             // So that 0.0.0.0 and [::] can both be bound, whatever the system's default is.
-            rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+            set_ipv6_v6only(&socket, true)?;
             socket
         }
     };
     // A restart does not wait for the last connections of the daemon before.
     socket.set_reuseaddr(true)?;
+    if shares {
+        set_socket_reuseport(&socket, true)?;
+    }
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// The file of a socket that was made here.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    /// Device and inode: what lies there later may be another's.
-    identity: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.identity) {
-            _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Makes a socket under another name and puts it into its place with mode and group: nobody finds it with others.
-async fn unix(path: &Path, listener: &Listener) -> io::Result<Socket> {
-    make_room(path).await?;
-    let group = listener.socket_group.as_deref().map(group).transpose()?;
-    let made = path.with_file_name(format!(".outlink-{}", std::process::id()));
-    let bound = bind_at(&made, path, listener.socket_mode, group);
-    if bound.is_err() {
-        _ = fs::remove_file(&made);
-    }
-    bound
-}
-
-fn bind_at(made: &Path, path: &Path, mode: u32, group: Option<u32>) -> io::Result<Socket> {
-    match fs::remove_file(made) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let socket = UnixListener::bind(made)?;
-    if let Some(group) = group {
-        chown(made, None, Some(group))?;
-    }
-    fs::set_permissions(made, fs::Permissions::from_mode(mode))?;
-    let file = fs::symlink_metadata(made)?;
-    fs::rename(made, path)?;
-    Ok(Socket::Unix(socket, Some(SocketFile { path: path.to_owned(), identity: (file.dev(), file.ino()) })))
-}
-
-/// Only the socket of a program that is gone is replaced.
-async fn make_room(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-        Ok(file) if file.file_type().is_socket() => {}
-        Ok(_) => return Err(io::Error::new(ErrorKind::AlreadyExists, "something else than a socket lies there")),
-    }
-    match UnixStream::connect(path).await {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
-        // Who takes the connection, or has no place for one more, lives.
-        _ => Err(ErrorKind::AddrInUse.into()),
-    }
-}
-
-/// The number of a group of /etc/group, or a number itself.
-fn group(name: &str) -> io::Result<u32> {
-    let number = |text: &str| -> Option<u32> {
-        text.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
-        })
-    };
-    if let Ok(number) = name.parse() {
-        return Ok(number);
-    }
-    number(&fs::read_to_string("/etc/group")?)
-        .ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("there is no group `{name}` in /etc/group")))
-}
-
-/// The sockets that systemd passed to this process, by name.
-#[derive(Default)]
-pub struct Passed(Option<(ListenFd, Vec<String>)>);
-
-impl Passed {
-    /// Takes them from the environment (`LISTEN_FDS`, sd_listen_fds(3)). To be called before there are threads: it removes them
-    /// from there.
-    pub fn from_environment() -> Self {
-        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        let passed = ListenFd::from_env();
-        let names = (0..passed.len()).zip(names.split(':').chain(std::iter::repeat("unknown")));
-        let names = names.map(|(_, name)| if name.is_empty() { "unknown" } else { name }.to_owned()).collect();
-        Self(Some((passed, names)))
-    }
-
-    fn take(&mut self, name: &str) -> io::Result<Vec<Socket>> {
-        let Some((passed, names)) = &mut self.0 else { return Err(none_of(name, &[])) };
-        let mut sockets = Vec::new();
-        for index in (0..names.len()).filter(|index| names[*index] == name) {
-            sockets.extend(one(passed, index)?);
-        }
-        if sockets.is_empty() { Err(none_of(name, names)) } else { Ok(sockets) }
-    }
-}
-
-fn none_of(name: &str, names: &[String]) -> io::Error {
-    let passed = if names.is_empty() { "none at all".to_owned() } else { names.join(", ") };
-    io::Error::new(ErrorKind::NotFound, format!("systemd passed no socket of the name {name} (passed: {passed})"))
-}
-
-/// The passed socket at this place; `None` when it was taken before.
-fn one(passed: &mut ListenFd, index: usize) -> io::Result<Option<Socket>> {
-    if let Ok(taken) = passed.take_tcp_listener(index) {
-        let Some(socket) = taken else { return Ok(None) };
-        must_listen(&socket)?;
-        socket.set_nonblocking(true)?;
-        return TcpListener::from_std(socket).map(|socket| Some(Socket::Tcp(socket)));
-    }
-    let Some(socket) = passed.take_unix_listener(index)? else { return Ok(None) };
-    must_listen(&socket)?;
-    socket.set_nonblocking(true)?;
-    UnixListener::from_std(socket).map(|socket| Some(Socket::Unix(socket, None)))
-}
-
-fn must_listen(socket: impl std::os::fd::AsFd) -> io::Result<()> {
-    match rustix::net::sockopt::socket_acceptconn(socket)? {
-        true => Ok(()),
-        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is one connection, not a socket that listens")),
-    }
 }
 
 /// What to do about it.
@@ -288,13 +297,18 @@ fn step(bind: &Bind, listener: &Name, why: &io::Error) -> String {
 mod tests {
     use super::super::tests::listener;
     use super::*;
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt, PermissionsExt},
+        path::Path,
+    };
 
     fn at(path: &Path) -> Listener {
         Listener { bind: Bind::Unix(path.to_owned()), socket_mode: 0o620, ..listener() }
     }
 
-    async fn bound(listener: &Listener) -> Result<Socket, BindError> {
-        bind(listener, &mut Passed::default()).await.map(|mut sockets| sockets.remove(0))
+    async fn bound(listener: &Listener) -> Result<Arc<Socket>, BindError> {
+        bind(listener, &mut Passed::default(), &[]).await.map(|mut sockets| sockets.remove(0))
     }
 
     #[tokio::test]
@@ -355,6 +369,41 @@ mod tests {
         let _four = bound(&tcp(format!("0.0.0.0:{port}"))).await.unwrap();
         let error = bound(&tcp(format!("127.0.0.1:{port}"))).await.unwrap_err();
         assert!(error.to_string().contains("another program has this port"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_port_of_our_own_that_is_given_up_can_be_had_on_other_addresses() {
+        let tcp = |text: String| Listener { bind: Bind::Tcp(text.parse().unwrap()), ..listener() };
+        for (from, to) in [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1"), ("[::1]", "[::]")] {
+            let old = bound(&tcp(format!("{from}:0"))).await.unwrap();
+            let port = old.address().unwrap().rsplit_once(':').unwrap().1.to_owned();
+            let new = tcp(format!("{to}:{port}"));
+            assert_eq!(bound(&new).await.unwrap_err().why.kind(), ErrorKind::AddrInUse);
+            let other = bind(&new, &mut Passed::default(), std::slice::from_ref(&old)).await.unwrap().remove(0);
+            // Another program cannot have it, with the old one or without.
+            assert_eq!(bound(&new).await.unwrap_err().why.kind(), ErrorKind::AddrInUse);
+            drop(old);
+            assert_eq!(bound(&new).await.unwrap_err().why.kind(), ErrorKind::AddrInUse);
+            drop(other);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_gets_other_rights_and_its_former_ones_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("smtp.sock");
+        let socket = bound(&at(&path)).await.unwrap();
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        let open = Listener { socket_mode: 0o666, ..at(&path) };
+        drop(socket.regroup(&open).unwrap().unwrap());
+        assert_eq!(mode(), 0o620);
+        socket.regroup(&open).unwrap().unwrap().keep();
+        assert_eq!(mode(), 0o666);
+        let error = socket.regroup(&Listener { socket_group: Some("no such group".into()), ..at(&path) }).unwrap_err();
+        assert!(error.to_string().contains("there is no group") && mode() == 0o666, "{error}");
+        assert!(socket.is_in_place());
+        fs::remove_file(&path).unwrap();
+        assert!(!socket.is_in_place() && socket.regroup(&open).is_err());
     }
 
     #[test]

@@ -118,6 +118,8 @@ struct Served {
     address: SocketAddr,
     host: Arc<FakeHost>,
     stop: watch::Sender<bool>,
+    running: Running<FakeHost>,
+    sockets: Vec<Arc<Socket>>,
     task: JoinHandle<()>,
     directory: tempfile::TempDir,
 }
@@ -126,19 +128,16 @@ impl Served {
     async fn start(listener: Listener, host: FakeHost) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::open(directory.path().join("spool")).unwrap();
-        let mut sockets = bind(&listener, &mut Passed::default()).await.unwrap();
-        let address = sockets[0].address().unwrap().parse().unwrap();
+        let sockets = open(&listener).await;
+        let address = at(&sockets);
         let (stop, stopped) = watch::channel(false);
         let host = Arc::new(host);
-        let service = Service {
-            listener: Arc::new(listener),
-            host: Arc::clone(&host),
-            spool,
-            hostname: "relay.example".into(),
-            presented: None,
-        };
-        let serving = serve(std::mem::take(&mut sockets), service, stopped);
-        Self { address, host, stop, task: tokio::spawn(serving), directory }
+        let (running, serving) = serve(sockets.clone(), service(listener, &host, spool), stopped);
+        Self { address, host, stop, running, sockets, task: tokio::spawn(serving), directory }
+    }
+
+    fn spool(&self) -> Spool {
+        Spool::open(self.directory.path().join("spool")).unwrap()
     }
 
     async fn connect(&self) -> TcpStream {
@@ -156,6 +155,18 @@ impl Served {
         self.stop.send(true).unwrap();
         timeout(PATIENCE, self.task).await.expect("the listener does not stop").unwrap();
     }
+}
+
+fn service(listener: Listener, host: &Arc<FakeHost>, spool: Spool) -> Service<FakeHost> {
+    Service { listener: Arc::new(listener), host: host.clone(), spool, hostname: "relay.example".into(), presented: None }
+}
+
+async fn open(listener: &Listener) -> Vec<Arc<Socket>> {
+    bind(listener, &mut Passed::default(), &[]).await.unwrap()
+}
+
+fn at(sockets: &[Arc<Socket>]) -> SocketAddr {
+    sockets[0].address().unwrap().parse().unwrap()
 }
 
 async fn rest(stream: &mut TcpStream) -> String {
@@ -327,4 +338,101 @@ async fn a_browser_is_sent_away() {
     let replies = served.talk(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nMAIL FROM:<>\r\n").await;
     assert_eq!(codes(&replies), "220 500");
     served.end().await;
+}
+
+#[tokio::test]
+async fn new_rules_are_those_of_the_next_connection() {
+    let served = Served::start(listener(), FakeHost::default()).await;
+    let mut before = served.connect().await;
+    until(&mut before, "outlink\r\n").await;
+    let mut other = listener();
+    (other.auth, other.limits.connections_per_address) = (Auth::None, 2);
+    let sockets = served.sockets.clone();
+    served.running.change(service(other, &served.host, served.spool()), sockets, vec![]).await;
+    assert_eq!(codes(&served.talk(LOGIN.replace("\r\nAUTH", "\r\nQUIT\r\nAUTH").as_bytes()).await), "220 250 221");
+    assert_eq!(codes(&served.talk(format!("{LOGIN}QUIT\r\n").as_bytes()).await), "220 250 502 221");
+    // Who was there counts, and goes on by the old ones.
+    let mut second = served.connect().await;
+    until(&mut second, "outlink\r\n").await;
+    assert!(rest(&mut served.connect().await).await.starts_with("421 4.7.0 "));
+    before.write_all(format!("{LOGIN}QUIT\r\n").as_bytes()).await.unwrap();
+    assert_eq!(codes(&rest(&mut before).await), "250 235 221");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn who_waits_at_a_socket_that_closes_is_served_and_the_port_is_free_then() {
+    let served = Served::start(listener(), FakeHost::default()).await;
+    let mut sessions = Vec::new();
+    let new = open(&listener()).await;
+    // The runtime has one thread: nothing is accepted until this test waits.
+    let waiting: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(served.address).unwrap()).collect();
+    served.running.change(service(listener(), &served.host, served.spool()), new.clone(), served.sockets.clone()).await;
+    for stream in waiting {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = TcpStream::from_std(stream).unwrap();
+        until(&mut stream, "outlink\r\n").await;
+        sessions.push(stream);
+    }
+    let former = served.address;
+    let served = Served { address: at(&new), sockets: new, ..served };
+    assert!(TcpStream::connect(former).await.is_err());
+    assert_eq!(codes(&served.talk(b"QUIT\r\n").await), "220 221");
+    for mut session in sessions {
+        session.write_all(b"NOOP\r\nQUIT\r\n").await.unwrap();
+        assert_eq!(codes(&rest(&mut session).await), "250 221");
+    }
+    served.end().await;
+}
+
+#[tokio::test]
+async fn who_waits_at_a_listener_that_is_removed_hears_so_and_a_message_is_finished() {
+    let served = Served::start(listener(), FakeHost::default()).await;
+    let (mut idle, mut amid) = (served.connect().await, served.connect().await);
+    until(&mut idle, "outlink\r\n").await;
+    amid.write_all(format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<a>\r\nDATA\r\n").as_bytes()).await.unwrap();
+    until(&mut amid, "dot\r\n").await;
+    let Served { address, running, sockets, task, stop: _stop, host, directory: _directory } = served;
+    let waiting: Vec<_> = (0..5).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    running.end(sockets, PATIENCE).await;
+    for stream in waiting {
+        stream.set_nonblocking(true).unwrap();
+        assert!(rest(&mut TcpStream::from_std(stream).unwrap()).await.starts_with("421 4.3.2 "));
+    }
+    assert!(TcpStream::connect(address).await.is_err());
+    assert!(rest(&mut idle).await.starts_with("421 4.3.2 "));
+    amid.write_all(b".\r\n").await.unwrap();
+    assert_eq!(codes(&rest(&mut amid).await), "250 421");
+    assert_eq!(host.taken.lock().unwrap().len(), 1);
+    timeout(PATIENCE, task).await.expect("the listener does not end").unwrap();
+}
+
+#[tokio::test]
+async fn a_removed_listener_waits_no_longer_than_it_may_for_a_message_without_end() {
+    let served = Served::start(listener(), FakeHost::default()).await;
+    let mut amid = served.connect().await;
+    amid.write_all(format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<a>\r\nDATA\r\n").as_bytes()).await.unwrap();
+    until(&mut amid, "dot\r\n").await;
+    served.running.end(served.sockets, Duration::from_millis(100)).await;
+    timeout(PATIENCE / 2, served.task).await.expect("less than the connection may idle").unwrap();
+    assert_eq!(amid.read(&mut [0]).await.unwrap_or_default(), 0);
+}
+
+#[tokio::test]
+async fn a_socket_can_move_from_one_listener_to_another() {
+    let (one, two) = (Served::start(listener(), FakeHost::default()).await, Served::start(listener(), FakeHost::default()).await);
+    async fn change(served: &Served, sockets: Vec<Arc<Socket>>) {
+        served.running.change(service(listener(), &served.host, served.spool()), sockets, vec![]).await;
+    }
+    for _ in 0..3 {
+        change(&one, vec![]).await;
+        change(&two, one.sockets.clone()).await;
+        assert_eq!(codes(&one.talk(b"QUIT\r\n").await), "220 221");
+        change(&two, vec![]).await;
+        change(&one, [one.sockets.clone(), two.sockets.clone()].concat()).await;
+        assert_eq!(codes(&one.talk(b"QUIT\r\n").await), "220 221");
+        assert_eq!(codes(&two.talk(b"QUIT\r\n").await), "220 221");
+    }
+    one.end().await;
+    two.end().await;
 }

@@ -15,11 +15,12 @@ mod upkeep;
 
 pub use crate::store::{
     AppChange, AppCount, AppUsage, Claim, Count, Due, Event, Filter, HeldBy, Hold, Kept, Line, MailboxClock, Message,
-    MinuteCount, NewMessage, Next, Number, Page, Proof, RecipientState, Report, Scope, Seen, Settled, Settlement, Standing,
-    State, Stored, Told, ToldOf, Verb, Wanted,
+    MinuteCount, Movable, NewMessage, Next, Number, Page, Proof, RecipientState, Report, Scope, Seen, Settled, Settlement,
+    Standing, State, Stored, Told, ToldOf, Verb, Wanted,
 };
 pub use budget::{Budget, Share};
 pub use lane::{Claimed, Fill, Lane};
+use operator::shift;
 pub use operator::{Changed, Order, Trace};
 pub use room::Room;
 pub use schedule::{due_after, jittered};
@@ -27,7 +28,7 @@ pub use schedule::{due_after, jittered};
 use crate::{
     config,
     mail::{Id, Name},
-    store::{self, Body, Released, Store},
+    store::{self, Body, Move, Released, Store},
 };
 use std::{
     collections::BTreeMap,
@@ -151,6 +152,29 @@ impl Queue {
     pub async fn unclaim(&self, claims: Vec<(Number, Claim)>) -> Result<(), store::Error> {
         let given = self.store.unclaim(claims.clone()).await;
         given.inspect_err(|_| self.lost().messages.extend(claims))
+    }
+
+    /// Gives back a message that may have been sent: no other mailbox takes it.
+    pub async fn unclaim_unsure(&self, claimed: (Number, Claim)) -> Result<(), store::Error> {
+        self.store.unclaim_unsure(claimed).await.inspect_err(|_| self.lost().messages.push(claimed))
+    }
+
+    /// Messages of `app` that wait for `mailbox` and may go through another one, accepted after `after`.
+    pub async fn movable(&self, mailbox: &Name, app: &Name, after: Number, most: usize) -> Result<Vec<Movable>, store::Error> {
+        self.store.movable(mailbox, app, after, most).await
+    }
+
+    /// Moves messages out of `from`, each to a mailbox and with why; `clock` reads a mailbox's clock. Those that moved.
+    pub async fn move_all(
+        &self,
+        from: &Name,
+        moves: Vec<(Number, Name, String)>,
+        now: SystemTime,
+        clock: impl Fn(&Name) -> SystemTime,
+    ) -> Result<Vec<Number>, store::Error> {
+        let at = clock(from);
+        let to_move = |(number, to, why): (Number, Name, String)| Move { number, shift: shift(at, clock(&to)), to, why };
+        self.store.move_all(from, moves.into_iter().map(to_move).collect(), (now, at)).await
     }
 
     /// Gives back what was accepted under `claim` and never handed on; later, where it cannot be done now.

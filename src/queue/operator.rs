@@ -164,7 +164,7 @@ impl Queue {
 }
 
 /// How much later one clock is than another, in milliseconds.
-fn shift(from: SystemTime, to: SystemTime) -> i64 {
+pub(super) fn shift(from: SystemTime, to: SystemTime) -> i64 {
     let millis = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     match to.duration_since(from) {
         Ok(later) => millis(later),

@@ -261,6 +261,11 @@ impl Board {
         removed.is_some()
     }
 
+    /// Whether some of its senders are held.
+    pub(super) fn holds_senders(&self, mailbox: &Name) -> bool {
+        self.mailboxes.get(mailbox).is_some_and(|entry| !entry.senders.is_empty())
+    }
+
     /// Why `author` is held in `mailbox`.
     pub(super) fn sender_held(&self, mailbox: &Name, author: &str) -> Option<String> {
         let health = self.mailboxes.get(mailbox)?.senders.get(author)?;

@@ -7,7 +7,7 @@ use super::{
     gate::{Closed, Gate, Pass},
     health::{May, Probe},
     judge::Case,
-    own,
+    own, reroute,
     work::Work,
 };
 use crate::{
@@ -52,6 +52,8 @@ pub(super) struct Handle {
     gate: OnceLock<Arc<Gate>>,
     /// Its mailbox is no more.
     is_closed: AtomicBool,
+    /// When to look again whether its messages may go through another mailbox.
+    reroute_at: Mutex<SystemTime>,
 }
 
 /// All lanes.
@@ -90,7 +92,30 @@ impl Handle {
             wake: Notify::new(),
             gate: OnceLock::new(),
             is_closed: AtomicBool::new(false),
+            reroute_at: Mutex::new(SystemTime::UNIX_EPOCH),
         }
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Whether it is time to look for another way; then the next time is after a while.
+    fn is_time_to_reroute(&self, now: SystemTime) -> Result<(), SystemTime> {
+        let mut at = self.reroute_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match *at <= now {
+            true => {
+                *at = now + reroute::PAUSE;
+                Ok(())
+            }
+            false => Err(*at),
+        }
+    }
+
+    /// It stands otherwise: another way may be found at once.
+    pub(super) fn changed(&self) {
+        *self.reroute_at.lock().unwrap_or_else(PoisonError::into_inner) = SystemTime::UNIX_EPOCH;
+        self.wake();
     }
 
     pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
@@ -227,10 +252,11 @@ impl Relay {
             Err(later) => later,
         };
         let may = self.board().may(&mailbox.name, now);
+        let other_way = self.find_other_way(handle, may, now).await;
         match may {
             May::Wait(until) | May::Probing(until) => {
                 self.give_back(handle).await;
-                return Some(until);
+                return earliest(Some(until), other_way);
             }
             May::Probe(Probe::Login) => {
                 self.give_back(handle).await;
@@ -247,7 +273,23 @@ impl Relay {
             Some(Closed::TooMuch(wait)) => Some(wait.until),
             Some(Closed::Busy) | None => None,
         };
-        earliest(earliest(looks, next), self.board().next_sender(&mailbox.name))
+        [looks, next, self.board().next_sender(&mailbox.name), other_way].into_iter().flatten().min()
+    }
+
+    /// Moves what another mailbox may take, where this one is out of work; says when to look for that again.
+    async fn find_other_way(&self, handle: &Handle, may: May, now: SystemTime) -> Option<SystemTime> {
+        if !self.wants_reroute(&handle.name, may, now) {
+            return None;
+        }
+        if let Err(later) = handle.is_time_to_reroute(now) {
+            return Some(later);
+        }
+        if may != May::Go {
+            // What is at hand moves with the others.
+            self.give_back(handle).await;
+        }
+        self.reroute(handle, now).await;
+        Some(now + reroute::PAUSE)
     }
 
     /// Hands messages out as long as the gate is open; one alone as a probe.

@@ -26,6 +26,7 @@ mod outgoing;
 mod own;
 mod pace;
 mod queued;
+mod reroute;
 pub mod route;
 mod routing;
 mod rules;

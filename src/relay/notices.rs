@@ -125,6 +125,7 @@ impl Relay {
             attempts: 0,
             claim: None,
             held: None,
+            stays: true,
             settled: Vec::new(),
             events: Vec::new(),
         }

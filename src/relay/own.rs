@@ -105,6 +105,7 @@ impl Relay {
             attempts: 0,
             claim: None,
             held,
+            stays: true,
             settled: Vec::new(),
             events: Vec::new(),
         }

@@ -161,6 +161,7 @@ impl Relay {
             attempts: 0,
             claim: None,
             held,
+            stays: super::route::author_of(submission.findings.from.as_deref()).is_none(),
             settled: Vec::new(),
             events: changed(submission, now),
         }
@@ -218,7 +219,8 @@ async fn send(
     let errand = Errand { envelope, body, policy: Policy::Each, progress: &progress, until };
     let Attempt { sent, changes } = attempt(&relay, &mailbox, errand).await;
     pass.leave(was_seen(&sent));
-    Attempted { sent, changes, recipients: envelope.recipients.len(), took: begun.elapsed() }
+    let unsure = sent.is_err() && progress.is_committed();
+    Attempted { sent, unsure, changes, recipients: envelope.recipients.len(), took: begun.elapsed() }
 }
 
 /// A message under `direct-then-queue` whose attempt has begun.
@@ -303,7 +305,7 @@ impl Submitted {
                 // Only a panic ends an attempt without a word; it was logged.
                 Err(_) => {
                     handle.settled(None);
-                    let _ = relay.queue.unclaim(vec![claim]).await;
+                    let _ = relay.queue.unclaim_unsure(claim).await;
                     handle.look();
                 }
             }

@@ -251,6 +251,8 @@ impl Relay {
         };
         for (change, lasted) in news {
             log(&change, lasted, now);
+            // What waits elsewhere may find another way now.
+            self.lanes.all().iter().for_each(|handle| handle.changed());
             // Nobody may be listening.
             let _ = self.changes.send(change);
         }

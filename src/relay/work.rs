@@ -61,6 +61,8 @@ pub(super) enum End {
 /// What an attempt brought: the dialogue's end, for the first recipients of the message.
 pub(super) struct Attempted {
     pub(super) sent: Result<Sent, Unsent>,
+    /// Whether the provider may have the message although it did not say so.
+    pub(super) unsure: bool,
     /// What went out otherwise than it is kept.
     pub(super) changes: Vec<Change>,
     pub(super) recipients: usize,
@@ -94,7 +96,8 @@ impl Work {
         // The connection is free for the next one; settling needs none.
         pass.leave(was_seen(&sent));
         crate::crash::point("answered");
-        let result = Attempted { sent, changes, recipients, took: begun.elapsed() };
+        let unsure = sent.is_err() && progress.is_committed();
+        let result = Attempted { sent, unsure, changes, recipients, took: begun.elapsed() };
         self.conclude(result, Some(&body)).await;
     }
 
@@ -140,8 +143,12 @@ impl Work {
         }
         // A probe that was delivered in part freed its sender, and is held still.
         let may_stray = self.probes_sender || matches!(next, Next::Held { .. });
+        let (waits_for_others, handle) = (tried.sender.is_some() || tried.trouble.is_some(), self.handle.clone());
         let stray = may_stray.then(|| (self.relay.clone(), self.mailbox.name.clone(), message.author.clone()));
-        self.settle(tried.reports, next, event, notices).await;
+        self.settle((tried.reports, next, result.unsure), event, notices).await;
+        if waits_for_others {
+            handle.changed();
+        }
         if let Some((relay, mailbox, author)) = stray {
             relay.free_stray(&mailbox, &author, now).await;
         }
@@ -263,7 +270,7 @@ impl Work {
             to = log::recipients(&message.envelope), bytes = message.size, attempt = message.attempts, reply = reason,
             "given up: its time is over");
         let event = Event { at: now, event: "expired".to_owned(), detail: reason, took: None };
-        self.settle(reports, next, event, notices).await;
+        self.settle((reports, next, false), event, notices).await;
     }
 
     async fn last_reason(&self) -> String {
@@ -301,12 +308,12 @@ impl Work {
         let due_at = crate::queue::due_after(&self.relay.queue.settings().retry, attempts, now, super::chance());
         let event = Event { at: now, event: "deferred".to_owned(), detail: reason.clone(), took: None };
         let next = Next::Waits { due_at, attempts, reason, warn_at: message.warn_at };
-        self.settle(Vec::new(), next, event, Vec::new()).await;
+        self.settle((Vec::new(), next, false), event, Vec::new()).await;
     }
 
     /// Makes it durable. Should the store fail now, the provider has the message and the store does not know: so it is tried again, for
     /// as long as the process lives, before the message could go out twice.
-    async fn settle(self, reports: Vec<Report>, next: Next, event: Event, notices: Notices) {
+    async fn settle(self, (reports, next, unsure): (Vec<Report>, Next, bool), event: Event, notices: Notices) {
         let Claimed { message: Message { number, id, app, .. }, claim, .. } = &self.claimed;
         let (begun, mut pause) = (Instant::now(), Duration::from_millis(100));
         let has_notices = !notices.is_empty();
@@ -317,6 +324,7 @@ impl Work {
                 claim: *claim,
                 reports: reports.clone(),
                 next: next.clone(),
+                unsure,
                 event: event.clone(),
                 notices: notices.clone(),
             };
@@ -337,7 +345,7 @@ impl Work {
                 Err(error) => {
                     tracing::error!(%id, %error, "what became of a message was not kept: it will be sent again");
                     // What this cannot give back, the queue's upkeep does.
-                    let _ = self.relay.queue.unclaim(vec![(*number, *claim)]).await;
+                    let _ = self.relay.queue.unclaim_unsure((*number, *claim)).await;
                     break;
                 }
             }

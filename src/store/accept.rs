@@ -43,10 +43,11 @@ pub(super) fn insert(connection: &Connection, message: &NewMessage, body: &Kept)
     debug_assert!(!is_settled, "a message without waiting recipients is not kept");
     let state = if message.held.is_some() { State::Held } else { State::Waiting };
     let sql = "INSERT INTO messages (id, app, mailbox, client, sender, author, parameters, bounce_of, size, message_id, subject,
-                   accepted_at, state, hold, held_since, attempts, due_at, expires_at, warn_at, claim, claimed_until, reason)
+                   accepted_at, state, hold, held_since, attempts, due_at, expires_at, warn_at, claim, claimed_until, reason,
+                   stays)
                VALUES (:id, :app, :mailbox, :client, :sender, :author, :parameters, :bounce_of, :size, :message_id, :subject,
                    :accepted_at, :state, :hold, :held_since, :attempts, :due_at, :expires_at, :warn_at, :claim, :claimed_until,
-                   :reason)";
+                   :reason, :stays)";
     let (claim, until) = message.claim.map_or((None, None), |(claim, until)| (Some(claim.0), Some(millis(until))));
     let held = message.held.as_ref();
     connection.prepare_cached(sql)?.execute(named_params! {
@@ -71,6 +72,7 @@ pub(super) fn insert(connection: &Connection, message: &NewMessage, body: &Kept)
         ":warn_at": message.warn_at.map(millis),
         ":claim": claim,
         ":claimed_until": until,
+        ":stays": message.stays,
         ":reason": held.map(|(_, reason, _)| reason),
     })?;
     let number = Number(connection.last_insert_rowid());

@@ -71,6 +71,15 @@ impl Store {
         self.0.committer.run("give messages back", work).await
     }
 
+    /// Gives back what may have been sent, so that no other mailbox takes it.
+    pub async fn unclaim_unsure(&self, (number, claim): (Number, Claim)) -> Result<(), Error> {
+        let work = move |connection: &Connection| {
+            let sql = "UPDATE messages SET claim = NULL, claimed_until = NULL, stays = 1 WHERE number = ?1 AND claim = ?2";
+            connection.prepare_cached(sql)?.execute(params![number.0, claim.0]).map(drop)
+        };
+        self.0.committer.run("give the message back", work).await
+    }
+
     /// Gives back all messages that were claimed under `claim`, whichever they are.
     pub async fn unclaim_all(&self, claim: Claim) -> Result<usize, Error> {
         let sql = "UPDATE messages SET claim = NULL, claimed_until = NULL WHERE claim = ?1";
@@ -78,13 +87,14 @@ impl Store {
         self.0.committer.run("give messages back", work).await
     }
 
-    /// Makes the claims of `owner` last until `until`, and gives back those of others whose time is over; how many those were.
+    /// Makes the claims of `owner` last until `until`, and gives back those of others whose time is over, which stay with their mailbox:
+    /// they may have been sent. How many those were.
     pub async fn renew_claims(&self, owner: u32, now: SystemTime, until: SystemTime) -> Result<usize, Error> {
         let (first, last) = (Claim::new(owner, 0).0, Claim::new(owner, u32::MAX).0);
         let work = move |connection: &Connection| {
             let sql = "UPDATE messages SET claimed_until = ?3 WHERE claim BETWEEN ?1 AND ?2";
             connection.prepare_cached(sql)?.execute(params![first, last, millis(until)])?;
-            let sql = "UPDATE messages SET claim = NULL, claimed_until = NULL
+            let sql = "UPDATE messages SET claim = NULL, claimed_until = NULL, stays = 1
                        WHERE claim IS NOT NULL AND claim NOT BETWEEN ?1 AND ?2 AND claimed_until < ?3";
             connection.prepare_cached(sql)?.execute(params![first, last, millis(now)])
         };

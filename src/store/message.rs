@@ -137,6 +137,8 @@ pub struct NewMessage {
     pub claim: Option<(Claim, SystemTime)>,
     /// What holds it from the beginning: by whom, why, since when on the mailbox's clock.
     pub held: Option<(HeldBy, String, SystemTime)>,
+    /// Whether no other mailbox may take it over: whom it is from is not known.
+    pub stays: bool,
     /// Recipients settled already.
     pub settled: Vec<Report>,
     /// The beginning of its story.

@@ -19,6 +19,7 @@ mod holds;
 mod listing;
 mod lock;
 mod message;
+mod moves;
 mod operate;
 mod reader;
 mod renewals;
@@ -43,6 +44,7 @@ pub use holds::{Hold, MailboxClock, Scope};
 pub use listing::{Count, Filter, Line, Page, Standing};
 pub use lock::Starting;
 pub use message::{Claim, Event, HeldBy, Message, NewMessage, Number, RecipientState, Report, State};
+pub use moves::{Movable, Move};
 pub use operate::{Done, Released, Verb};
 pub use renewals::Began;
 pub use rotation::{Forgotten, Rotated};
@@ -181,9 +183,10 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Whoever holds the directory is alone with it: claims of an ended process are nobody's.
+/// Whoever holds the directory is alone with it: claims of an ended process are nobody's. It may have sent what it had claimed, so no
+/// other mailbox takes that.
 fn free_claims(connection: &rusqlite::Connection) -> rusqlite::Result<usize> {
-    connection.execute("UPDATE messages SET claim = NULL, claimed_until = NULL WHERE claim IS NOT NULL", [])
+    connection.execute("UPDATE messages SET claim = NULL, claimed_until = NULL, stays = 1 WHERE claim IS NOT NULL", [])
 }
 
 fn id_octets(id: Id) -> [u8; 16] {

@@ -9,6 +9,7 @@ use super::{
     accept::tell,
     message::{Event, HeldBy, Number, State},
     millis,
+    moves::relocate,
     settle::{Left, drop_body, number_of},
 };
 use crate::mail::{Id, Name};
@@ -198,11 +199,7 @@ fn change(
             return drop_body(connection, number);
         }
         Verb::Move { mailbox, shift } => {
-            lift(connection, number, (now_ms, clock_ms))?;
-            run(
-                "UPDATE messages SET mailbox = ?2, expires_at = expires_at + ?3, warn_at = warn_at + ?3 WHERE number = ?1",
-                params![number.0, mailbox.as_str(), shift],
-            )?;
+            relocate(connection, (number, mailbox, *shift), (now_ms, clock_ms))?;
             story("moved", &format!("an operator moved it to mailbox {mailbox}"))?;
         }
     }
@@ -213,7 +210,7 @@ fn change(
 const LIFT: &str = "UPDATE messages SET state = 0, hold = NULL, reason = NULL, due_at = :now,
     expires_at = expires_at + (:clock - held_since), warn_at = warn_at + (:clock - held_since), held_since = NULL";
 
-fn lift(connection: &Connection, number: Number, (now, clock): (i64, i64)) -> rusqlite::Result<()> {
+pub(super) fn lift(connection: &Connection, number: Number, (now, clock): (i64, i64)) -> rusqlite::Result<()> {
     let sql = format!("{LIFT} WHERE number = :number AND state = 1");
     connection.prepare_cached(&sql)?.execute(named_params! { ":now": now, ":clock": clock, ":number": number.0 }).map(drop)
 }

@@ -27,6 +27,8 @@ pub struct Settlement {
     pub reports: Vec<Report>,
     /// How the message stands now.
     pub next: Next,
+    /// Whether the provider may have it although nobody says so: then no other mailbox takes it over.
+    pub unsure: bool,
     /// For its story.
     pub event: Event,
     /// Messages about it, with their bodies: a bounce, a warning, a confirmation.
@@ -108,10 +110,13 @@ pub(super) struct Left {
 }
 
 fn settle(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<(Settled, Option<Left>)> {
-    let Settlement { number, claim, reports, next, event, notices, .. } = settlement;
+    let Settlement { number, claim, reports, next, unsure, event, notices, .. } = settlement;
     let at = millis(event.at);
     if !advance(connection, *number, *claim, next, at)? {
         return Ok((Settled::TooLate, None));
+    }
+    if *unsure {
+        connection.prepare_cached("UPDATE messages SET stays = 1 WHERE number = ?1")?.execute([number.0])?;
     }
     for report in reports {
         note(connection, *number, report, at)?;

@@ -29,6 +29,11 @@ impl Progress {
         self.decide(ABORTED)
     }
 
+    /// Whether the last octets may have gone out.
+    pub fn is_committed(&self) -> bool {
+        self.0.load(Ordering::Acquire) == COMMITTED
+    }
+
     /// Whether the waiter has given up.
     pub(super) fn is_aborted(&self) -> bool {
         self.0.load(Ordering::Acquire) == ABORTED

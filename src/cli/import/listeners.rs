@@ -71,7 +71,7 @@ fn tell(door: &Door, taken: bool, report: &mut Report) {
         (false, address) => {
             let ip = address.unwrap_or([127, 0, 0, 1].into());
             format!(
-                "[{section}] took SMTP at {}; with --listeners outlink does so at its next start, and applications stay as they are",
+                "[{section}] took SMTP at {}; with --listeners outlink does so, and applications stay as they are",
                 SocketAddr::new(ip, *port)
             )
         }
@@ -89,32 +89,32 @@ fn write(arguments: &Arguments, settings: &Settings, wanted: &[(String, SocketAd
     });
     let is_there =
         |bind: &SocketAddr| settings.listeners.values().find(|it| it.bind == Bind::Tcp(*bind)).map(|it| it.name.clone());
-    let mut written = false;
-    for (name, bind) in wanted.iter().filter(|(_, bind)| is_there(bind).is_none()).chain(kept.iter()) {
-        // With nothing else to write, what is there by itself stays so.
-        if name == LOCAL && !written {
-            continue;
-        }
+    let new: Vec<_> = wanted.iter().filter(|(_, bind)| is_there(bind).is_none()).collect();
+    // With nothing else to write, what is there by itself stays so; else it comes first, so that a running daemon never closes it.
+    for (name, bind) in kept.iter().filter(|_| !new.is_empty()).chain(new.iter().copied()) {
         let what = bind.to_string();
         let Ok(parsed) = Name::parse(name) else { continue };
         if arguments.dry_run {
             report.add(Item::new("listener", name, Became::Planned).what(what));
-            written = true;
             continue;
         }
         let carried = subject.place(&parsed, false).and_then(|place| {
             let text = Listener { bind: *bind }.document(&parsed);
-            change::carry_out(&subject, &place, &parsed, Some(text.as_str()))?;
-            Ok(place)
+            let done = change::carry_out(&subject, &place, &parsed, Some(text.as_str()))?;
+            Ok((place, done))
         });
         match carried {
-            Ok(place) => {
+            Ok((place, done)) => {
                 report.add(Item::new("listener", name, Became::Taken).what(what).file(place.file()));
-                written = true;
+                report.start |= !done.is_taken_up;
             }
             Err(Failed(exit @ (super::Exit::Permission | super::Exit::Temporary), text)) => return Err(Failed(exit, text)),
+            Err(Failed(super::Exit::Unavailable, reason)) => {
+                let step = "stop the old program, then run this again";
+                report.add(Item::left("listener", name, reason, step));
+            }
             Err(Failed(_, reason)) => {
-                report.add(Item::left("listener", name, reason, "write it by hand, or point its applications to another port"))
+                report.add(Item::left("listener", name, reason, "write it by hand, or point its applications to another port"));
             }
         }
     }
@@ -123,6 +123,5 @@ fn write(arguments: &Arguments, settings: &Settings, wanted: &[(String, SocketAd
             report.add(Item::new("listener", name.as_str(), Became::There).what(bind.to_string()));
         }
     }
-    report.restart |= written;
     Ok(())
 }

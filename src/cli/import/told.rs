@@ -85,14 +85,14 @@ pub(super) struct Report {
     /// Mailboxes that need a person's consent, and those without an app.
     pub(super) consents: Vec<String>,
     pub(super) without_app: Vec<String>,
-    /// Listeners were written, which count from the next start on.
-    pub(super) restart: bool,
+    /// Listeners were written, and no daemon runs that listens there already.
+    pub(super) start: bool,
 }
 
 impl Report {
     pub(super) fn new(dry_run: bool) -> Self {
         let (programs, items, notes, apps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { dry_run, programs, items, notes, apps, consents: Vec::new(), without_app: Vec::new(), restart: false }
+        Self { dry_run, programs, items, notes, apps, consents: Vec::new(), without_app: Vec::new(), start: false }
     }
 
     /// What something becomes that is not there yet.
@@ -181,9 +181,9 @@ impl Report {
         if !self.apps.is_empty() {
             next.push("point the applications to outlink, with what stands above".to_owned());
         }
-        if self.restart {
+        if self.start {
             next.push(
-                "when the old program has stopped, restart outlink (systemctl restart outlink): it listens there from then on"
+                "when the old program has stopped, start outlink (systemctl start outlink): it listens there from then on"
                     .to_owned(),
             );
         }

@@ -225,7 +225,7 @@ async fn with_relay(arguments: &Arguments, provider: &mut Provider) -> Outcome {
 
 /// Says how to send.
 fn ready(json: bool, daemon: &Daemon, provider: &Provider, config: &Path) {
-    let address = daemon.listeners().first().map(|listener| listener.address.clone()).unwrap_or_default();
+    let address = daemon.listeners().into_iter().next().map(|listener| listener.address).unwrap_or_default();
     let (user, password) = (provider.user(), provider.password());
     let password = password.expose();
     if json {

@@ -223,8 +223,16 @@ impl Machine {
         };
         let counts = self.model.settle(message.id, claim, &reports, &next);
         let event = Event { at: now, event: "tried".to_owned(), detail: String::new(), took: None };
-        let settlement =
-            Settlement { number: message.number, id: message.id, claim, reports, next, event, notices: notices.clone() };
+        let settlement = Settlement {
+            number: message.number,
+            id: message.id,
+            claim,
+            reports,
+            next,
+            unsure: false,
+            event,
+            notices: notices.clone(),
+        };
         let settled = self.queues[0].settle(settlement).await.unwrap();
         assert_eq!(settled, if counts { Settled::Done } else { Settled::TooLate });
         for (notice, _) in notices.into_iter().filter(|_| counts) {

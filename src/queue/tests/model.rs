@@ -226,6 +226,7 @@ impl Model {
                     entry.lift(now);
                 }
                 entry.mailbox = to.clone();
+                entry.due_at = entry.due_at.min(now);
             }
             _ => return Answer::NotNow(state),
         }

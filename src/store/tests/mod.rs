@@ -3,6 +3,7 @@
 mod claims;
 mod committer;
 mod listing;
+mod moves;
 mod operate;
 mod sealing;
 mod upkeep;
@@ -48,6 +49,7 @@ pub(crate) fn message(number: u64) -> NewMessage {
         attempts: 0,
         claim: None,
         held: None,
+        stays: false,
         settled: Vec::new(),
         events: Vec::new(),
     }

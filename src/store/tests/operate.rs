@@ -6,7 +6,7 @@ async fn settle(store: &Store, number: u64, claim: Claim, next: Next) -> Settled
     let row = store.list(Filter { ids: vec![id(number)], ..Filter::default() }, None).await.unwrap().lines[0].number;
     let event = Event { at: at(2), event: "tried".to_owned(), detail: String::new(), took: None };
     let (reports, notices) = (Vec::new(), Vec::new());
-    store.settle(Settlement { number: row, id: id(number), claim, reports, next, event, notices }).await.unwrap()
+    store.settle(Settlement { number: row, id: id(number), claim, reports, next, unsure: false, event, notices }).await.unwrap()
 }
 
 #[tokio::test]
