@@ -64,6 +64,7 @@ fn message(number: u64, now: SystemTime) -> (NewMessage, Kept) {
         attempts: 0,
         claim: None,
         held: None,
+        stays: false,
         settled: Vec::new(),
         events: Vec::new(),
     };

@@ -260,3 +260,30 @@ fn the_guide_names_every_device() {
     let files: Vec<String> = files(FOLDER).into_iter().map(|(file, _)| format!("{file}.txt")).collect();
     assert_eq!(named, files.iter().map(String::as_str).collect());
 }
+
+#[test]
+fn a_message_of_a_device_that_is_gone_already_is_read_to_its_end() {
+    let story = Story::new("custom", support::queued::queue);
+    let text = fs::read_to_string(&story.config).unwrap();
+    fs::write(
+        &story.config,
+        format!("{text}[app.app]\nnetworks = [\"127.0.0.1\"]\nmailbox = \"sandbox\"\n").replacen(
+            "delivery = \"queue\"",
+            "delivery = \"queue\"\nauth = \"none\"",
+            1,
+        ),
+    )
+    .unwrap();
+    let daemon = story.start();
+    let body = "0123456789abcdef0123456789abcdef\r\n".repeat(1000);
+    for number in 0..20 {
+        let session = format!(
+            "HELO sensor\r\nMAIL FROM:<robot@sandbox.example>\r\nRCPT TO:<team@example.org>\r\nDATA\r\n\
+             From: robot@sandbox.example\r\nMessage-ID: <gone-{number}@app.example>\r\n\r\n{body}.\r\nQUIT\r\n"
+        );
+        connect(story.relay).write_all(session.as_bytes()).unwrap();
+    }
+    until("all arrive", SOON, || story.copies().values().sum::<usize>() >= 20);
+    assert!(story.copies().values().all(|copies| *copies == 1));
+    assert_eq!(daemon.stop().0, Some(0));
+}

@@ -413,6 +413,107 @@ fn rules_limits_and_logs_use_the_address_that_a_load_balancer_names() {
 }
 
 #[test]
+fn a_proxy_header_may_come_in_pieces_or_with_what_follows_and_has_to_end() {
+    let world = World::new(PROXIED);
+    let daemon = world.story.start();
+    let pieces = |stream: &mut TcpStream, octets: &[u8]| {
+        stream.set_nodelay(true).expect("an option");
+        for octet in octets {
+            std::io::Write::write_all(stream, &[*octet]).expect("it can be sent");
+            thread::yield_now();
+        }
+    };
+    let mut hosts = 10..;
+    let mut named = |version: u8| {
+        let host = hosts.next().expect("enough");
+        let line = format!("PROXY TCP4 10.1.2.{host} 127.0.0.1 4711 25\r\n").into_bytes();
+        (if version == 1 { line } else { second(1, [10, 1, 2, host]) }, format!("\"client\":\"10.1.2.{host}:4711\""))
+    };
+    for version in [1, 2] {
+        // Octet by octet.
+        let (header, client) = named(version);
+        let mut stream = connect(world.address(0));
+        pieces(&mut stream, &header);
+        assert!(Wire::over(stream).reply().starts_with("220 "));
+        daemon.logged(&client, SOON);
+        // With the first commands behind it, none of which is lost.
+        let (header, client) = named(version);
+        let mut wire = Wire::over(connect(world.address(0)));
+        wire.write(&[&header[..], b"EHLO x\r\nNOOP\r\nQUIT\r\n"].concat());
+        assert!(wire.reply().starts_with("220 "));
+        assert!(wire.reply().starts_with("250-"));
+        assert!(wire.rest().starts_with("250 2.0.0 "));
+        daemon.logged(&client, SOON);
+        // With the whole beginning of a handshake behind it.
+        let (mut octets, client) = named(version);
+        let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
+        let mut connection = rustls::ClientConnection::new(world.authority.client(None), name).expect("a configuration");
+        let header = octets.len();
+        connection.write_tls(&mut octets).expect("it is a list");
+        assert!(octets.len() > header + 100);
+        let mut stream = connect(world.address(1));
+        std::io::Write::write_all(&mut stream, &octets).expect("it can be sent");
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream).expect("a handshake");
+        }
+        let mut wire = Wire::over(rustls::StreamOwned::new(connection, stream));
+        assert!(wire.reply().starts_with("220 "));
+        assert!(wire.login("sandbox", &world.story.password).starts_with("235 "));
+        daemon.logged(&client, SOON);
+    }
+    let first = b"PROXY TCP4 10.1.2.3 127.0.0.1 4711 25\r\n";
+    // What is no header, or ends within it, lets nobody in; each is said in its own words.
+    let long = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".to_vec(), vec![0; 4096]].concat();
+    let unix = [b"\r\n\r\n\0\r\nQUIT\n\x21\x31\x00\xd8".to_vec(), vec![b'/'; 216]].concat();
+    for (octets, said) in [
+        (first[..first.len() - 1].to_vec(), "it ended within the header"),
+        (second(1, [10, 1, 2, 3])[..20].to_vec(), "it ended within the header"),
+        (long, "the PROXY header has more than 4,096 octets"),
+        (format!("PROXY UNKNOWN {}\r\n", "x".repeat(200)).into_bytes(), "does not end with CRLF within 107 octets"),
+        (b"PROXY TCP4 10.1.2.3 127.0.0.1 4711\r\n".to_vec(), "the PROXY line cannot be read"),
+    ] {
+        let stream = connect(world.address(0));
+        let mut wire = Wire::over(stream);
+        wire.write(&octets);
+        // It may be closed already.
+        _ = wire.0.get_ref().shutdown(std::net::Shutdown::Write);
+        assert_eq!(wire.rest(), "");
+        daemon.logged(said, SOON);
+    }
+    // A process of the load balancer's own machine is nobody that a network would prove.
+    let mut wire = Wire::over(connect(world.address(0)));
+    wire.write(&unix);
+    assert!(wire.reply().starts_with("220 "));
+    assert!(wire.say("MAIL FROM:<robot@sandbox.example>").starts_with("530 "));
+}
+
+#[test]
+fn too_few_open_files_make_apps_wait_and_are_said_once() {
+    let world = World::new("[listener.many]\nbind = \"127.0.0.1:{0}\"\n[listener.many.limits]\nconnections-per-address = 1000\n");
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=96:96").arg(outlink().get_program()).args(["run", "--config"]).arg(&world.story.config);
+    let daemon = start_ready(command, world.directory());
+    daemon.logged("fewer open files than its listeners may have connections", SOON);
+    let all: Vec<TcpStream> = (0..150).map(|_| connect(world.address(0))).collect();
+    daemon.logged("cannot accept connections, which wait", SOON);
+    let mut greeted = 0;
+    let last = all.len() - 1;
+    for (at, stream) in all.into_iter().enumerate() {
+        // As each one goes, one of those who wait comes in.
+        let mut wire = Wire::over(stream);
+        assert!(wire.reply().starts_with("220 "), "{at}: {}", daemon.output());
+        greeted += 1;
+        if at < last {
+            assert!(wire.say("QUIT").starts_with("221 "));
+        }
+    }
+    assert_eq!(greeted, 150);
+    assert_eq!(daemon.count(&["cannot accept connections, which wait"]), 1, "{}", daemon.output());
+    let mut app = Wire::over(connect(world.address(0)));
+    assert!(app.reply().starts_with("220 "));
+}
+
+#[test]
 fn haproxy_in_front_is_understood_in_both_versions() {
     let world = World::new(PROXIED);
     let daemon = world.story.start();

@@ -12,6 +12,7 @@ use support::{
     SOON,
     markdown::{Block, blocks},
     office::{Mode, Office, TO},
+    wire::Authority,
 };
 
 /// A program.
@@ -107,12 +108,23 @@ fn sends(name: &str) {
             assert!(received.contains(with), "{what}: {received}");
         }
     }
-    office.password = "not-the-password".into();
     let before = office.count();
+    office.password = "not-the-password".into();
     let (command, input) = (client.run)(&office, &office.fill(&documented(name, "starttls")));
     let (sent, said) = office.run(command, &input);
     assert!(!sent && office.count() == before, "{name} was let in:\n{said}");
     assert!(said.contains("535") && said.contains("5.7.8"), "{name} does not show 535 5.7.8:\n{said}");
+    // The documented settings verify the certificate: with another CA nobody sends, and outlink's log tells why.
+    office.password.clone_from(&office.story.password);
+    fs::write(office.path("company-ca.crt"), Authority::new("another CA").pem()).expect("it can be written");
+    fs::remove_file(office.path("truststore.p12")).expect("it was made");
+    programs::trust(&office, &office.fill(&documented("JavaMail", "truststore")));
+    for mode in [Mode::Starttls, Mode::Implicit] {
+        let (command, input) = (client.run)(&office, &office.fill(&documented(name, mode.word())));
+        let (sent, said) = office.run(command, &input);
+        assert!(!sent && office.count() == before, "{name} trusts anybody:\n{said}");
+        office.daemon.await_count(1, &[&format!("\"listener\":\"{}\"", mode.word()), " trust the "]);
+    }
     assert_eq!(office.daemon.stop().0, Some(0));
 }
 
@@ -137,7 +149,7 @@ fn python_sends_as_documented() {
 }
 
 /// How programs speak that were written long ago, or by hand; each is Python for `compose.py`.
-const OLD_WAYS: [(&str, &str); 9] = [
+const OLD_WAYS: [(&str, &str); 10] = [
     ("HELO, then AUTH PLAIN", "smtp.helo('MY_PC')\ninsist(smtp, 'PLAIN', USER, PASSWORD)"),
     ("HELO, then AUTH LOGIN", "smtp.helo('MY_PC')\ninsist(smtp, 'LOGIN', USER, PASSWORD)"),
     (
@@ -156,9 +168,11 @@ const OLD_WAYS: [(&str, &str); 9] = [
         "smtp.ehlo()\nsmtp.user, smtp.password = USER, PASSWORD\nsmtp.auth('PLAIN', smtp.auth_plain, initial_response_ok=False)",
     ),
     (
-        "auth login in small letters, NOOP, VRFY and RSET before the mail",
-        "smtp.ehlo()\nsmtp.user, smtp.password = USER, PASSWORD\nsmtp.noop()\nsmtp.auth('login', smtp.auth_login)\nsmtp.vrfy('you@example.org')\nsmtp.rset()",
+        ".NET's SmtpClient: the mechanism in small letters, the user beside it",
+        "import base64\ncode = lambda text: base64.b64encode(text.encode()).decode()\nsmtp.ehlo()\n\
+         assert smtp.docmd('AUTH', 'login ' + code(USER))[0] == 334\nassert smtp.docmd(code(PASSWORD))[0] == 235",
     ),
+    ("NOOP, VRFY and RSET before the mail", "smtp.noop()\nsmtp.login(USER, PASSWORD)\nsmtp.vrfy('you@example.org')\nsmtp.rset()"),
 ];
 
 #[test]

@@ -10,6 +10,7 @@ use support::{
 };
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// The mailbox's `when-from-differs`, and the app's `repair`.
 fn edited(text: String, when: &str, repair: &str) -> String {
@@ -144,4 +145,62 @@ fn repairs_and_rewritings_are_counted_by_app_and_the_counts_outlive_a_restart() 
         assert_eq!(changes(&story), (expected.clone(), expected));
         drop(daemon);
     }
+}
+
+/// The rows of the reference's tables of changes: word, from which level on, before, after.
+fn documented() -> Vec<[String; 4]> {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md");
+    let text = std::fs::read_to_string(file).expect("the reference");
+    let section = text.split_once("\n### Repairs\n").and_then(|(_, rest)| rest.split("\n## ").next()).expect("the section");
+    let code = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    let row = |line: &str| match line.split('|').collect::<Vec<_>>()[..] {
+        ["", word, level, _, before, after, ""] => [word, level, before, after].map(code),
+        _ => panic!("a row of another form: {line}"),
+    };
+    section.lines().filter(|line| line.starts_with("| `")).map(row).collect()
+}
+
+#[test]
+fn every_change_is_in_the_reference_and_each_example_there_is_true() {
+    use outlink::mail::{Address, Case, Change, Header, Preparation, Repair, rewrite};
+    let rows = documented();
+    let words: BTreeSet<&str> = rows.iter().map(|[word, ..]| word.as_str()).collect();
+    assert_eq!(words, Change::ALL.iter().map(|change| change.word()).collect());
+    let mailbox = Address::parse("robot@contoso.com").expect("an address");
+    let levels = [("none", Repair::None), ("standard", Repair::Standard), ("legacy", Repair::Legacy)];
+    let prepared = |text: &str, repair| {
+        let case = Case { repair, author: Some(mailbox.clone()), smtputf8: false };
+        let (date, id) = ("Mon, 2 Nov 2026 06:25:01 +0100".into(), "<ID@HOSTNAME>".into());
+        let (mut preparation, mut out) = (Preparation::new(String::new(), date, id, case), Vec::new());
+        preparation.push(text.as_bytes(), &mut out);
+        let changes = preparation.finish(&mut out).changes;
+        (out, changes)
+    };
+    let mut examples = 0;
+    for [word, level, before, after] in rows.iter().filter(|row| !row[2].is_empty()) {
+        let text = format!("{}\r\n", before.replace('⏎', "\r\n"));
+        let has = |changes: &[Change]| changes.iter().any(|change| change.word() == word);
+        let (out, changes) = match levels.iter().position(|(name, _)| name == level) {
+            Some(at) => {
+                assert!(at == 0 || !has(&prepared(&text, levels[at - 1].1).1), "{word}: {before} below {level}");
+                prepared(&text, levels[at].1)
+            }
+            None => {
+                assert_eq!(level, "rewrite", "{word}");
+                let (mut header, mut out) = (Header::of(text.as_bytes()).0, Vec::new());
+                let changes = rewrite(&mut header, &mailbox, |_| false);
+                header.write(&mut out);
+                (out, changes)
+            }
+        };
+        assert!(has(&changes), "{word}: {before} at {level}");
+        // What the example is not about is added too.
+        let expected: Vec<&str> = after.split('⏎').collect();
+        let added = |line: &str| ["From:", "Date:", "Message-ID:", "MIME-Version:"].iter().any(|name| line.starts_with(name));
+        let out = String::from_utf8(out).expect("text").replace("\r\n ", " ");
+        let lines: Vec<&str> = out.lines().filter(|line| expected.contains(line) || !added(line)).collect();
+        assert_eq!(lines, expected, "{word}: {before}");
+        examples += 1;
+    }
+    assert_eq!(examples, 15);
 }

@@ -1,11 +1,14 @@
 //! `outlink sendmail` as programs of this machine call it: handed over through the Unix socket, left in the drop directory while the
-//! daemon is down and taken up later; and what somebody else puts into that directory.
+//! daemon is down and taken up later; and what somebody else puts into that directory. The real programs are in `machine.rs`.
 
 mod support;
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -29,6 +32,11 @@ impl Machine {
     }
 
     fn with(proof: &str) -> Self {
+        Self::more(proof, "")
+    }
+
+    /// With further tables of the configuration.
+    fn more(proof: &str, tables: &str) -> Self {
         let spool = |config: &Path| config.with_file_name("spool");
         let uid = own_uid();
         let proof = proof.replace("[\"0\"]", &format!("[\"{uid}\"]"));
@@ -41,7 +49,7 @@ impl Machine {
         let (socket, drop) = (story.directory.path().join("smtp.sock"), spool(&story.config).join("drop"));
         let text = fs::read_to_string(&story.config).expect("it was written");
         let more = format!(
-            "[listener.programs]\nbind = \"unix:{}\"\nauth = \"none\"\n[drop]\ndirectory = \"{}\"\n",
+            "[listener.programs]\nbind = \"unix:{}\"\nauth = \"none\"\n[drop]\ndirectory = \"{}\"\n{tables}\n",
             socket.display(),
             drop.display()
         );
@@ -62,6 +70,11 @@ impl Machine {
         let mut command = outlink();
         command.arg("sendmail").arg("--conf").arg(conf).args(arguments);
         run(command, input.as_bytes(), SOON)
+    }
+
+    fn down(&self, daemon: Program) {
+        let (status, said) = daemon.stop();
+        assert_eq!(status, Some(0), "{said}");
     }
 
     fn good(&self, arguments: &[&str], input: &str) -> String {
@@ -181,6 +194,14 @@ fn exit_statuses_say_what_was_wrong() {
     machine.bad(&["--drop", &nowhere.display().to_string(), "you@example.org"], text, 69, "cannot be left in");
     let spoken = machine.sendmail(&["-bs"], "");
     assert_eq!((spoken.status.code(), &spoken.stdout[..4]), (Some(75), &b"421 "[..]));
+    // The queue is worked off without being asked.
+    for arguments in [&["-q"][..], &["-q30m"], &["-v", "-q"]] {
+        assert_eq!(machine.good(arguments, ""), "");
+    }
+    let daemon = machine.story.start();
+    let list = machine.good(&["-bp", "--config", &machine.story.config.display().to_string()], "");
+    assert!(list.contains("the queue is empty"), "{list}");
+    drop(daemon);
     for (name, said) in [("newaliases", "nothing is to be done"), ("sendmail", "")] {
         let link = machine.story.directory.path().join(name);
         symlink(outlink().get_program(), &link).expect("a link can be made");
@@ -188,6 +209,115 @@ fn exit_statuses_say_what_was_wrong() {
         let expected = if said.is_empty() { 64 } else { 0 };
         assert_eq!(output.status.code(), Some(expected), "{name}: {output:?}");
         assert!(String::from_utf8_lossy(&output.stdout).contains(said), "{name}: {output:?}");
+    }
+}
+
+#[test]
+fn what_the_daemon_takes_later_is_left_for_it() {
+    let machine = Machine::more("unix-user = [\"0\"]", "[app.sandbox.limits]\nmessages-per-minute = 1");
+    let daemon = machine.story.start();
+    let args = ["-f", "robot@sandbox.example", "you@example.org"];
+    machine.good(&args, "Subject: first\n\nx\n");
+    let said = machine.good(&[&["-v"], &args[..]].concat(), "Subject: second\n\nx\n");
+    assert!(said.contains("outlink said 450 ") && said.contains("left in"), "{said}");
+    assert_eq!(machine.left().len(), 1);
+    daemon.logged_or_printed("drop.deferred");
+    // Where it cannot be left, the caller hears to try again.
+    let nowhere = machine.drop.with_file_name("nowhere").display().to_string();
+    machine.bad(&[&["--drop", &nowhere], &args[..]].concat(), "Subject: third\n\nx\n", 75, "cannot be left in");
+    machine.down(daemon);
+    let text = fs::read_to_string(&machine.story.config).expect("it is there");
+    fs::write(&machine.story.config, text.replace("messages-per-minute = 1\n", "messages-per-minute = 100\n"))
+        .expect("it can be written");
+    let daemon = machine.story.start();
+    machine.arrived("second");
+    until("it is gone", SOON, || machine.left().is_empty());
+    drop(daemon);
+}
+
+#[test]
+fn very_many_recipients_get_it_in_several_messages() {
+    let machine = Machine::more("unix-user = [\"0\"]", "[listener.programs.limits]\nrecipients = 900");
+    let to = |domain: &str| (0..1950).map(|n| format!("u{n}@{domain}")).collect::<Vec<_>>().join(",\n ");
+    let send = |domain: &str| {
+        machine.good(&["-t", "-f", "robot@sandbox.example"], &format!("To: {}\nSubject: many\n\nx\n", to(domain)));
+    };
+    // The directory's messages have at most a thousand, those through the socket as many as its listener takes.
+    send("left.example");
+    assert_eq!(machine.left().len(), 2);
+    let daemon = machine.story.start();
+    send("taken.example");
+    assert!(daemon.output().lines().filter(|line| line.contains("message.accepted")).count() >= 3);
+    until("all have it", SOON, || {
+        let received = machine.story.received();
+        let got: std::collections::HashSet<_> = received
+            .iter()
+            .flat_map(|message| message["to"].as_array().expect("recipients").iter().map(ToString::to_string))
+            .collect();
+        got.len() == 2 * 1950
+    });
+    drop(daemon);
+}
+
+#[test]
+fn what_is_too_large_is_said_at_once() {
+    let machine = Machine::more("unix-user = [\"0\"]", "[listener.programs.limits]\nmessage-size = \"1 MiB\"");
+    let daemon = machine.story.start();
+    let message = |octets: usize| {
+        format!("Subject: large\n\n{}", "123456789 123456789 123456789 123456789 123456789 123\n".repeat(octets / 54))
+    };
+    let args = ["-f", "robot@sandbox.example", "you@example.org"];
+    machine.bad(&args, &message(2 << 20), 65, "outlink refused the message: 552 5.3.4");
+    machine.down(daemon);
+    // What nobody would take up is not left.
+    machine.bad(&args, &message(36 << 20), 65, "at most");
+    assert_eq!(machine.left(), Vec::<String>::new());
+    machine.good(&args, &message(34 << 20));
+    assert_eq!(machine.left().len(), 1);
+}
+
+#[test]
+fn names_in_any_letters_become_the_from() {
+    let machine = Machine::new();
+    let daemon = machine.story.start();
+    let mut command = outlink();
+    command.arg("sendmail").arg("--socket").arg(&machine.socket).arg("--drop").arg(&machine.drop);
+    command.args(["-f", "robot@sandbox.example", "-F"]).arg(std::ffi::OsStr::from_bytes(b"M\xfcller")).arg("you@example.org");
+    let output = run(command, b"Subject: name\n\nx\n", SOON);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(machine.arrived("name").0.contains("\r\nFrom: =?utf-8?Q?M=C3=BCller?= <robot@sandbox.example>\r\n"));
+    // An address is not guessed at.
+    let mut command = outlink();
+    command.arg("sendmail").arg(std::ffi::OsStr::from_bytes(b"m\xfcller@example.org"));
+    let output = run(command, b"", SOON);
+    assert!(output.status.code() == Some(64) && String::from_utf8_lossy(&output.stderr).contains("UTF-8"), "{output:?}");
+    drop(daemon);
+}
+
+/// The `[aliases]` that a text tells its reader to write.
+fn aliases_of(text: &str) -> String {
+    let from = text.find("\n[aliases]\n").expect("it has aliases") + 1;
+    let length = text[from + 1..].find(['[', '`']).map_or(text.len() - from, |at| at + 1);
+    text[from..from + length].to_owned()
+}
+
+#[test]
+fn what_cron_sends_to_root_arrives_with_the_documented_configuration() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["config/examples/sendmail.toml", "docs/guide.md"] {
+        let text = fs::read_to_string(manifest.join(file)).expect("it is there");
+        let machine = Machine::more("unix-user = [\"0\"]", &aliases_of(&text));
+        let daemon = machine.story.start();
+        let cron = "From: root (Cron Daemon)\nTo: root\nSubject: Cron <root@host> job\n\nout\n";
+        machine.good(&["-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"], cron);
+        let (_, to) = machine.arrived("Cron <root@host> job");
+        assert!(to.contains("it@contoso.com"), "{file}: {to}");
+        // cronie; a job of another user.
+        let cronie = cron.replace("root", "www-data");
+        machine.good(&["-FCronDaemon", "-i", "-odi", "-oem", "-oi", "-t", "-f", "root"], &cronie);
+        let (_, to) = machine.arrived("Cron <www-data@host> job");
+        assert!(to.contains("it@contoso.com"), "{file}: {to}");
+        drop(daemon);
     }
 }
 
@@ -300,56 +430,6 @@ fn nothing_in_the_directory_is_believed() {
 }
 
 #[test]
-fn php_git_and_mail_send_through_it() {
-    let machine = Machine::new();
-    let daemon = machine.story.start();
-    let directory = machine.story.directory.path();
-    let program = directory.join("sendmail-here");
-    let (binary, socket) = (outlink().get_program().to_owned(), &machine.socket);
-    let script = format!(
-        "#!/bin/sh\nexec '{}' sendmail --socket '{}' --drop '{}' \"$@\"\n",
-        binary.display(),
-        socket.display(),
-        machine.drop.display()
-    );
-    fs::write(&program, script).expect("it can be written");
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
-    let path = program.display().to_string();
-    let done = |mut command: Command, input: &str| {
-        command.current_dir(directory).env("HOME", directory);
-        let output = run(command, input.as_bytes(), SOON);
-        assert!(output.status.success(), "{output:?}");
-    };
-
-    let mut php = Command::new("php");
-    let code = "exit(mail('you@example.org', 'by PHP', \"one\\n.\\ntwo\\n\", 'From: robot@sandbox.example') ? 0 : 1);";
-    php.args(["-n", "-d", &format!("sendmail_path={path} -t -i"), "-r", code]);
-    done(php, "");
-    let (octets, _) = machine.arrived("by PHP");
-    assert!(octets.contains("one\r\n.\r\ntwo\r\n"), "{octets}");
-
-    let patch = directory.join("0001.patch");
-    let text = "From 0123456789abcdef0123456789abcdef01234567 Mon Sep 17 00:00:00 2001\nFrom: R <robot@sandbox.example>\nDate: Mon, 1 Jan 2024 00:00:00 +0000\n\
-         Subject: [PATCH] by git\n\n---\n a | 1 +\n\n--\n2.39\n";
-    fs::write(&patch, text).expect("it can be written");
-    let mut git = Command::new("git");
-    git.args(["-c", "user.name=R", "-c", "user.email=robot@sandbox.example", "send-email", "--quiet", "--confirm=never"])
-        .args(["--from=robot@sandbox.example", "--to=you@example.org", &format!("--smtp-server={path}")])
-        .arg(&patch)
-        .env("GIT_CONFIG_NOSYSTEM", "1");
-    done(git, "");
-    assert!(machine.arrived("[PATCH] by git").0.contains(" a | 1 +\r\n"));
-
-    let mut mail = Command::new("bsd-mailx");
-    mail.args(["-n", "-s", "by mail", "-r", "robot@sandbox.example", "you@example.org"]);
-    fs::write(directory.join("mailrc"), format!("set sendmail={path}\n")).expect("it can be written");
-    mail.env("MAILRC", directory.join("mailrc"));
-    done(mail, "body\n");
-    assert!(machine.arrived("by mail").0.contains("\r\n\r\nbody\r\n"));
-    drop(daemon);
-}
-
-#[test]
 fn a_file_that_all_may_read_says_where_the_socket_and_the_directory_are() {
     let machine = Machine::new();
     let conf = machine.story.config.with_file_name("sendmail.conf");
@@ -388,35 +468,43 @@ fn a_file_that_all_may_read_says_where_the_socket_and_the_directory_are() {
 }
 
 #[test]
-fn a_faulty_file_is_told_with_its_line_and_nothing_is_taken_from_the_caller() {
+fn a_fault_in_that_file_is_told_and_stops_no_mail_that_finds_its_way() {
     let machine = Machine::new();
     let conf = machine.story.config.with_file_name("sendmail.conf");
+    let args = ["-f", "robot@sandbox.example", "you@example.org"];
+    let nowhere = machine.drop.with_file_name("nowhere").display().to_string();
     for (text, expected) in [
         ("socket = \"smtp.sock\"\n", "sendmail.conf:1:10: socket: `smtp.sock` is no whole path"),
         ("# x\nsoket = \"/x\"\n", "sendmail.conf:2:1: soket: unknown key"),
         ("drop = [\n", "sendmail.conf:"),
     ] {
         fs::write(&conf, text).expect("it can be written");
-        let output = machine.by_conf(&conf, &["you@example.org"], "Subject: kept\n\nx\n");
+        // Nothing else leads anywhere: the caller is told that it keeps its message.
+        let output = machine.by_conf(&conf, &[&["--socket", "/nowhere", "--drop", &nowhere], &args[..]].concat(), "x\n");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(78), "{text}: {output:?}");
-        assert!(
-            said.contains(expected) && said.contains("nothing was sent, whoever called this still has the message"),
-            "{said}"
-        );
-        assert!(machine.left().is_empty());
-        let output = machine.by_conf(&conf, &["-bs"], "QUIT\r\n");
-        assert!(output.status.code() == Some(78) && output.stdout.starts_with(b"421 "), "{output:?}");
+        assert!(said.contains(expected) && said.contains("cannot be left in"), "{said}");
         let checked = machine.story.good(&["check"]);
         assert!(checked.contains(expected.split(": ").next().unwrap_or_default()), "{checked}");
         let (status, said) = machine.story.command(&["sendmail", "--write-conf"]);
         assert!(status == Some(1) && said.contains("was written by a person"), "{said}");
     }
+    let text = format!("socket = \"{}\"\ndrop = \"{}\"\ndomain = 7\n", machine.socket.display(), machine.drop.display());
+    fs::write(&conf, text).expect("it can be written");
+    let output = machine.by_conf(&conf, &args, "Subject: kept\n\nx\n");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("sendmail.conf:3:10: domain: "), "{output:?}");
+    assert_eq!(machine.left().len(), 1);
+    let daemon = machine.story.start();
+    machine.arrived("kept");
+    let output = machine.by_conf(&conf, &args, "Subject: sent\n\nx\n");
+    assert!(output.status.success(), "{output:?}");
+    machine.arrived("sent");
+    drop(daemon);
+
     fs::write(&conf, "socket = \"/run/other.sock\"\n").expect("it can be written");
     let checked = machine.story.good(&["check"]);
     for note in ["note: socket: no listener has the socket /run/other.sock", "note: drop: the daemon looks into "] {
         assert!(checked.contains(note), "{note}: {checked}");
     }
-    let output = machine.by_conf(&conf.with_file_name("missing"), &["you@example.org"], "x\n");
-    assert_eq!(output.status.code(), Some(78), "{output:?}");
 }

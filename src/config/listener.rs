@@ -25,6 +25,12 @@ const LONGEST_PATH: usize = 90;
 /// Ports below need a privilege.
 const LOWEST_FREE_PORT: u16 = 1024;
 
+/// Octets of a message where no listener says otherwise, and of one that was left in the drop directory: what the large providers take.
+pub const MESSAGE_SIZE: u64 = 35 << 20;
+
+/// Recipients of a message, likewise.
+pub const RECIPIENTS: usize = 1000;
+
 /// The listener of a configuration without any.
 pub(super) fn default() -> Option<Listener> {
     Some(Listener {
@@ -61,8 +67,8 @@ fn loopback() -> Vec<IpNet> {
 
 fn default_limits() -> ListenerLimits {
     ListenerLimits {
-        message_size: 35 << 20,
-        recipients: 1000,
+        message_size: MESSAGE_SIZE,
+        recipients: RECIPIENTS,
         connections: 1000,
         connections_per_address: 50,
         errors: 10,

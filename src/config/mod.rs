@@ -36,7 +36,7 @@ pub mod write;
 
 pub use evidence::{Evidence, EvidenceError};
 pub use fault::{Fault, Severity};
-pub use listener::{is_of_drops, of_drops};
+pub use listener::{MESSAGE_SIZE, RECIPIENTS, is_of_drops, of_drops};
 pub(crate) use notify::BASE64_SECRET;
 pub use reseal::{Resealed, reseal};
 pub use root::DROP;

@@ -40,39 +40,41 @@ impl Default for SendmailConf {
 }
 
 impl SendmailConf {
-    /// Reads `file`. One that is not there says what is built in; so does one in a directory that this user may not look into.
-    pub fn read(file: &Path) -> Result<Self, Vec<Fault>> {
-        let fault = |message: String, hint: &str| vec![whole(file, message, hint)];
+    /// Reads `file`. One that is not there says what is built in; so does one in a directory that this user may not look into. What is
+    /// faulty is as if it were not written.
+    pub fn read(file: &Path) -> (Self, Vec<Fault>) {
+        let fault = |message: String, hint: &str| (Self::default(), vec![whole(file, message, hint)]);
         match fs::metadata(file) {
             Ok(_) => {}
             Err(why) if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
-                return Ok(Self::default());
+                return Default::default();
             }
-            Err(why) => return Err(fault(format!("it cannot be looked at: {why}"), "")),
+            Err(why) => return fault(format!("it cannot be looked at: {why}"), ""),
         }
         let hint = format!("every user has to read it: chmod 644 {}", file.display());
         let mut text = String::new();
-        let read = File::open(file).and_then(|open| open.take(LARGEST + 1).read_to_string(&mut text));
-        read.map_err(|why| fault(format!("it cannot be read: {why}"), &hint))?;
-        match text.len() as u64 > LARGEST {
-            true => Err(fault(format!("it is larger than {} KiB", LARGEST >> 10), "three keys are all that it may have")),
-            false => Self::parse(&text, file),
+        match File::open(file).and_then(|open| open.take(LARGEST + 1).read_to_string(&mut text)) {
+            Err(why) => fault(format!("it cannot be read: {why}"), &hint),
+            Ok(_) if text.len() as u64 > LARGEST => {
+                fault(format!("it is larger than {} KiB", LARGEST >> 10), "three keys are all that it may have")
+            }
+            Ok(_) => Self::parse(&text, file),
         }
     }
 
     /// Reads the text of `file`.
-    pub fn parse(text: &str, file: &Path) -> Result<Self, Vec<Fault>> {
-        let named = |mut faults: Vec<Fault>| {
-            faults.iter_mut().for_each(|fault| fault.file = file.to_owned());
-            faults
-        };
+    pub fn parse(text: &str, file: &Path) -> (Self, Vec<Fault>) {
         // No variable of whoever calls says where his mail goes.
         let variables = Variables::new();
-        let sources = Sources::from_text(text, &variables).map_err(named)?;
-        let reader = Reader::new(&sources);
-        let found = read(&mut reader.root());
-        let faults: Vec<Fault> = reader.into_faults();
-        if faults.iter().any(Fault::is_fatal) { Err(named(faults)) } else { Ok(found) }
+        let (found, mut faults) = match Sources::from_text(text, &variables) {
+            Ok(sources) => {
+                let reader = Reader::new(&sources);
+                (read(&mut reader.root()), reader.into_faults())
+            }
+            Err(faults) => (Self::default(), faults),
+        };
+        faults.iter_mut().for_each(|fault| fault.file = file.to_owned());
+        (found, faults)
     }
 
     /// The file that says so, as a command writes it.
@@ -94,10 +96,10 @@ pub fn notes(main: &Path, settings: Option<&Settings>) -> Vec<Fault> {
     if !file.exists() {
         return Vec::new();
     }
-    let conf = match SendmailConf::read(&file) {
-        Ok(conf) => conf,
-        Err(faults) => return faults.into_iter().map(|fault| Fault { severity: Severity::Note, ..fault }).collect(),
-    };
+    let (conf, faults) = SendmailConf::read(&file);
+    if !faults.is_empty() {
+        return faults.into_iter().map(|fault| Fault { severity: Severity::Note, ..fault }).collect();
+    }
     let Some(settings) = settings else { return Vec::new() };
     let has_socket = settings.listeners.values().any(|listener| listener.bind == Bind::Unix(conf.socket.clone()));
     let hint = "`outlink sendmail --write-conf` writes it by what the configuration says";
@@ -143,18 +145,21 @@ fn whole(file: &Path, message: String, hint: &str) -> Fault {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<SendmailConf, String> {
-        SendmailConf::parse(text, Path::new("/etc/outlink/sendmail.conf"))
-            .map_err(|faults| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))
+    fn parse(text: &str) -> (SendmailConf, String) {
+        let (conf, faults) = SendmailConf::parse(text, Path::new("/etc/outlink/sendmail.conf"));
+        (conf, faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))
     }
 
     #[test]
     fn what_it_does_not_say_is_built_in_and_what_is_written_is_read() {
-        assert_eq!(parse("# nothing\n"), Ok(SendmailConf::default()));
+        let good = |conf: SendmailConf| (conf, String::new());
+        assert_eq!(parse("# nothing\n"), good(SendmailConf::default()));
         let all = SendmailConf { socket: "/run/a\"b.sock".into(), drop: "/var/x".into(), domain: Some("contoso.com".into()) };
-        assert_eq!(parse(&all.text()), Ok(all));
+        assert_eq!(parse(&all.text()), good(all));
         let some = SendmailConf { socket: "/a".into(), ..SendmailConf::default() };
-        assert_eq!(parse("socket = \"/a\"\n"), Ok(some));
+        assert_eq!(parse("socket = \"/a\"\n"), good(some.clone()));
+        // Beside a fault too.
+        assert_eq!(parse("socket = \"/a\"\ndrop = 7\n").0, some);
     }
 
     #[test]
@@ -167,7 +172,7 @@ mod tests {
             ("socket = \n", "/etc/outlink/sendmail.conf:1:"),
             ("[app.x]\n", "app"),
         ] {
-            let said = parse(text).unwrap_err();
+            let said = parse(text).1;
             assert!(said.contains(expected) && said.contains("/etc/outlink/sendmail.conf"), "{text}: {said}");
         }
     }
@@ -176,10 +181,10 @@ mod tests {
     fn a_file_that_is_not_there_is_no_fault_and_one_that_cannot_be_read_is() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join(SENDMAIL_CONF);
-        assert_eq!(SendmailConf::read(&file), Ok(SendmailConf::default()));
+        assert_eq!(SendmailConf::read(&file), (SendmailConf::default(), vec![]));
         fs::write(&file, b"\xff").unwrap();
-        assert!(SendmailConf::read(&file).unwrap_err()[0].message.starts_with("it cannot be read"));
+        assert!(SendmailConf::read(&file).1[0].message.starts_with("it cannot be read"));
         fs::write(&file, "#".repeat(70_000)).unwrap();
-        assert!(SendmailConf::read(&file).unwrap_err()[0].message.contains("larger than 64 KiB"));
+        assert!(SendmailConf::read(&file).1[0].message.contains("larger than 64 KiB"));
     }
 }

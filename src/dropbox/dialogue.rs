@@ -23,6 +23,9 @@ const LAST: Duration = Duration::from_secs(600);
 const LONGEST_LINE: u64 = 4096;
 const MOST_LINES: usize = 100;
 
+/// How a reply about too many recipients goes on behind its code (RFC 3463 §3.6).
+const TOO_MANY: &str = "4.5.3";
+
 /// What was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
@@ -48,6 +51,8 @@ pub enum At {
 pub enum NotTaken {
     /// Nobody answers, or the daemon stops.
     Down(String),
+    /// So many recipients at most: the others have to go in further messages. Nobody was sent anything.
+    TooMany(usize),
     /// An answer against it.
     Refused(At, Said),
 }
@@ -70,8 +75,13 @@ pub fn hand_over(stream: UnixStream, parcel: &Parcel, name: &str) -> Result<Said
     }
     expect(way.say(&mail)?, 250, At::Sender)?;
     let notify = parcel.notify.map_or(String::new(), |notify| format!(" NOTIFY={notify}"));
-    for recipient in &parcel.recipients {
-        expect(way.say(&format!("RCPT TO:<{recipient}>{notify}"))?, 250, At::Recipient(recipient.clone()))?;
+    for (accepted, recipient) in parcel.recipients.iter().enumerate() {
+        let said = way.say(&format!("RCPT TO:<{recipient}>{notify}"))?;
+        // RFC 5321 §4.5.3.1.10.
+        if accepted > 0 && said.code == 452 && said.text.starts_with(TOO_MANY) {
+            return Err(NotTaken::TooMany(accepted));
+        }
+        expect(said, 250, At::Recipient(recipient.clone()))?;
     }
     expect(way.say("DATA")?, 354, At::Message)?;
     way.write(&stuffed(&parcel.octets))?;
@@ -82,6 +92,8 @@ pub fn hand_over(stream: UnixStream, parcel: &Parcel, name: &str) -> Result<Said
 }
 
 fn expect(said: Said, code: u16, at: At) -> Result<Said, NotTaken> {
+    // What a size that was announced beside the sender is too large for is the message.
+    let at = if said.code == 552 && at == At::Sender { At::Message } else { at };
     match said.code {
         421 => Err(NotTaken::Down(format!("421 {}", said.text))),
         found if found == code => Ok(said),

@@ -198,6 +198,7 @@ impl Dropbox {
             Ok(Ok(said)) => Fate::Taken(said.text),
             Ok(Err(NotTaken::Down(_))) if *stop.borrow() => Fate::Stopped,
             Ok(Err(NotTaken::Down(why))) => Fate::Later(why),
+            Ok(Err(NotTaken::TooMany(most))) => Fate::Refused(format!("it has more than {most} recipients")),
             Ok(Err(NotTaken::Refused(_, Said { code, text }))) if code < 500 => Fate::Later(format!("{code} {text}")),
             Ok(Err(NotTaken::Refused(At::Sender, Said { code: 530, .. }))) => {
                 Fate::Refused(format!("no app is known by the user {uid}: unix-user = [\"…\"] of an app names its users"))

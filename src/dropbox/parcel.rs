@@ -9,7 +9,7 @@ use memchr::memchr;
 const FIRST: &str = "outlink-drop 1";
 
 /// Octets before the message: a thousand recipients of the longest addresses.
-const LONGEST_ENVELOPE: usize = 1 << 20;
+pub(super) const LONGEST_ENVELOPE: usize = 1 << 20;
 
 /// Octets of an `ENVID` (RFC 3461 §5.4).
 pub const LONGEST_ENVID: usize = 100;

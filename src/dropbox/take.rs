@@ -4,7 +4,8 @@
 //! only, belongs to the directory's group, and is not too large. Its owner, as the kernel says, is who sent it. The group matters: only
 //! what is made in the directory has it, so a file of somebody else that was moved there proves nothing.
 
-use super::{Foreign, NEW, Parcel, READY};
+use super::{Foreign, NEW, Parcel, READY, parcel::LONGEST_ENVELOPE};
+use crate::config::MESSAGE_SIZE;
 use rustix::fs::{Mode, OFlags, open};
 use std::{
     collections::HashMap,
@@ -22,7 +23,7 @@ const MOST_NAMES: usize = 10_000;
 const MOST_TAKEN: usize = 500;
 
 /// Octets of a file: the listener's largest message, and its envelope.
-const LARGEST: u64 = (35 << 20) + (1 << 20);
+const LARGEST: u64 = MESSAGE_SIZE + LONGEST_ENVELOPE as u64;
 
 /// How long a file that was never finished stays.
 const UNFINISHED: Duration = Duration::from_secs(24 * 3600);

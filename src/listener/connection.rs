@@ -73,6 +73,8 @@ pub(super) struct Connection<H> {
     stop: watch::Receiver<bool>,
     session: Session,
     app: Option<Arc<App>>,
+    /// Nothing came since the TLS handshake.
+    is_mute: bool,
     /// By when the next command must be complete; a trickle of octets does not move it.
     deadline: Instant,
     incoming: Option<Incoming>,
@@ -84,12 +86,16 @@ pub(super) struct Connection<H> {
     body: Vec<u8>,
     scratch: Vec<u8>,
     unsent: Vec<u8>,
+    /// The app can hear nothing any more. What it wrote before may still lie here.
+    is_deaf: bool,
 }
 
 /// Why a connection ended.
 enum Ending {
     Closed(Closing),
     ByPeer,
+    /// By the peer, which said nothing once it was encrypted.
+    Mute,
     TimedOut,
     /// A message that came too slowly.
     Slow,
@@ -136,6 +142,7 @@ impl<H: Host> Connection<H> {
             session,
             around,
             stream,
+            is_mute: peer.encrypted,
             peer: Arc::new(peer),
             tls,
             proxy,
@@ -149,6 +156,7 @@ impl<H: Host> Connection<H> {
             body: Vec::new(),
             scratch: Vec::new(),
             unsent: Vec::new(),
+            is_deaf: false,
         }
     }
 
@@ -159,6 +167,7 @@ impl<H: Host> Connection<H> {
             "connection opened");
         let ending = match self.converse().await {
             Ok(never) => match never {},
+            Err(Ending::ByPeer | Ending::Broken(_)) if self.is_mute => Ending::Mute,
             Err(ending) => ending,
         };
         self.incoming = None;
@@ -187,6 +196,7 @@ impl<H: Host> Connection<H> {
                 tls = self.tls,
                 messages = self.accepted,
                 reason = ending.to_string(),
+                advice = matches!(ending, Ending::Mute).then_some(handshake::SILENT),
                 "connection closed"
             ),
         }
@@ -227,6 +237,7 @@ impl<H: Host> Connection<H> {
         if count == 0 {
             return Err(self.session.seeming_end().map_or(Ending::ByPeer, Ending::Unended));
         }
+        self.is_mute = false;
         if let Some(pace) = &mut self.pace {
             pace.add(count);
         }
@@ -319,6 +330,7 @@ impl<H: Host> Connection<H> {
         let encrypted = encrypted.map_err(|(failure, _)| Ending::Unencrypted(failure))?;
         self.stream = Stream::Tls(encrypted.stream);
         self.tls = Some(encrypted.version);
+        self.is_mute = true;
         let peer = Peer { encrypted: true, certificate: encrypted.certificate, ..Peer::clone(&self.peer) };
         self.app = self.around.known(&peer);
         self.peer = Arc::new(peer);
@@ -397,7 +409,8 @@ impl<H: Host> Connection<H> {
     }
 
     async fn flush(&mut self) -> Result<(), Ending> {
-        if self.unsent.is_empty() {
+        if self.unsent.is_empty() || self.is_deaf {
+            self.unsent.clear();
             return Ok(());
         }
         let write = async {
@@ -406,7 +419,9 @@ impl<H: Host> Connection<H> {
         };
         let written = timeout(self.around.listener.limits.idle, write).await;
         self.unsent.clear();
-        written.map_err(|_| Ending::TimedOut)?.map_err(Ending::Broken)
+        // Some devices write a whole message and are gone: what came of it is read, which ends at once where nothing did.
+        self.is_deaf = written.map_err(|_| Ending::TimedOut)?.is_err();
+        Ok(())
     }
 
     /// Says the last words and closes.
@@ -420,7 +435,7 @@ impl<H: Host> Connection<H> {
                 let text = format!("the message has no end: it came with {end} instead of CRLF.CRLF");
                 Reply::new(421, Some((4, 2)), text).write_to(&mut self.unsent);
             }
-            Ending::ByPeer | Ending::Broken(_) | Ending::Unencrypted(_) => return,
+            Ending::ByPeer | Ending::Mute | Ending::Broken(_) | Ending::Unencrypted(_) => return,
         }
         let farewell = async {
             self.stream.write_all(&self.unsent).await?;
@@ -464,6 +479,7 @@ impl fmt::Display for Ending {
             Self::Closed(Closing::Flood) => "a line or refused message did not end",
             Self::Closed(Closing::Unframed) => "a BDAT had no readable size",
             Self::ByPeer => "the app closed the connection",
+            Self::Mute => "the app closed the connection right after the TLS handshake",
             Self::TimedOut => "nothing came, or nothing was read, for too long",
             Self::Slow => "the message came too slowly",
             Self::Unended(end) => return write!(f, "the app ends its message with {end} instead of CRLF.CRLF"),

@@ -13,6 +13,10 @@ use x509_parser::{extensions::GeneralName, prelude::FromDer, x509::X509Name};
 /// Longest handshake. Devices need seconds to compute one; who waits for a greeting in clear will never begin it.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// About an app that ends the handshake well and says nothing: some look at the certificate only then, as GnuTLS does.
+pub(super) const SILENT: &str = "the app may not trust the listener's certificate; its own log may say more. A port scan or a health check \
+                                 ends in the same way";
+
 /// How a handshake begins (RFC 8446 §5.1: content type 22).
 const HANDSHAKE: u8 = 0x16;
 

@@ -152,7 +152,7 @@ impl<H: Host> Door<H> {
                     turn = turn.wrapping_add(1);
                     match accepted {
                         Ok((wire, origin)) => {
-                            exhaustion.is_over(&self.around.listener.name);
+                            exhaustion.succeeded(&self.around.listener.name);
                             self.open(wire, origin);
                         }
                         Err(error) => exhaustion.met(&self.around.listener.name, &error),

@@ -27,9 +27,11 @@ pub enum Change {
     MergedRecipients,
     /// A line that separates messages in a file stood before the header.
     RemovedSeparator,
+    /// The blank line between header and body, where there was none.
+    AddedBlankLine,
     /// The body is quoted-printable, for lines above 998 octets (RFC 5322 §2.1.1).
     EncodedBody,
-    /// Lines above 998 octets passed, where the body may not be changed.
+    /// Lines above 998 octets passed, where the body may not be changed, or a field cannot be folded.
     PassedLongLines,
     /// The header is longer than what is looked at; it passed as it was.
     PassedLongHeader,
@@ -45,7 +47,7 @@ pub enum Change {
 
 impl Change {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AddedDate,
         Self::AddedMessageId,
         Self::RemovedBcc,
@@ -57,6 +59,7 @@ impl Change {
         Self::RemovedDuplicate,
         Self::MergedRecipients,
         Self::RemovedSeparator,
+        Self::AddedBlankLine,
         Self::EncodedBody,
         Self::PassedLongLines,
         Self::PassedLongHeader,
@@ -85,6 +88,7 @@ impl Change {
             Self::RemovedDuplicate => "removed-duplicate",
             Self::MergedRecipients => "merged-recipients",
             Self::RemovedSeparator => "removed-separator",
+            Self::AddedBlankLine => "added-blank-line",
             Self::EncodedBody => "encoded-body",
             Self::PassedLongLines => "passed-long-lines",
             Self::PassedLongHeader => "passed-long-header",

@@ -1,7 +1,7 @@
 //! A message's header as fields, read tolerantly (RFC 5322 §2.2): no octets make it fail, and what it does not change it keeps as it is.
 
 /// Where a changed field is folded (RFC 5322 §2.1.1).
-const FOLDED: usize = 78;
+pub(super) const FOLDED: usize = 78;
 
 /// A header: its fields in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -86,20 +86,30 @@ impl Field {
         value.trim_ascii().to_owned()
     }
 
-    /// The same field with another value, folded at its spaces (RFC 5322 §2.2.3).
+    /// The same field with these octets, in which its name stands as before.
+    pub(super) fn with_raw(&self, raw: Vec<u8>) -> Self {
+        Self { raw, name: self.name }
+    }
+
+    /// The same field with another value, folded at its white space (RFC 5322 §2.2.3).
     pub fn with_value(&self, value: &[u8]) -> Self {
         let (mut lines, mut column) = (Vec::with_capacity(value.len()), self.name + 2);
-        for (at, word) in value.split(|octet| *octet == b' ').enumerate() {
+        let mut space = None;
+        for word in value.split_inclusive(|octet| matches!(octet, b' ' | b'\t')) {
+            let (word, next) = match word.split_last() {
+                Some((end @ (b' ' | b'\t'), word)) => (word, Some(*end)),
+                _ => (word, None),
+            };
             // Before a word, and never into a line of spaces alone.
-            if at > 0 {
+            if let Some(space) = space {
                 if column + word.len() >= FOLDED && !word.is_empty() {
                     lines.extend_from_slice(b"\r\n");
                     column = 0;
                 }
-                lines.push(b' ');
+                lines.push(space);
             }
             lines.extend_from_slice(word);
-            column += word.len() + 1;
+            (column, space) = (column + word.len() + 1, next);
         }
         let raw = [self.name(), b": ", &lines, b"\r\n"].concat();
         Self { raw, name: self.name }
@@ -125,9 +135,8 @@ impl Header {
         match (line(octets), self.fields.last_mut()) {
             (Line::Field(name), _) => self.fields.push(Field::begun(octets, name)),
             (Line::Goes, Some(field)) => field.go_on(octets),
-            // A continuation of nothing: a field without a name.
-            (Line::Goes, None) => self.fields.push(Field::begun(octets, 0)),
-            (Line::Ends, _) => return false,
+            // A continuation of nothing is text. In the header it would go on with the field that is put in front of it.
+            (Line::Goes, None) | (Line::Ends, _) => return false,
         }
         true
     }
@@ -184,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_no_field_ends_the_header() {
         for (message, fields) in
-            [("\r\nbody", 0), ("Hello you\r\n", 0), ("A: b\r\nHello: ", 2), ("A: b\r\nnothing\r\n", 1), (" x", 1)]
+            [("\r\nbody", 0), ("Hello you\r\n", 0), ("A: b\r\nHello: ", 2), ("A: b\r\nnothing\r\n", 1), (" x", 0)]
         {
             assert_eq!(Header::of(message.as_bytes()).0.fields.len(), fields, "{message:?}");
         }

@@ -19,7 +19,7 @@ pub(super) fn elements(value: &[u8]) -> Vec<&[u8]> {
 
 /// Follows quotes, comments and angle brackets through a value.
 #[derive(Debug, Default)]
-struct Scan {
+pub(super) struct Scan {
     quoted: bool,
     comment: usize,
     angle: bool,
@@ -28,7 +28,7 @@ struct Scan {
 
 impl Scan {
     /// Takes the next octet; whether it stands outside of all three.
-    fn is_open(&mut self, octet: u8) -> bool {
+    pub(super) fn is_open(&mut self, octet: u8) -> bool {
         if std::mem::take(&mut self.escaped) {
             return false;
         }
@@ -77,10 +77,42 @@ pub(super) fn comment(element: &[u8]) -> Option<&[u8]> {
     Some(text[begin + 1..].trim_ascii()).filter(|comment| !comment.is_empty())
 }
 
-/// Whether a name holds an `@` outside of quotes and comments, which some servers take for a second address.
-pub(super) fn has_bare_at(name: &[u8]) -> bool {
+/// Whether `octet` stands in `text` outside of quotes, comments and angle brackets. An `@` in a name is taken for a second address by
+/// some servers.
+pub(super) fn has_bare(text: &[u8], octet: u8) -> bool {
     let mut scan = Scan::default();
-    name.iter().any(|octet| scan.is_open(*octet) && *octet == b'@')
+    text.iter().any(|it| scan.is_open(*it) && *it == octet)
+}
+
+/// An element whose name has an `@` outside of quotes, with that in quotes.
+pub(super) fn with_quoted_name(element: &[u8]) -> Option<Vec<u8>> {
+    let (name, address) = split(element)?;
+    has_bare(name, b'@').then(|| [&quoted_where_needed(name), &b" "[..], address.trim_ascii()].concat())
+}
+
+/// The name without an `@` outside of quotes. Encoded words stay such, which they would not within quotes: their `@` is written as they
+/// write all else (RFC 2047 §5).
+pub(super) fn quoted_where_needed(name: &[u8]) -> Vec<u8> {
+    let words: Vec<&[u8]> = name.split(|octet| *octet == b' ').collect();
+    if !words.iter().any(|word| is_encoded(word)) || name.iter().any(|octet| b"\"()<>\\\t".contains(octet)) {
+        return quoted(name);
+    }
+    let word = |word: &&[u8]| match word {
+        word if is_encoded(word) => word
+            .iter()
+            .flat_map(|octet| if *octet == b'@' { &b"=40"[..] } else { std::slice::from_ref(octet) })
+            .copied()
+            .collect(),
+        word if word.contains(&b'@') => quoted(word),
+        word => word.to_vec(),
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(&b' ')
+}
+
+/// Whether this is an encoded word.
+fn is_encoded(word: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = word.split(|octet| *octet == b'?').collect();
+    matches!(parts.as_slice(), [b"=", _, b"q" | b"Q" | b"b" | b"B", _, b"="])
 }
 
 /// The name as one quoted string (RFC 5322 §3.2.4).
@@ -111,7 +143,7 @@ pub(super) fn unquoted(name: &[u8]) -> Vec<u8> {
 }
 
 /// Text in encoded words (RFC 2047), separated by spaces, at which a field can be folded.
-pub(super) fn encoded(text: &str, in_phrase: bool) -> String {
+pub(crate) fn encoded(text: &str, in_phrase: bool) -> String {
     let encoder = if in_phrase { rfc2047::Q_PHRASE } else { rfc2047::Q_TEXT };
     // Each word fits into a line behind any usual name of a field.
     let (mut out, mut column) = (String::new(), 20);
@@ -121,7 +153,7 @@ pub(super) fn encoded(text: &str, in_phrase: bool) -> String {
 }
 
 /// Octets as text: UTF-8, else the set of old Windows programs, which has a character for nearly all.
-pub(super) fn text(octets: &[u8]) -> String {
+pub(crate) fn text(octets: &[u8]) -> String {
     /// Windows-1252 from 0x80 to 0x9F; the others are as in Latin-1.
     const WINDOWS: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’', '“',
@@ -161,9 +193,17 @@ mod tests {
         ] {
             let found = split(element.as_bytes()).map(|(name, _)| name);
             assert_eq!(found, name.map(str::as_bytes), "{element}");
-            assert_eq!(found.is_some_and(has_bare_at), bare, "{element}");
+            assert_eq!(found.is_some_and(|name| has_bare(name, b'@')), bare, "{element}");
         }
         assert_eq!(quoted(br#"A "b" c@d\"#), br#""A b c@d\\""#);
+        for (name, expected) in [
+            ("=?utf-8?Q?J=C3=BC?= a@b c", "=?utf-8?Q?J=C3=BC?= \"a@b\" c"),
+            ("=?utf-8?q?a@b?=", "=?utf-8?q?a=40b?="),
+            ("=?utf-8?B?YQ==?= \"x\" a@b", "\"=?utf-8?B?YQ==?= x a@b\""),
+            ("a@b c", "\"a@b c\""),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&quoted_where_needed(name.as_bytes())), expected);
+        }
     }
 
     #[test]
@@ -182,7 +222,7 @@ mod tests {
                 split(element);
             }
             prop_assert_eq!(unquoted(&quoted(&value)), unquoted(&value));
-            prop_assert!(!has_bare_at(&quoted(&value)));
+            prop_assert!(!has_bare(&quoted(&value), b'@'));
             text(&value);
         }
     }

@@ -170,6 +170,7 @@ impl Preparation {
             if !is_blank(&line) {
                 // The header ended without its blank line: without one, what follows would be read as header.
                 out.extend_from_slice(b"\r\n");
+                self.seen.changes.push(Change::AddedBlankLine);
                 self.body.measure(&line);
             }
             out.extend_from_slice(&line);

@@ -5,7 +5,7 @@
 use super::{
     Address, Change,
     header::{Field, Header},
-    phrase,
+    parameter, phrase,
 };
 
 /// How much is repaired (key `repair`).
@@ -25,10 +25,31 @@ pub enum Repair {
 pub(super) const LONGEST_LINE: usize = 998;
 
 /// Fields of addresses.
-const ADDRESSES: [&str; 7] = ["From", "Sender", "Reply-To", "To", "Cc", "Resent-From", "Resent-To"];
+const ADDRESSES: [&str; 15] = [
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Resent-From",
+    "Resent-Sender",
+    "Resent-Reply-To",
+    "Resent-To",
+    "Resent-Cc",
+    "Disposition-Notification-To",
+    "Return-Receipt-To",
+    "Errors-To",
+    "Mail-Followup-To",
+    "Mail-Reply-To",
+];
+
+/// Fields that programs read, and beginnings of their names: encoded words mean nothing there.
+const STRUCTURED: [&str; 7] = ["Received", "Message-ID", "References", "In-Reply-To", "Date", "MIME-Version", "Return-Path"];
+const STRUCTURED_FAMILIES: [&str; 7] = ["content-", "resent-", "list-", "dkim-", "arc-", "authentication-", "received-"];
 
 /// Fields that may stand once (RFC 5322 §3.6, RFC 2045 §3); To and Cc are merged instead.
-const ONCE: [&str; 7] = ["From", "Sender", "Reply-To", "Date", "Message-ID", "Subject", "MIME-Version"];
+const ONCE: [&str; 9] =
+    ["From", "Sender", "Reply-To", "Date", "Message-ID", "In-Reply-To", "References", "Subject", "MIME-Version"];
 
 /// The same, of the body: left alone where the body is protected.
 const ONCE_CONTENT: [&str; 3] = ["Content-Type", "Content-Transfer-Encoding", "Content-Disposition"];
@@ -72,10 +93,13 @@ pub fn repair(header: &mut Header, case: &Case) -> Vec<Change> {
 
 /// Whether the body is signed or encrypted as a whole (RFC 1847, RFC 8551).
 pub(super) fn is_protected(header: &Header) -> bool {
-    let kind = header.lower("Content-Type").unwrap_or_default();
-    ["multipart/signed", "multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"]
-        .iter()
-        .any(|protected| kind.starts_with(protected))
+    let is_protected = |field: &Field| {
+        let kind = field.value().to_ascii_lowercase();
+        ["multipart/signed", "multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"]
+            .iter()
+            .any(|protected| kind.starts_with(protected.as_bytes()))
+    };
+    header.all("Content-Type").any(is_protected)
 }
 
 fn add_from(header: &mut Header, case: &Case, changes: &mut Vec<Change>) {
@@ -101,22 +125,24 @@ fn change_addresses(header: &mut Header, change: impl Fn(&[u8]) -> Option<Vec<u8
     changed
 }
 
-/// Changes the names of an address field for which `change` has another one.
-fn change_names(value: &[u8], change: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+/// Changes the elements of an address field for which `change` has another one. A list with groups, or parted by semicolons, stays: what
+/// seems to be a name there may be more.
+fn change_elements(value: &[u8], change: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    if phrase::has_bare(value, b';') {
+        return None;
+    }
     let mut changed = false;
     let mut each = |element: &[u8]| {
-        let another = phrase::split(element).and_then(|(name, address)| Some((change(name)?, address)));
+        let another = change(element);
         changed |= another.is_some();
-        another
-            .map_or_else(|| element.trim_ascii().to_owned(), |(name, address)| [&name, &b" "[..], address.trim_ascii()].concat())
+        another.unwrap_or_else(|| element.trim_ascii().to_owned())
     };
     let all: Vec<Vec<u8>> = phrase::elements(value).into_iter().map(&mut each).collect();
     changed.then(|| all.join(&b", "[..]))
 }
 
 fn quote(header: &mut Header, changes: &mut Vec<Change>) {
-    let name = |name: &[u8]| phrase::has_bare_at(name).then(|| phrase::quoted(name));
-    if change_addresses(header, |value| change_names(value, name)) {
+    if change_addresses(header, |value| change_elements(value, phrase::with_quoted_name)) {
         changes.push(Change::QuotedDisplayName);
     }
 }
@@ -149,10 +175,12 @@ fn remove_duplicates(header: &mut Header, changes: &mut Vec<Change>) {
 }
 
 fn merge(header: &mut Header, name: &str, changes: &mut Vec<Change>) {
-    let values: Vec<Vec<u8>> = header.all(name).map(Field::value).filter(|value| !value.is_empty()).collect();
     if header.all(name).count() < 2 {
         return;
     }
+    let is_between = |octet: &u8| octet.is_ascii_whitespace() || *octet == b',';
+    let without_comma = |value: Vec<u8>| value.iter().rposition(|octet| !is_between(octet)).map(|end| value[..=end].to_vec());
+    let values: Vec<Vec<u8>> = header.all(name).map(Field::value).filter_map(without_comma).collect();
     let first = header.fields.iter().position(|field| field.is(name));
     let mut at = 0;
     header.fields.retain(|field| {
@@ -165,49 +193,70 @@ fn merge(header: &mut Header, name: &str, changes: &mut Vec<Change>) {
     changes.push(Change::MergedRecipients);
 }
 
-/// Encodes octets above 127: names of addresses, and the text of fields that are only text. An address that holds such octets, and a
-/// parameter of the body's fields, stay: encoded words mean nothing there.
+/// Encodes octets above 127: names of addresses, file names, and the text of fields that are only text. An address that holds such
+/// octets stays: there is no other way to write it.
 fn encode(header: &mut Header, changes: &mut Vec<Change>) {
-    let is_ascii = |octets: &[u8]| octets.is_ascii();
-    let name =
-        |name: &[u8]| (!is_ascii(name)).then(|| phrase::encoded(&phrase::text(&phrase::unquoted(name)), true).into_bytes());
-    let mut changed = change_addresses(header, |value| change_names(value, name));
-    let is_text = |field: &Field| {
-        let structured = |name: &&str| field.is(name);
-        !ADDRESSES.iter().any(structured)
-            && !["Received", "Message-ID", "References", "In-Reply-To", "Date", "MIME-Version", "Return-Path"]
-                .iter()
-                .any(structured)
-            && !field.name().to_ascii_lowercase().starts_with(b"content-")
-    };
-    for field in header.fields.iter_mut().filter(|field| !field.raw().is_ascii() && is_text(field)) {
-        let value = field.value();
-        if !is_ascii(&value) && field.name().is_ascii() {
-            *field = field.with_value(phrase::encoded(&phrase::text(&value), false).as_bytes());
-            changed = true;
-        }
+    let mut changed = change_addresses(header, |value| change_elements(value, encoded_element));
+    let is_protected = is_protected(header);
+    for field in header.fields.iter_mut().filter(|field| !field.raw().is_ascii() && field.name().is_ascii()) {
+        let is = |name: &&str| field.is(name);
+        let another = if !is_protected && ["Content-Type", "Content-Disposition"].iter().any(is) {
+            parameter::encoded(field)
+        } else if is_text(field) || (!is_protected && field.is("Content-Description")) {
+            Some(field.with_value(phrase::encoded(&phrase::text(&field.value()), false).as_bytes()))
+        } else {
+            None
+        };
+        changed |= another.is_some();
+        *field = another.unwrap_or_else(|| field.clone());
     }
     if changed {
         changes.push(Change::EncodedHeader);
     }
 }
 
-fn fold(header: &mut Header, changes: &mut Vec<Change>) {
-    let mut changed = false;
-    for field in &mut header.fields {
-        let is_long = |field: &Field| field.raw().split(|octet| *octet == b'\n').any(|line| line.len() > LONGEST_LINE + 1);
-        if is_long(field) {
-            let folded = field.with_value(&field.value());
-            // A word of its own above the limit cannot be folded, and the line ends that were there are as good.
-            if !is_long(&folded) {
-                *field = folded;
-                changed = true;
-            }
+/// Whether a field is text for people and nothing else.
+fn is_text(field: &Field) -> bool {
+    let is = |name: &&str| field.is(name);
+    let name = field.name().to_ascii_lowercase();
+    !name.is_empty()
+        && !ADDRESSES.iter().chain(&STRUCTURED).any(is)
+        && !STRUCTURED_FAMILIES.iter().any(|family| name.starts_with(family.as_bytes()))
+}
+
+/// An address whose name, or the comment that stands for one, is encoded.
+fn encoded_element(element: &[u8]) -> Option<Vec<u8>> {
+    let encoded = |text: &[u8]| phrase::encoded(&phrase::text(text), true).into_bytes();
+    match phrase::split(element) {
+        Some((name, _)) if name.is_ascii() => None,
+        Some((name, address)) => Some([&encoded(&phrase::unquoted(name)), &b" "[..], address.trim_ascii()].concat()),
+        None => {
+            let comment = phrase::comment(element).filter(|comment| !comment.is_ascii())?;
+            let address = element[..element.iter().position(|octet| *octet == b'(')?].trim_ascii();
+            Some([address, b" (", &encoded(comment), b")"].concat())
         }
     }
-    if changed {
-        changes.push(Change::FoldedHeader);
+}
+
+fn fold(header: &mut Header, changes: &mut Vec<Change>) {
+    let is_long = |field: &Field| field.raw().split(|octet| *octet == b'\n').any(|line| line.len() > LONGEST_LINE + 1);
+    let (mut changed, mut passed) = (false, false);
+    for field in header.fields.iter_mut().filter(|field| is_long(field)) {
+        let value = field.value();
+        let value = match ADDRESSES.iter().any(|name| field.is(name)) {
+            // Between addresses there may be a space, where none is.
+            true => phrase::elements(&value).iter().map(|element| element.trim_ascii()).collect::<Vec<_>>().join(&b", "[..]),
+            false => value,
+        };
+        let folded = field.with_value(&value);
+        // A word of its own above the limit cannot be folded, and the line ends that were there are as good.
+        match is_long(&folded) {
+            true => passed = true,
+            false => (*field, changed) = (folded, true),
+        }
     }
+    changes.extend(changed.then_some(Change::FoldedHeader));
+    changes.extend(passed.then_some(Change::PassedLongLines));
 }
 
 #[cfg(test)]

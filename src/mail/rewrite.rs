@@ -23,7 +23,7 @@ pub fn rewrite(header: &mut Header, mailbox: &Address, allowed: impl Fn(&Address
         let elements: Vec<&[u8]> = values.iter().flat_map(|value| phrase::elements(value)).collect();
         let answerable: Vec<&[u8]> = elements.iter().copied().filter(|element| is_answerable(element)).collect();
         if !header.has("Reply-To") && !answerable.is_empty() {
-            let value = answerable.iter().map(|element| element.trim_ascii()).collect::<Vec<_>>().join(&b", "[..]);
+            let value = answerable.iter().map(|element| answer_to(element)).collect::<Vec<_>>().join(&b", "[..]);
             let reply_to = Field::new("Reply-To", "").with_value(&value);
             let after = header.fields.iter().position(|field| field.is("From")).map_or(header.fields.len(), |at| at + 1);
             header.fields.insert(after, reply_to);
@@ -55,10 +55,15 @@ fn set_from(header: &mut Header, value: &[u8]) {
     });
 }
 
+/// The element as it may stand in a Reply-To.
+fn answer_to(element: &[u8]) -> Vec<u8> {
+    phrase::with_quoted_name(element).unwrap_or_else(|| element.trim_ascii().to_owned())
+}
+
 /// The mailbox's address under the name of `element`.
 fn from(element: &[u8], mailbox: &Address) -> Vec<u8> {
     let name = match phrase::split(element) {
-        Some((name, _)) if phrase::has_bare_at(name) => phrase::quoted(name),
+        Some((name, _)) if phrase::has_bare(name, b'@') => phrase::quoted_where_needed(name),
         Some((name, _)) => name.to_owned(),
         // `root (Cron Daemon)`: the form of old mail programs.
         None => phrase::comment(element).map(phrase::quoted).unwrap_or_default(),
@@ -111,6 +116,11 @@ mod tests {
             ("From: root (Cron Daemon)\r\n", "From: \"Cron Daemon\" <alerts@contoso.com>\r\n", &[RewroteFrom]),
             ("From: \"Web\" <www-data@web1.localdomain>\r\n", "From: \"Web\" <alerts@contoso.com>\r\n", &[RewroteFrom]),
             ("From: ops@x.example <ops@x.local>\r\n", "From: \"ops@x.example\" <alerts@contoso.com>\r\n", &[RewroteFrom]),
+            (
+                "From: a@x.example <b@x.example>\r\n",
+                "From: \"a@x.example\" <alerts@contoso.com>\r\nReply-To: \"a@x.example\" <b@x.example>\r\n",
+                &[AddedReplyTo, RewroteFrom],
+            ),
             ("Subject: x\r\n", "Subject: x\r\nFrom: alerts@contoso.com\r\n", &[RewroteFrom]),
             (
                 "From: a@x.example, b@x.example\r\nSender: a@x.example\r\n",

@@ -4,30 +4,24 @@
 use super::{
     Relay,
     attempt::{Unsent, try_login},
-    gate::{Closed, Gate, Pass},
+    gate::{Closed, Pass},
     health::{May, Probe},
     judge::Case,
+    lanes::Handle,
     own, reroute,
     work::Work,
 };
 use crate::{
     config::{Link, Mailbox},
     mail::{Envelope, Id, Name},
-    queue::{Claimed, Fill, Lane, Wanted},
+    queue::{Claimed, Fill, Wanted},
 };
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::HashSet,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 /// How long a probe keeps the others out at most: a login with its token, or a message's first replies.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -40,136 +34,6 @@ const STORE_PAUSE: Duration = Duration::from_secs(2);
 
 /// How often messages are looked for that were held for too long.
 const HELD_LOOK: Duration = Duration::from_secs(600);
-
-/// A mailbox's lane, as others reach it.
-#[derive(Debug)]
-pub(super) struct Handle {
-    name: Name,
-    lane: Mutex<Lane>,
-    /// When the store is to be looked at for messages that have become due.
-    look_at: Mutex<Option<SystemTime>>,
-    wake: Notify,
-    gate: OnceLock<Arc<Gate>>,
-    /// Its mailbox is no more.
-    is_closed: AtomicBool,
-    /// When to look again whether its messages may go through another mailbox.
-    reroute_at: Mutex<SystemTime>,
-}
-
-/// All lanes.
-#[derive(Debug, Default)]
-pub(super) struct Lanes(Mutex<HashMap<Name, Arc<Handle>>>);
-
-impl Lanes {
-    /// The lane of `mailbox`; made when missing.
-    pub(super) fn of(&self, mailbox: &Name) -> Arc<Handle> {
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.entry(mailbox.clone()).or_insert_with(|| Arc::new(Handle::new(mailbox.clone()))).clone()
-    }
-
-    /// Ends the lane of a mailbox that is no more.
-    pub(super) fn remove(&self, mailbox: &Name) {
-        let removed = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(mailbox);
-        if let Some(handle) = removed {
-            handle.is_closed.store(true, Ordering::Release);
-            handle.wake();
-        }
-    }
-
-    /// All of them.
-    pub(super) fn all(&self) -> Vec<Arc<Handle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-}
-
-impl Handle {
-    fn new(name: Name) -> Self {
-        let look_at = Mutex::new(Some(SystemTime::UNIX_EPOCH));
-        Self {
-            name,
-            lane: Mutex::default(),
-            look_at,
-            wake: Notify::new(),
-            gate: OnceLock::new(),
-            is_closed: AtomicBool::new(false),
-            reroute_at: Mutex::new(SystemTime::UNIX_EPOCH),
-        }
-    }
-
-    pub(super) fn name(&self) -> &Name {
-        &self.name
-    }
-
-    /// Whether it is time to look for another way; then the next time is after a while.
-    fn is_time_to_reroute(&self, now: SystemTime) -> Result<(), SystemTime> {
-        let mut at = self.reroute_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match *at <= now {
-            true => {
-                *at = now + reroute::PAUSE;
-                Ok(())
-            }
-            false => Err(*at),
-        }
-    }
-
-    /// It stands otherwise: another way may be found at once.
-    pub(super) fn changed(&self) {
-        *self.reroute_at.lock().unwrap_or_else(PoisonError::into_inner) = SystemTime::UNIX_EPOCH;
-        self.wake();
-    }
-
-    pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
-        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The mailbox's gate, with its limits as they are configured now.
-    pub(super) fn gate(&self, relay: &Relay, mailbox: &Mailbox) -> Arc<Gate> {
-        let gate = relay.gates.of(mailbox);
-        self.gate.get_or_init(|| gate.clone());
-        gate
-    }
-
-    /// The lane has something to do.
-    pub(super) fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// Messages in the store may have become due.
-    pub(super) fn look(&self) {
-        self.look_by(SystemTime::UNIX_EPOCH);
-        self.wake();
-    }
-
-    /// A message under way is settled; it may be due again at `due`.
-    pub(super) fn settled(&self, due: Option<SystemTime>) {
-        self.lane().settled();
-        if let Some(due) = due {
-            self.look_by(due);
-        }
-        self.wake();
-    }
-
-    fn look_by(&self, at: SystemTime) {
-        let mut look_at = self.look_at.lock().unwrap_or_else(PoisonError::into_inner);
-        *look_at = Some(look_at.map_or(at, |before| before.min(at)));
-    }
-
-    fn next_look(&self) -> Option<SystemTime> {
-        *self.look_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether it is time to look; then the next time is not known any more.
-    fn is_time_to_look(&self, now: SystemTime) -> Result<(), Option<SystemTime>> {
-        let mut look_at = self.look_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match *look_at {
-            Some(at) if at <= now => {
-                *look_at = None;
-                Ok(())
-            }
-            later => Err(later),
-        }
-    }
-}
 
 impl Relay {
     /// Delivers what is kept until `stop` says so (or its sender is gone); what is under way then goes on, see [`Relay::drained`].
@@ -212,20 +76,13 @@ impl Relay {
 
     /// Until the end, or until its mailbox is no more; says whose lane it was.
     async fn run_lane(self: Arc<Self>, handle: Arc<Handle>, mut stop: watch::Receiver<bool>) -> Name {
-        while !handle.is_closed.load(Ordering::Acquire) {
+        while !handle.is_closed() {
             let now = SystemTime::now();
             let next = self.pump(&handle, now).await;
             let pause = next.map_or(LOOK, |next| next.duration_since(now).unwrap_or_default().min(LOOK));
-            let freed = async {
-                match handle.gate.get() {
-                    Some(gate) => gate.freed().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                () = handle.wake.notified() => {}
-                () = freed => {}
+                () = handle.woken() => {}
                 () = tokio::time::sleep(pause) => {
                     if pause == LOOK {
                         handle.look_by(SystemTime::UNIX_EPOCH);
@@ -234,12 +91,12 @@ impl Relay {
             }
         }
         self.give_back(&handle).await;
-        handle.name.clone()
+        handle.name().clone()
     }
 
     /// Sends what may be sent now; says when to look again.
     async fn pump(self: &Arc<Self>, handle: &Arc<Handle>, now: SystemTime) -> Option<SystemTime> {
-        let Some((mailbox, link)) = self.mailbox(&handle.name) else {
+        let Some((mailbox, link)) = self.mailbox(handle.name()) else {
             self.give_back(handle).await;
             return None;
         };
@@ -278,7 +135,7 @@ impl Relay {
 
     /// Moves what another mailbox may take, where this one is out of work; says when to look for that again.
     async fn find_other_way(&self, handle: &Handle, may: May, now: SystemTime) -> Option<SystemTime> {
-        if !self.wants_reroute(&handle.name, may, now) {
+        if !self.wants_reroute(handle.name(), may, now) {
             return None;
         }
         if let Err(later) = handle.is_time_to_reroute(now) {
@@ -356,7 +213,7 @@ impl Relay {
 
     async fn fetch(self: Arc<Self>, handle: Arc<Handle>, fill: Fill) {
         let now = SystemTime::now();
-        let wanted = Wanted { mailbox: handle.name.clone(), app: fill.app.clone(), author: None, most: fill.most };
+        let wanted = Wanted { mailbox: handle.name().clone(), app: fill.app.clone(), author: None, most: fill.most };
         match self.queue.claim(wanted, now).await {
             Ok(messages) => {
                 let is_all = handle.lane().filled(&fill, messages);
@@ -365,7 +222,7 @@ impl Relay {
                 }
             }
             Err(error) => {
-                tracing::warn!(mailbox = %handle.name, %error, "waiting messages cannot be fetched; tried again");
+                tracing::warn!(mailbox = %handle.name(), %error, "waiting messages cannot be fetched; tried again");
                 tokio::time::sleep(STORE_PAUSE).await;
                 handle.lane().not_filled(&fill);
             }
@@ -376,14 +233,14 @@ impl Relay {
     /// Looks which apps have messages that are due, and when the next will be.
     async fn look(&self, handle: &Handle) {
         let now = SystemTime::now();
-        match self.queue.due(&handle.name).await {
+        match self.queue.due(handle.name()).await {
             Ok(all) => {
                 for due in all {
                     if due.at <= now { handle.lane().stored(&due.app) } else { handle.look_by(due.at) }
                 }
             }
             Err(error) => {
-                tracing::warn!(mailbox = %handle.name, %error, "waiting messages cannot be looked for; tried again");
+                tracing::warn!(mailbox = %handle.name(), %error, "waiting messages cannot be looked for; tried again");
                 handle.look_by(now + STORE_PAUSE);
             }
         }
@@ -396,7 +253,7 @@ impl Relay {
             return;
         }
         if let Err(error) = self.queue.unclaim(claims).await {
-            tracing::warn!(mailbox = %handle.name, %error, "messages stay claimed until their lease ends");
+            tracing::warn!(mailbox = %handle.name(), %error, "messages stay claimed until their lease ends");
         }
     }
 

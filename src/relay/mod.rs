@@ -19,6 +19,7 @@ mod guesses;
 mod health;
 mod judge;
 mod keeper;
+mod lanes;
 mod log;
 mod notices;
 mod operate;
@@ -56,8 +57,8 @@ use access::Access;
 use addresses::Addresses;
 use authorize::Authorizations;
 use board::Board;
-use dispatch::Lanes;
 use gate::Gates;
+use lanes::Lanes;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::SystemTime,

@@ -3,8 +3,8 @@
 
 use super::{
     Relay,
-    dispatch::Handle,
     health::May,
+    lanes::Handle,
     route::{self, Mailboxes, Senders},
 };
 use crate::{

@@ -366,6 +366,7 @@ pub(crate) fn start_ready(mut command: Command, directory: &Path) -> Program {
         match notify.recv(&mut state) {
             Ok(length) if String::from_utf8_lossy(&state[..length]).contains("READY=1") => return program,
             Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => panic!("no READY=1 from `outlink run`: {e}\n{}", program.output()),
         }
     }

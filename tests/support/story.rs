@@ -126,7 +126,12 @@ impl App {
 
     /// Sends octets to which no reply belongs.
     pub(crate) fn write(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).expect("it can be sent");
+        self.write_octets(text.as_bytes());
+    }
+
+    /// As [`App::write`], whatever they are.
+    pub(crate) fn write_octets(&mut self, octets: &[u8]) {
+        self.0.get_mut().write_all(octets).expect("it can be sent");
     }
 
     pub(crate) fn reply(&mut self) -> String {

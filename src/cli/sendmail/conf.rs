@@ -2,7 +2,7 @@
 
 use super::super::{CONFIG, Config, Exit, Failed, Outcome, check, out::say};
 use crate::{
-    config::{Bind, Fault, SENDMAIL_CONF, SendmailConf},
+    config::{Bind, SENDMAIL_CONF, SendmailConf},
     whole::{Like, Unfinished},
 };
 use std::{
@@ -22,15 +22,6 @@ pub(super) fn usual() -> PathBuf {
     beside(Path::new(CONFIG))
 }
 
-/// What `file` says; else everything that is wrong with it.
-pub(super) fn read(file: &Path) -> Result<SendmailConf, Failed> {
-    SendmailConf::read(file).map_err(|faults| {
-        let said: Vec<String> = faults.iter().map(Fault::to_string).collect();
-        let text = "nothing was sent, whoever called this still has the message";
-        Failed(Exit::Configuration, format!("{}\n{text}", said.join("\n")))
-    })
-}
-
 /// Writes it beside the configuration `main`; `domain` is kept from the old one unless it is given.
 pub(super) fn write(main: PathBuf, domain: Option<String>) -> Outcome {
     let file = beside(&main);
@@ -40,7 +31,7 @@ pub(super) fn write(main: PathBuf, domain: Option<String>) -> Outcome {
             let text = format!("{} was written by a person: edit it, or move it away", file.display());
             return Err(Failed(Exit::Findings, text));
         }
-        Ok(old) => SendmailConf::parse(&old, &file).ok(),
+        Ok(old) => Some(SendmailConf::parse(&old, &file).0),
         Err(why) if why.kind() == io::ErrorKind::NotFound => None,
         Err(why) => return Err(unwritten(&file, &why)),
     };
@@ -59,7 +50,10 @@ pub(super) fn write(main: PathBuf, domain: Option<String>) -> Outcome {
     let conf = SendmailConf { socket: socket.clone(), drop: settings.drop.clone(), domain };
     let text = conf.text();
     // What cannot be read again must not be written: a bad --domain.
-    SendmailConf::parse(&text, &file).map_err(|faults| check::faulty(faults))?;
+    let faults = SendmailConf::parse(&text, &file).1;
+    if !faults.is_empty() {
+        return Err(check::faulty(faults));
+    }
     let like = Like { owner: None, group: None, mode: MODE };
     let written = Unfinished::write(&file, text.as_bytes(), like).and_then(Unfinished::replace);
     written.map_err(|why| unwritten(&file, &why))?;

@@ -1,11 +1,10 @@
 //! The message on standard input, made fit for SMTP: lines end by CRLF, a lone dot may end it, an mbox separator goes. What else it lacks
 //! the daemon adds.
 
-use crate::mail::{Address, Header, addresses};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use crate::mail::{Address, Header, addresses, encoded};
 use std::io::{self, BufRead};
 
-/// Octets that are read; the daemon takes fewer.
+/// Octets that are read; the daemon takes fewer where nobody raised `message-size`.
 const LARGEST: usize = 100 << 20;
 
 /// Why there is no message.
@@ -66,8 +65,8 @@ pub(super) fn add_from(message: Vec<u8>, name: &str, address: &Address) -> Vec<u
     let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
     let shown = match name.is_ascii() {
         true => format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")),
-        // RFC 2047 §4.1; short enough for one word.
-        false => format!("=?utf-8?B?{}?=", STANDARD.encode(name.chars().take(12).collect::<String>())),
+        // A line for each word: all of a long name would be longer than a line may be.
+        false => encoded(&name, true).replace("?= =?", "?=\r\n =?"),
     };
     let mut whole = format!("From: {shown} <{address}>\r\n").into_bytes();
     if octets == 0 && !message.starts_with(b"\r\n") {
@@ -124,11 +123,34 @@ mod tests {
             ("To: x\r\n\r\nb\r\n", "Cron \"D\"", "From: \"Cron \\\"D\\\"\" <root@host.example>\r\nTo: x\r\n\r\nb\r\n"),
             ("from: a\r\n\r\n", "x", "from: a\r\n\r\n"),
             ("no header\r\n", "x\r\ny", "From: \"xy\" <root@host.example>\r\n\r\nno header\r\n"),
-            ("\r\nbody\r\n", "Ä", "From: =?utf-8?B?w4Q=?= <root@host.example>\r\n\r\nbody\r\n"),
+            ("\r\nbody\r\n", "Ä", "From: =?utf-8?Q?=C3=84?= <root@host.example>\r\n\r\nbody\r\n"),
         ] {
             let whole = add_from(message.as_bytes().to_vec(), name, &address);
             assert_eq!(String::from_utf8(whole).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_long_name_of_any_letters_stays_whole() {
+        let address = Address::parse("root@host.example").unwrap();
+        let name = "Überwachungsdienst für die Außenstelle Århus \u{1f600}".repeat(2);
+        let whole = String::from_utf8(add_from(b"To: x\r\n\r\n".to_vec(), &name, &address)).unwrap();
+        let field = whole.strip_suffix("To: x\r\n\r\n").unwrap();
+        assert!(field.lines().count() > 2 && field.lines().all(|line| line.len() <= 100), "{field}");
+        let words = field.lines().map(|line| {
+            let line = line.trim_start_matches("From:").trim().trim_end_matches(" <root@host.example>");
+            line.strip_prefix("=?utf-8?Q?").unwrap().strip_suffix("?=").unwrap()
+        });
+        let (mut octets, mut text) = (Vec::new(), words.collect::<String>());
+        while !text.is_empty() {
+            let rest = text.split_off(if text.starts_with('=') { 3 } else { 1 });
+            match text.strip_prefix('=') {
+                Some(digits) => octets.push(u8::from_str_radix(digits, 16).unwrap()),
+                None => octets.extend(text.replace('_', " ").into_bytes()),
+            }
+            text = rest;
+        }
+        assert_eq!(String::from_utf8(octets).unwrap(), name);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `outlink sendmail`: what cron, PHP, mail(1) and many others call as /usr/sbin/sendmail.
 //!
 //! Any user runs it, so it does not read the configuration: `sendmail.conf` beside that, or what is built in, names a socket and a
-//! directory. The daemon knows the app by the Unix user. While no daemon answers, the message is left in the drop directory, durably, and
-//! the caller is told that all is well.
+//! directory. The daemon knows the app by the Unix user. While no daemon answers, or it says `4xx`, the message is left in the drop
+//! directory, durably, and the caller is told that all is well. A fault in that file is told, and stops no mail that finds its way all the
+//! same: cron looks at no status.
 
 mod conf;
 mod message;
@@ -10,9 +11,9 @@ mod options;
 
 use super::{CONFIG, Cli, Exit, Failed, Outcome};
 use crate::{
-    config::SendmailConf,
+    config::{Fault, MESSAGE_SIZE, RECIPIENTS, SendmailConf},
     dropbox::{At, NotTaken, Parcel, Said, hand_over, leave},
-    mail::Address,
+    mail::{Address, text},
 };
 use clap::Parser;
 use message::NoMessage;
@@ -22,7 +23,7 @@ use std::{
     fs,
     io::{self, ErrorKind, Read, Write, stdin, stdout},
     net::Shutdown,
-    os::unix::net::UnixStream,
+    os::unix::{ffi::OsStringExt, net::UnixStream},
     path::Path,
     sync::mpsc,
     thread,
@@ -53,19 +54,32 @@ pub(super) fn called(arguments: &[OsString]) -> Option<Vec<OsString>> {
 
 /// Does it.
 pub(super) fn sendmail(arguments: Vec<OsString>) -> Outcome {
-    let text = |argument: OsString| argument.into_string().map_err(|wrong| usage(format!("{} is no text", wrong.display())));
-    let arguments = arguments.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
-    let options = Options::parse(arguments).map_err(usage)?;
+    let (mut texts, mut foreign) = (Vec::with_capacity(arguments.len()), Vec::new());
+    for argument in arguments {
+        texts.push(argument.into_string().unwrap_or_else(|octets| {
+            let read = text(&octets.into_vec());
+            foreign.push(read.clone());
+            read
+        }));
+    }
+    let options = Options::parse(texts).map_err(usage)?;
+    // Programs of old write a person's name in another set than UTF-8; addresses and paths are not guessed at.
+    let is_name = |text: &&String| options.name.as_ref().is_some_and(|name| text.ends_with(name.as_str()));
+    if let Some(wrong) = foreign.iter().find(|text| !is_name(text)) {
+        return Err(usage(format!("`{wrong}` is not written in UTF-8")));
+    }
     match options.mode {
-        Mode::Send => send(&options, &places(&options)?),
-        Mode::Speak => match places(&options) {
-            Ok(places) => speak(&places.socket),
-            Err(failed) => {
-                let _ = stdout().write_all(b"421 4.3.5 outlink is not set up here\r\n");
-                Err(failed)
-            }
-        },
-        Mode::WriteConf => conf::write(options.config.unwrap_or_else(|| CONFIG.into()), options.domain),
+        Mode::Send | Mode::Speak => {
+            let (places, faults) = places(&options);
+            faults.iter().for_each(|fault| eprintln!("outlink: {fault}"));
+            let done = if options.mode == Mode::Send { send(&options, &places) } else { speak(&places.socket) };
+            done.map_err(|Failed(exit, why)| match exit {
+                // Where the file was to say where to.
+                Exit::Unavailable | Exit::Temporary if !faults.is_empty() => Failed(Exit::Configuration, why),
+                exit => Failed(exit, why),
+            })
+        }
+        Mode::WriteConf => conf::write(options.config.as_deref().unwrap_or(CONFIG).into(), options.domain),
         Mode::Help => {
             super::out::say(HELP);
             Ok(Exit::Good)
@@ -74,7 +88,9 @@ pub(super) fn sendmail(arguments: Vec<OsString>) -> Outcome {
             super::out::say("outlink reads [aliases] of its configuration at start and reload; nothing is to be done");
             Ok(Exit::Good)
         }
-        Mode::List => match Cli::try_parse_from(["outlink", "queue"]) {
+        Mode::List => match Cli::try_parse_from(
+            ["outlink", "queue"].into_iter().chain(options.config.iter().flat_map(|path| ["--config", path])),
+        ) {
             Ok(cli) => super::run(cli.command),
             Err(error) => Err(usage(error.to_string())),
         },
@@ -85,38 +101,60 @@ fn usage(why: String) -> Failed {
     Failed(Exit::Usage, format!("{why}; see `outlink sendmail --help`"))
 }
 
-/// Where the daemon is and where messages are left: by options, else by the file, else as built in.
-fn places(options: &Options) -> Result<SendmailConf, Failed> {
-    let file = options.conf.clone().unwrap_or_else(conf::usual);
-    let read = match &options.conf {
-        Some(file) if !file.exists() => return Err(Failed(Exit::Configuration, format!("{} is not there", file.display()))),
-        _ => conf::read(&file)?,
-    };
-    Ok(SendmailConf {
-        socket: options.socket.clone().unwrap_or(read.socket),
-        drop: options.drop.clone().unwrap_or(read.drop),
-        domain: read.domain,
-    })
+/// Where the daemon is and where messages are left: by options, else by the file, else as built in. With what is wrong with the file.
+fn places(options: &Options) -> (SendmailConf, Vec<Fault>) {
+    let (read, faults) = SendmailConf::read(&options.conf.clone().unwrap_or_else(conf::usual));
+    let (socket, drop) = (options.socket.clone().unwrap_or(read.socket), options.drop.clone().unwrap_or(read.drop));
+    (SendmailConf { socket, drop, domain: read.domain }, faults)
 }
 
 fn send(options: &Options, places: &SendmailConf) -> Outcome {
     if options.recipients.is_empty() && !options.from_header {
+        if options.runs_queue {
+            return Ok(Exit::Good);
+        }
         return Err(usage("no recipients: name them, or use -t to take them from To, Cc and Bcc".to_owned()));
     }
-    let parcel = parcel(options, places.domain.as_deref())?;
-    let taken = match connect(&places.socket) {
-        Ok(stream) => hand_over(stream, &parcel, &hostname()),
-        Err(why) => Err(NotTaken::Down(why)),
-    };
-    match taken {
-        Ok(said) => {
-            if options.verbose {
-                super::out::say(said.text);
+    let mut parcel = parcel(options, places.domain.as_deref())?;
+    let mut waiting = std::mem::take(&mut parcel.recipients);
+    let (mut most, mut sent) = (RECIPIENTS, 0);
+    while !waiting.is_empty() {
+        let others = waiting.split_off(waiting.len().min(most));
+        parcel.recipients = std::mem::replace(&mut waiting, others);
+        let taken = match connect(&places.socket) {
+            Ok(stream) => hand_over(stream, &parcel, &hostname()),
+            Err(why) => Err(NotTaken::Down(why)),
+        };
+        let done = match taken {
+            Ok(said) => {
+                if options.verbose {
+                    super::out::say(said.text);
+                }
+                Ok(())
             }
-            Ok(Exit::Good)
-        }
-        Err(NotTaken::Down(why)) => set_down(&places.drop, options.verbose, &parcel, &why),
-        Err(NotTaken::Refused(at, said)) => Err(refused(&at, &said)),
+            Err(NotTaken::TooMany(fewer)) => {
+                most = fewer;
+                waiting.splice(..0, std::mem::take(&mut parcel.recipients));
+                continue;
+            }
+            Err(NotTaken::Down(why)) => set_down(places, options.verbose, &parcel, (&why, None)),
+            // What the daemon may take later is none of the caller's care: cron and PHP would not try again.
+            Err(NotTaken::Refused(_, Said { code: code @ 400..500, text })) => {
+                set_down(places, options.verbose, &parcel, (&format!("outlink said {code} {text}"), Some(Exit::Temporary)))
+            }
+            Err(NotTaken::Refused(at, said)) => Err(refused(&at, &said)),
+        };
+        done.map_err(|failed| after(sent, failed))?;
+        sent += parcel.recipients.len();
+    }
+    Ok(Exit::Good)
+}
+
+/// What went wrong, and that it did not for the first recipients of very many.
+fn after(sent: usize, Failed(exit, why): Failed) -> Failed {
+    match sent {
+        0 => Failed(exit, why),
+        sent => Failed(exit, format!("{why}; the message was taken for the first {sent} recipients, and for no others")),
     }
 }
 
@@ -157,21 +195,30 @@ fn connect(socket: &Path) -> Result<UnixStream, String> {
     }
 }
 
-/// Leaves the message for a daemon that comes later.
-fn set_down(drop: &Path, verbose: bool, parcel: &Parcel, why: &str) -> Outcome {
+/// Leaves the message for a daemon that comes later, or takes it later. `now` is what else the caller hears where that cannot be.
+fn set_down(places: &SendmailConf, verbose: bool, parcel: &Parcel, (why, now): (&str, Option<Exit>)) -> Result<(), Failed> {
+    let drop = &places.drop;
+    let size = parcel.octets.len() as u64;
+    if size > MESSAGE_SIZE {
+        let why = format!(
+            "{why}; and the message cannot be left for later: it has {size} octets, of {} MiB at most",
+            MESSAGE_SIZE >> 20
+        );
+        return Err(Failed(now.unwrap_or(Exit::Data), why));
+    }
     match leave(drop, parcel, SystemTime::now()) {
         Ok(id) => {
             if verbose {
                 super::out::say(format!("{why}; left in {} as {id}", drop.display()));
             }
-            Ok(Exit::Good)
+            Ok(())
         }
         Err(error) => {
-            let exit = match error.kind() {
+            let exit = now.unwrap_or(match error.kind() {
                 ErrorKind::NotFound => Exit::Unavailable,
                 ErrorKind::PermissionDenied => Exit::Permission,
                 _ => Exit::Temporary,
-            };
+            });
             Err(Failed(exit, format!("{why}; and the message cannot be left in {}: {error}", drop.display())))
         }
     }
@@ -181,7 +228,6 @@ fn set_down(drop: &Path, verbose: bool, parcel: &Parcel, why: &str) -> Outcome {
 fn refused(at: &At, said: &Said) -> Failed {
     let Said { code, text } = said;
     let exit = match (at, code) {
-        (_, 400..500) => Exit::Temporary,
         (_, 530 | 535) => Exit::Permission,
         _ if text.starts_with("5.7.") => Exit::Permission,
         (At::Recipient(_), _) => Exit::NoUser,
@@ -292,12 +338,10 @@ mod tests {
         let recipient = At::Recipient(Address::parse("root").unwrap());
         for (at, code, text, exit) in [
             (At::Sender, 530, "5.7.0 authentication required", Exit::Permission),
-            (At::Sender, 451, "4.3.0 later", Exit::Temporary),
             (At::Sender, 550, "5.7.1 not as this", Exit::Permission),
             (recipient.clone(), 550, "5.1.3 no domain", Exit::NoUser),
             (recipient, 550, "5.7.1 not to this", Exit::Permission),
             (At::Message, 552, "5.3.4 too large", Exit::Data),
-            (At::Message, 452, "4.3.1 full", Exit::Temporary),
         ] {
             assert_eq!(refused(&at, &Said { code, text: text.to_owned() }).0, exit, "{code} {text}");
         }

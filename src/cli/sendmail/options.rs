@@ -30,6 +30,8 @@ pub(super) struct Options {
     pub(super) mode: Mode,
     /// Recipients stand in the header, too.
     pub(super) from_header: bool,
+    /// The queue is to be worked off, which the daemon does by itself.
+    pub(super) runs_queue: bool,
     /// A lone dot is a line like others.
     pub(super) ignore_dots: bool,
     pub(super) verbose: bool,
@@ -46,9 +48,9 @@ pub(super) struct Options {
     pub(super) drop: Option<PathBuf>,
     /// Another file than the usual `sendmail.conf`.
     pub(super) conf: Option<PathBuf>,
-    /// The configuration that `--write-conf` goes by.
-    pub(super) config: Option<PathBuf>,
-    /// The domain that it writes.
+    /// The configuration, for what lists its queue or writes `sendmail.conf`.
+    pub(super) config: Option<String>,
+    /// The domain that `--write-conf` writes.
     pub(super) domain: Option<String>,
 }
 
@@ -58,6 +60,7 @@ impl Options {
         let mut options = Self {
             mode: Mode::Send,
             from_header: false,
+            runs_queue: false,
             ignore_dots: false,
             verbose: false,
             sender: None,
@@ -110,7 +113,7 @@ impl Options {
             "socket" => self.socket = Some(value.into()),
             "drop" => self.drop = Some(value.into()),
             "conf" => self.conf = Some(value.into()),
-            "config" => self.config = Some(value.into()),
+            "config" => self.config = Some(value),
             _ => self.domain = Some(value),
         }
         Ok(())
@@ -129,7 +132,10 @@ impl Options {
                 'n' | 'm' | 'G' | 'U' => {}
                 'b' => return self.mode(rest),
                 // Queue runs, debug levels, submission or transfer: attached or nothing.
-                'q' | 'd' | 'A' => return Ok(()),
+                'q' | 'd' | 'A' => {
+                    self.runs_queue |= letter == 'q';
+                    return Ok(());
+                }
                 'o' if rest.is_empty() => return Err("-o lacks its option".to_owned()),
                 'o' => {
                     self.ignore_dots |= rest == "i";
@@ -279,7 +285,7 @@ mod tests {
         let options = parse("--write-conf --config /d --domain e.example").unwrap();
         assert_eq!(
             (options.mode, options.config, options.domain),
-            (Mode::WriteConf, Some("/d".into()), Some("e.example".into()))
+            (Mode::WriteConf, Some("/d".to_owned()), Some("e.example".into()))
         );
     }
 }
