@@ -314,3 +314,83 @@ fn a_password_is_changed_without_a_moment_in_which_none_works() {
     let (status, said) = story.command(&["app", "password", "nobody"]);
     assert!(status == Some(1) && said.contains("no app is named nobody"), "{status:?} {said}");
 }
+
+/// A story whose listener knows apps by their addresses, too, and whose apps are the sandbox's and `office`, which is this machine.
+fn known_by_address() -> Story {
+    Story::new("microsoft", |text| {
+        queue(text).replacen("[listener.local]\n", "[listener.local]\nauth = \"optional\"\n", 1)
+            + "\n[app.office]\nnetworks = [\"127.0.0.1\"]\nmailbox = \"sandbox\"\n"
+    })
+}
+
+#[test]
+fn after_a_failed_login_a_connection_is_nobody_until_one_succeeds() {
+    let story = known_by_address();
+    let daemon = story.start();
+    assert!(App::connect(story.relay).send().starts_with("250 "), "its address is enough");
+    let mut app = App::connect(story.relay);
+    assert!(app.auth("sandbox", "wrong").starts_with("535 5.7.8 "));
+    let said = app.say(MAIL);
+    assert!(said.starts_with("530 5.7.0 authentication required"), "a slip is noticed: {said}");
+    assert!(app.auth("sandbox", &story.password).starts_with("235 "));
+    assert!(app.send().starts_with("250 "));
+    support::queued::until("each sent one message", SOON, || {
+        ["office", "sandbox"].iter().all(|app| daemon.count(&["message.accepted", &format!("\"app\":\"{app}\"")]) == 1)
+    });
+}
+
+#[test]
+fn a_session_ends_when_what_let_it_in_is_taken_out_of_the_configuration() {
+    let story = known_by_address();
+    let daemon = story.start();
+    let password = |words: &[&str]| json(&story, words)["password"].as_str().expect("a password").to_owned();
+    let first = password(&["app", "add", "erp", "--mailbox", "sandbox", "--json"]);
+    let mut old = App::login(story.relay, "erp", &first);
+    assert!(old.send().starts_with("250 "));
+    let second = password(&["app", "password", "erp", "--json"]);
+    assert!(old.send().starts_with("250 "), "both passwords are valid");
+    let mut new = App::login(story.relay, "erp", &second);
+    assert!(last(&mut old, &[MAIL, "RCPT TO:<team@example.org>"]).starts_with("250 "));
+    story.good(&["app", "password", "erp", "--drop-old"]);
+    assert!(last(&mut old, &["DATA", "Subject: x\r\n\r\nx\r\n."]).starts_with("250 "), "a message that began is finished");
+    let said = old.say(MAIL);
+    assert_eq!(said, "421 4.7.0 the password of this login is no longer valid: connect again");
+    assert_eq!(old.reply(), "", "the connection is closed");
+    assert!(new.send().starts_with("250 "), "the other password is still there");
+
+    let mut office = App::connect(story.relay);
+    assert!(office.send().starts_with("250 "));
+    let text = fs::read_to_string(&story.config).expect("it is there");
+    fs::write(&story.config, text.replace("networks = [\"127.0.0.1\"]", "networks = [\"10.1.2.3\"]")).expect("written");
+    story.good(&["reload"]);
+    let said = office.say(MAIL);
+    assert_eq!(said, "421 4.7.0 what proved this application does so no longer: connect again");
+    assert!(App::connect(story.relay).say(MAIL).starts_with("530 "));
+    daemon.logged("\"event\":\"app.refused\",\"app\":\"erp\"", SOON);
+}
+
+#[test]
+fn connections_of_a_user_of_this_machine_are_counted() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let socket = directory.path().join("smtp.sock");
+    let more = format!(
+        "\n[listener.local-programs]\nbind = \"unix:{}\"\n[listener.local-programs.limits]\nconnections-per-address = 2\n",
+        socket.display()
+    );
+    let story = Story::new("microsoft", |text| queue(text) + &more);
+    let _daemon = story.start();
+    let open = || {
+        let mut stream = BufReader::new(UnixStream::connect(&socket).expect("the socket is there"));
+        stream.get_ref().set_read_timeout(Some(SOON)).expect("a time-out can be set");
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("a reply within the time");
+        (stream, line)
+    };
+    let (first, greeting) = open();
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    let _second = open();
+    let (_, greeting) = open();
+    assert!(greeting.starts_with("421 4.7.0 too many connections from this address or user"), "{greeting}");
+    drop(first);
+    support::queued::until("its place is free again", SOON, || open().1.starts_with("220 "));
+}

@@ -155,6 +155,17 @@ fn the_house_stands_in_its_layers() {
 }
 
 #[test]
+fn every_file_of_tests_is_in_their_map() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let map = fs::read_to_string(tests.join("README.md")).expect("the map can be read");
+    let files = fs::read_dir(&tests).expect("the folder can be read").map(|entry| entry.expect("an entry").path());
+    let files: Vec<_> = files.filter(|file| file.extension().is_some_and(|extension| extension == "rs")).collect();
+    let named = |file: &Path| map.contains(&format!("`{}`", file.file_stem().unwrap_or_default().to_string_lossy()));
+    let missing: Vec<_> = files.iter().filter(|file| !named(file)).collect();
+    assert!(missing.is_empty() && files.len() > 10, "tests/README.md does not name {missing:?}");
+}
+
+#[test]
 fn each_kind_of_fault_is_seen() {
     let good = "//! Purpose.\nuse crate::{mail::{Id, Name}, smtp::Reply};\n// crate::cli is only spoken of\n";
     assert_eq!(faults("relay/mod.rs", good), Vec::<String>::new());

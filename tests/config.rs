@@ -77,7 +77,9 @@ server = "smtp.example.com:587"
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGRdescudvJCs";
 
 /// An app below [`LINK`], to be gone on with.
-const PRINTER: &str = "[app.printer]\nnetworks = ['10.1.2.3']\nmailbox = 'robot'\n";
+/// An app that every listener lets in by one or the other.
+const PRINTER: &str = "[app.printer]\nnetworks = ['10.1.2.3']\n\
+    password = '$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b4dWRWJTmaaJObGRdescudvJCs'\nmailbox = 'robot'\n";
 
 /// The comments at the head say what is expected, `# <--` marks the line.
 #[test]
@@ -402,6 +404,7 @@ limits = {{ messages-per-minute = 30, recipients-per-message = 7 }}
 delivery = "queue"
 
 [app.printer]
+password = "{HASH}"
 networks = ["10.1.2.3"]
 mailbox = "by-sender"
 allowed-from = ["*@example.com"]
@@ -614,4 +617,33 @@ fn part() -> impl Strategy<Value = &'static str> {
         "password = ",
         "\"MARKED\"\n",
     ])
+}
+
+#[test]
+fn an_app_that_no_listener_lets_in_is_noted() {
+    let home = "[listener.local]\n";
+    let office = "[listener.office]\nbind = '0.0.0.0:2526'\nauth = 'optional'\nnetworks = ['10.0.0.0/8']\n";
+    let near = "[listener.near]\nbind = '127.0.0.1:2526'\nauth = 'optional'\nnetworks = ['10.0.0.0/8']\n";
+    let socket = "[listener.socket]\nbind = 'unix:/run/outlink/smtp.sock'\nauth = 'optional'\n";
+    for (listeners, proof, noted) in [
+        (home, "networks = ['10.1.2.3']", Some("networks")),
+        (office, "networks = ['10.1.2.3']", None),
+        (office, "networks = ['192.168.1.1']", Some("networks")),
+        (office, "networks = ['fd00::1']", Some("networks")),
+        (near, "networks = ['10.1.2.3']", Some("networks")),
+        (home, "certificate = ['scanner.example.com']", Some("certificate")),
+        (office, "certificate = ['scanner.example.com']", Some("certificate")),
+        (home, "unix-user = ['0']", Some("unix-user")),
+        (socket, "unix-user = ['0']", None),
+        (home, "enabled = false\nunix-user = ['0']", None),
+        (socket, "networks = ['10.1.2.3']\nunix-user = ['0']", None),
+    ] {
+        let drop = "[drop]\ndirectory = '/nonexistent/drop'\n";
+        let text = format!("{LINK}{listeners}{drop}[app.printer]\n{proof}\nmailbox = 'robot'\n");
+        let (_, notes) = load(&[("outlink.toml", &text)], &[]).unwrap();
+        let keys: Vec<_> =
+            notes.iter().filter(|note| note.message.starts_with("this app cannot send")).map(|note| note.key.as_str()).collect();
+        let expected: Vec<_> = noted.map(|key| format!("app.printer.{key}")).into_iter().collect();
+        assert_eq!(keys, expected, "{listeners} {proof}");
+    }
 }

@@ -387,12 +387,23 @@ fn rules_limits_and_logs_use_the_address_that_a_load_balancer_names() {
     let (_, greeting) = open(b"PROXY TCP4 203.0.113.9 127.0.0.1 4711 25\r\n");
     assert!(greeting.starts_with("554 5.7.1 "), "its network is not let in: {greeting}");
     // LOCAL and UNKNOWN may come in, as their load balancer may, and prove nothing, although an app has its address.
+    let mut unknown = Vec::new();
     for header in [second(0, [10, 1, 2, 3]), b"PROXY UNKNOWN\r\n".to_vec()] {
         let (mut wire, greeting) = open(&header);
         assert!(greeting.starts_with("220 "), "{greeting}");
         assert!(wire.say("MAIL FROM:<robot@sandbox.example>").starts_with("530 "));
         assert!(wire.login("sandbox", &world.story.password).starts_with("538 "));
+        unknown.push(wire);
     }
+    let (_, greeting) = open(b"PROXY UNKNOWN\r\n");
+    assert!(greeting.starts_with("421 4.7.0 too many connections"), "they count as the load balancer's: {greeting}");
+    drop(unknown);
+    // Loopback in a header is another machine's, or a lie: it proves no app, although one has that network.
+    let (mut wire, greeting) = open(b"PROXY TCP4 127.0.0.2 127.0.0.1 4711 25\r\n");
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    assert!(!wire.say("EHLO x").contains("AUTH"), "its password would cross the network in clear text");
+    assert!(wire.login("sandbox", &world.story.password).starts_with("538 5.7.11 "));
+    assert!(wire.say("MAIL FROM:<robot@sandbox.example>").starts_with("530 "));
     // Without a header nobody comes in from there, and what is none ends the connection.
     let (_, greeting) = open(b"EHLO x\r\n");
     assert_eq!(greeting, "");
@@ -521,7 +532,7 @@ fn haproxy_in_front_is_understood_in_both_versions() {
     let config = world.directory().join("haproxy.cfg");
     let text = format!(
         "defaults\n  mode tcp\n  timeout connect 10s\n  timeout client 60s\n  timeout server 60s\n\
-         listen one\n  bind 127.0.0.1:{first}\n  server relay 127.0.0.1:{} send-proxy\n\
+         listen one\n  bind 127.0.0.1:{first}\n  tcp-request connection set-src ipv4(10.1.2.3)\n  server relay 127.0.0.1:{} send-proxy\n\
          listen two\n  bind 127.0.0.1:{second}\n  server relay 127.0.0.1:{} send-proxy-v2\n",
         world.ports[0], world.ports[1]
     );
@@ -536,7 +547,7 @@ fn haproxy_in_front_is_understood_in_both_versions() {
     assert!(wire.reply().starts_with("220 "));
     let client = wire.0.get_ref().local_addr().expect("an address");
     assert!(wire.send(MESSAGE).starts_with("250 "), "known by the address in the header");
-    daemon.logged(&format!("\"client\":\"{client}\""), SOON);
+    daemon.logged(&format!("\"client\":\"10.1.2.3:{}\"", client.port()), SOON);
     let stream = connect(SocketAddr::from(([127, 0, 0, 1], second)));
     let mut wire = Wire::over(encrypt(stream, &world.authority.client(None)).expect("a handshake"));
     assert!(wire.reply().starts_with("220 "));

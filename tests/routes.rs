@@ -406,3 +406,30 @@ fn a_message_whose_sender_is_denied_goes_through_a_mailbox_that_rewrites_it() {
     assert!(send(&mut app, "allowed", "robot@sandbox.example").starts_with("250 "));
     assert_eq!(sender_of(&story, "allowed"), "robot@sandbox.example");
 }
+
+#[test]
+fn an_alias_counts_as_the_address_it_stands_for() {
+    let story = Story::new("microsoft", |text| {
+        let text = contract(text, "queue").replacen(
+            "[app.sandbox]\n",
+            "[app.sandbox]\nallowed-recipients = [\"*@example.org\", \"backup\"]\n",
+            1,
+        );
+        let text = text.replace("[mailbox.sandbox]\n", "[mailbox.sandbox]\nwhen-from-differs = \"rewrite\"\n");
+        format!("{text}\n[aliases]\nroot = \"it@example.org\"\nbackup = \"it@elsewhere.example\"\n")
+    });
+    let _daemon = story.start();
+    let mut app = story.app();
+    // Whom it may send to is said of the alias's address, and nothing of the alias.
+    let said = app.mail(Mail { id: "outside", to: &["<backup>"], ..Mail::default() });
+    let expected = "550 5.7.1 <it@elsewhere.example> (backup in [aliases]) is not in allowed-recipients of [app.sandbox]";
+    assert!(said.starts_with(expected), "{said}");
+    app.say("RSET");
+    // However often it is named, and as what, it is one recipient.
+    app.queue(Mail { id: "once", to: &["<root>", "<IT@example.org>", "<Root>", "<team@example.org>"], ..Mail::default() });
+    assert_eq!(story.with_subject("once")["to"], json!(["it@example.org", "team@example.org"]));
+    // A sender without a domain is told at its alias's address.
+    story.fault("recipient-refused", &json!({"times": 1}));
+    app.queue(Mail { id: "cron", sender: "<root>", ..Mail::default() });
+    assert_eq!(story.with_subject("Undelivered mail: cron")["to"], json!(["it@example.org"]));
+}

@@ -6,6 +6,7 @@ use super::{
     words,
 };
 use crate::mail::Address;
+use std::collections::BTreeMap;
 
 /// More than any machine has users that send.
 const MOST: usize = 1000;
@@ -23,6 +24,13 @@ pub(super) fn read(table: &mut Table<'_>) -> Aliases {
     if count > MOST {
         table.fault_here(format!("there are more than {MOST} aliases"));
     }
-    let read = |(name, text): (String, String)| Some((name.to_lowercase(), Address::parse(&text).ok()?));
-    Aliases::new(texts.into_iter().filter_map(read).collect())
+    let mut all = BTreeMap::new();
+    for (name, text) in texts {
+        let Ok(address) = Address::parse(&text) else { continue };
+        if all.insert(name.to_lowercase(), address).is_some() {
+            let hint = "names are compared without case; leave one of them";
+            table.fault(&name, Wrong::new(format!("`{}` stands here twice", name.to_lowercase()), hint));
+        }
+    }
+    Aliases::new(all)
 }

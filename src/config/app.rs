@@ -13,8 +13,6 @@ use crate::{
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 
-/// Widest network that proves an app: a whole company's 10.0.0.0/8; and its like in IPv6, a provider's allocation.
-const WIDEST: (u8, u8) = (8, 32);
 /// Passwords of one app: two while rotating, some to spare; each costs a verification.
 const MOST_PASSWORDS: usize = 8;
 
@@ -105,11 +103,9 @@ fn password(text: &str) -> Result<PasswordHash, Wrong> {
     })
 }
 
-/// Almost everybody is nobody in particular.
 fn check_networks(table: &Table<'_>, networks: &[IpNet]) {
     for (index, network) in networks.iter().enumerate() {
-        let least = if matches!(network, IpNet::V4(_)) { WIDEST.0 } else { WIDEST.1 };
-        if network.prefix_len() < least {
+        if let Some(least) = words::too_wide(network) {
             let hint = "name the device's address; whoever has one of these addresses could send as this app";
             table.fault_in(
                 "networks",

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::mail::Name;
 use ipnet::IpNet;
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
 
 /// Two apps that cannot be told apart.
 pub(super) fn apps(reader: &Reader<'_>, apps: &BTreeMap<Name, Arc<App>>) {
@@ -94,6 +94,58 @@ pub(super) fn listeners(reader: &Reader<'_>, listeners: &BTreeMap<Name, Arc<List
             without_passwords(reader, listener, apps);
         }
     }
+}
+
+/// Apps that no listener lets in. Those that are switched off need none, and a listener may come: so it is no fault.
+pub(super) fn ways_in(
+    reader: &Reader<'_>,
+    listeners: &BTreeMap<Name, Arc<Listener>>,
+    apps: &BTreeMap<Name, Arc<App>>,
+    drop: &Path,
+) {
+    for app in apps.values().filter(|app| app.enabled) {
+        let leaves_files = !app.unix_users.is_empty() && drop.is_dir();
+        if leaves_files || listeners.values().any(|listener| lets_in(listener, app)) {
+            continue;
+        }
+        let (key, hint) = match () {
+            () if !app.passwords.is_empty() => ("password", "write auth = \"required\" or \"optional\" at a listener"),
+            () if !app.networks.is_empty() => {
+                ("networks", "add a listener with auth = \"optional\" whose `bind` and `networks` these addresses reach")
+            }
+            () if !app.certificates.is_empty() => {
+                ("certificate", "add a listener with `tls`, `client-ca` and auth = \"optional\"")
+            }
+            () => ("unix-user", "add a listener with bind = \"unix:/run/outlink/smtp.sock\" and auth = \"optional\""),
+        };
+        let message = "this app cannot send: no listener lets it in by what proves it";
+        reader.note(&["app", app.name.as_str(), key], Wrong::new(message, hint));
+    }
+}
+
+/// Whether an app can prove itself there in one of its ways.
+fn lets_in(listener: &Listener, app: &App) -> bool {
+    let has_certificates = listener.tls.files().is_some_and(|files| files.client_ca.is_some());
+    let is_socket = !matches!(listener.bind, Bind::Tcp(_));
+    let by_password = !app.passwords.is_empty() && listener.auth != Auth::None;
+    let by_certificate = !app.certificates.is_empty() && has_certificates;
+    let by_user = !app.unix_users.is_empty() && is_socket;
+    let shown = || by_certificate || by_user || app.networks.iter().any(|network| reaches(listener, network));
+    by_password || listener.auth != Auth::Required && shown()
+}
+
+/// Whether somebody in `network` can connect there.
+fn reaches(listener: &Listener, network: &IpNet) -> bool {
+    let (is_here, is_near) = (listener.bind.is_local(), words::is_loopback(network));
+    let is_proxied = !listener.proxy_protocol_from.is_empty();
+    let is_bound = match listener.bind {
+        Bind::Unix(_) => false,
+        Bind::Passed(_) => true,
+        // A load balancer tells of other machines alone.
+        Bind::Tcp(_) if is_proxied => !is_near,
+        Bind::Tcp(address) => address.is_ipv4() == matches!(network, IpNet::V4(_)) && (!is_here || is_near),
+    };
+    is_bound && listener.networks.iter().any(|allowed| allowed.contains(network) || network.contains(allowed))
 }
 
 /// Whether the second `bind` would fail. An unspecified address takes the port on all addresses of its kind.

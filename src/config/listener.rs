@@ -91,6 +91,7 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Listener> {
     let auth = table.choice("auth", &auth_words).unwrap_or(default.auth);
     let networks = table.list("networks", words::network).unwrap_or(default.networks);
     let proxy_protocol_from = table.list("proxy-protocol-from", words::network).unwrap_or_default();
+    check_proxies(table, &proxy_protocol_from);
     let delivery = table.choice("delivery", &words::DELIVERIES).unwrap_or(default.delivery);
     let direct_wait = table.duration("direct-wait", words::DIRECT_WAIT).unwrap_or(default.direct_wait);
     let limits = table.table("limits").map_or_else(default_limits, |mut limits| read_limits(&mut limits));
@@ -116,6 +117,17 @@ pub(super) fn read(name: Name, table: &mut Table<'_>) -> Option<Listener> {
     };
     check(table, &listener, &given);
     Some(listener)
+}
+
+/// Who may name the client of a connection may be every app that is known by its address.
+fn check_proxies(table: &Table<'_>, proxies: &[IpNet]) {
+    for (index, network) in proxies.iter().enumerate() {
+        if let Some(least) = words::too_wide(network) {
+            let hint = "name the load balancers' own addresses; whoever has one of these could write a header and be any app by its address";
+            let wrong = Wrong::new(format!("{network} is wider than /{least}: that is an open relay"), hint);
+            table.fault_in("proxy-protocol-from", index, wrong);
+        }
+    }
 }
 
 /// Which keys stand there; a key that was taken cannot be asked for any more.

@@ -49,6 +49,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Settings> {
     checks::domains(reader, &domains, &apps);
     checks::warnings(reader, &queue, &apps);
     checks::listeners(reader, &listeners, &apps);
+    checks::ways_in(reader, &listeners, &apps, &drop);
     let state_directory = state_directory?;
     let sealed = reader.take_sealed();
     Some(Settings {

@@ -40,6 +40,15 @@ pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
     Ok(plain.unwrap_or(network).trunc())
 }
 
+/// Widest network whose addresses prove something: a whole company's 10.0.0.0/8; and its like in IPv6, a provider's allocation.
+const WIDEST: (u8, u8) = (8, 32);
+
+/// The least length of a network's prefix, where `network` is wider: almost everybody is nobody in particular.
+pub(super) fn too_wide(network: &IpNet) -> Option<u8> {
+    let least = if matches!(network, IpNet::V4(_)) { WIDEST.0 } else { WIDEST.1 };
+    (network.prefix_len() < least).then_some(least)
+}
+
 /// Whether a network lies within loopback.
 pub(super) fn is_loopback(network: &IpNet) -> bool {
     match network {

@@ -17,10 +17,10 @@ pub use parcel::{Foreign, LONGEST_ENVID, Parcel};
 use crate::{
     config::{App, Delivery, Listener, of_drops},
     crash,
-    listener::{Host, Peer, Service, Submission, UnixPeer, attend},
+    listener::{Host, Login, Peer, Service, Submission, UnixPeer, attend},
     mail::{Address, Case, Envelope, Id, Recipient},
     relay::Relay,
-    secret::Secret,
+    secret::{PasswordHash, Secret},
     smtp::Reply,
     store::{Error, Spool, Store},
 };
@@ -184,7 +184,7 @@ impl Dropbox {
                 Err(error) => return Fate::Later(error.to_string()),
             };
         let local = UnixPeer { uid, gid: u32::MAX, pid: None };
-        let peer = Peer { address: None, shown, local: Some(local), certificate: None, encrypted: false };
+        let peer = Peer { address: None, is_told: false, shown, local: Some(local), certificate: None, encrypted: false };
         let service = Service {
             listener: listener.clone(),
             host: Arc::new(Queued(self.relay.clone())),
@@ -265,8 +265,12 @@ impl Host for Queued {
         Some(Arc::new(App { delivery: Some(Delivery::Queue), ..App::clone(&app) }))
     }
 
-    async fn authenticate(&self, listener: &Listener, peer: &Peer, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
+    async fn authenticate(&self, listener: &Listener, peer: &Peer, user: &str, password: Secret) -> Result<Login, Reply> {
         self.0.authenticate(listener, peer, user, password).await
+    }
+
+    fn still(&self, listener: &Listener, peer: &Peer, app: &App, hash: Option<&PasswordHash>) -> Result<(), Reply> {
+        self.0.still(listener, peer, app, hash)
     }
 
     fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{App, Auth, Listener, ListenerTls},
     mail::Envelope,
-    secret::Secret,
+    secret::{PasswordHash, Secret},
     smtp::{
         Reply,
         server::{Action, Closing, Encryption, Rules, Session},
@@ -73,6 +73,8 @@ pub(super) struct Connection<H> {
     stop: watch::Receiver<bool>,
     session: Session,
     app: Option<Arc<App>>,
+    /// What proved it, if a password did.
+    hash: Option<PasswordHash>,
     /// Nothing came since the TLS handshake.
     is_mute: bool,
     /// By when the next command must be complete; a trickle of octets does not move it.
@@ -125,7 +127,7 @@ impl<H: Host> Connection<H> {
         let rules = Rules {
             hostname: Arc::clone(&around.hostname),
             offers_auth: listener.auth != Auth::None,
-            clear_auth: listener.allow_plaintext_auth || is_near(&peer),
+            clear_auth: listener.allow_plaintext_auth || peer.is_near(),
             encryption: match (&listener.tls, &around.presented) {
                 _ if peer.encrypted => Encryption::On,
                 (ListenerTls::Starttls(_), Some(_)) => Encryption::Offered,
@@ -148,6 +150,7 @@ impl<H: Host> Connection<H> {
             proxy,
             stop,
             app,
+            hash: None,
             deadline,
             incoming: None,
             pace: None,
@@ -280,7 +283,11 @@ impl<H: Host> Connection<H> {
             Action::Authenticate { user, password } => Box::pin(self.authenticate(user, password)).await?,
             Action::Mail(sender) => {
                 self.pace = None;
-                let verdict = self.app().and_then(|app| self.around.host.mail(&self.around.listener, app, sender.as_ref()));
+                let (host, listener) = (&self.around.host, &self.around.listener);
+                let verdict = self.app().and_then(|app| {
+                    host.still(listener, &self.peer, app, self.hash.as_ref())?;
+                    host.mail(listener, app, sender.as_ref())
+                });
                 self.session.decide(verdict);
             }
             Action::Recipient(recipient) => {
@@ -332,7 +339,7 @@ impl<H: Host> Connection<H> {
         self.tls = Some(encrypted.version);
         self.is_mute = true;
         let peer = Peer { encrypted: true, certificate: encrypted.certificate, ..Peer::clone(&self.peer) };
-        self.app = self.around.known(&peer);
+        (self.app, self.hash) = (self.around.known(&peer), None);
         self.peer = Arc::new(peer);
         self.session.restart(rest, self.app.is_some());
         self.session.limit_size(own_size(self.app.as_deref()));
@@ -347,8 +354,13 @@ impl<H: Host> Connection<H> {
     async fn authenticate(&mut self, user: String, password: Secret) -> Result<(), Ending> {
         let around = Arc::clone(&self.around);
         let peer = self.peer.clone();
-        let app = self.patiently(around.host.authenticate(&around.listener, &peer, &user, password)).await?;
-        self.session.authenticated(app.map(|app| self.app = Some(app)));
+        let login = self.patiently(around.host.authenticate(&around.listener, &peer, &user, password)).await?;
+        let (verdict, login) = match login {
+            Ok(login) => (Ok(()), Some(login)),
+            Err(reply) => (Err(reply), None),
+        };
+        (self.app, self.hash) = login.map(|login| (login.app, login.hash)).unzip();
+        self.session.authenticated(verdict);
         self.session.limit_size(own_size(self.app.as_deref()));
         Ok(())
     }
@@ -452,11 +464,6 @@ fn own_size(app: Option<&App>) -> Option<u64> {
     app.and_then(|app| app.limits.message_size)
 }
 
-/// Whether what a peer says in clear text stays on this machine.
-fn is_near(peer: &Peer) -> bool {
-    peer.local.is_some() || peer.address.is_some_and(|address| address.is_loopback())
-}
-
 /// What to do about an app that begins with TLS.
 fn misplaced_tls(tls: &ListenerTls) -> &'static str {
     match tls {
@@ -478,6 +485,7 @@ impl fmt::Display for Ending {
             Self::Closed(Closing::Tls) => "a TLS handshake came where plain SMTP was due",
             Self::Closed(Closing::Flood) => "a line or refused message did not end",
             Self::Closed(Closing::Unframed) => "a BDAT had no readable size",
+            Self::Closed(Closing::Unproven) => "what proved the app is no longer in the configuration",
             Self::ByPeer => "the app closed the connection",
             Self::Mute => "the app closed the connection right after the TLS handshake",
             Self::TimedOut => "nothing came, or nothing was read, for too long",

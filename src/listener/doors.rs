@@ -1,5 +1,6 @@
-//! Who may come in: the listener's networks, and how many connections there are, in all and from one address.
+//! Who may come in: the listener's networks, and how many connections there are, in all and from one address or user.
 
+use super::peer::customer;
 use crate::{config::Listener, smtp::Reply};
 use ipnet::IpNet;
 use std::{
@@ -15,8 +16,17 @@ pub(super) struct Doors(Mutex<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    /// Only addresses that have a connection, so it is no larger than `all`.
-    by_address: HashMap<IpAddr, usize>,
+    /// Only those that have a connection, so it is no larger than `all`.
+    by_source: HashMap<Source, usize>,
+}
+
+/// Whose connections count together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// A [customer]'s addresses.
+    Address(IpAddr),
+    /// A user of this machine.
+    User(u32),
 }
 
 /// The place of one connection, given back when dropped.
@@ -24,7 +34,7 @@ struct Counts {
 pub(super) struct Place {
     doors: Arc<Doors>,
     /// Whose it is, once that is known.
-    address: Option<IpAddr>,
+    source: Option<Source>,
 }
 
 /// Why a connection is turned away.
@@ -32,7 +42,7 @@ pub(super) struct Place {
 pub(super) enum Refusal {
     Network,
     Full,
-    FullForAddress,
+    FullForSource,
     /// It came to a socket that is closed.
     Closing,
 }
@@ -45,7 +55,7 @@ impl Doors {
             return Err(Refusal::Full);
         }
         counts.all += 1;
-        Ok(Place { doors: Arc::clone(self), address: None })
+        Ok(Place { doors: Arc::clone(self), source: None })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -57,13 +67,18 @@ impl Place {
     /// Lets the client in; its IPv4 address is not wrapped in an IPv6 one. To be asked once.
     pub(super) fn admit(&mut self, listener: &Listener, address: IpAddr) -> Result<(), Refusal> {
         is_of(&listener.networks, address)?;
+        self.count(listener, Source::Address(customer(address)))
+    }
+
+    /// Takes one of the places that `source` has. To be asked once.
+    pub(super) fn count(&mut self, listener: &Listener, source: Source) -> Result<(), Refusal> {
         let mut counts = self.doors.counts();
-        let here = counts.by_address.entry(address).or_default();
+        let here = counts.by_source.entry(source).or_default();
         if *here >= listener.limits.connections_per_address {
-            return Err(Refusal::FullForAddress);
+            return Err(Refusal::FullForSource);
         }
         *here += 1;
-        self.address = Some(address);
+        self.source = Some(source);
         Ok(())
     }
 }
@@ -77,10 +92,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.doors.counts();
         counts.all = counts.all.saturating_sub(1);
-        let Some(address) = self.address else { return };
-        match counts.by_address.get_mut(&address) {
+        let Some(source) = self.source else { return };
+        match counts.by_source.get_mut(&source) {
             Some(count) if *count > 1 => *count -= 1,
-            _ => _ = counts.by_address.remove(&address),
+            _ => _ = counts.by_source.remove(&source),
         }
     }
 }
@@ -91,7 +106,9 @@ impl Refusal {
         match self {
             Self::Network => Reply::new(554, Some((7, 1)), "this address may not connect here"),
             Self::Full => Reply::new(421, Some((7, 0)), "too many connections, try again later"),
-            Self::FullForAddress => Reply::new(421, Some((7, 0)), "too many connections from this address, try again later"),
+            Self::FullForSource => {
+                Reply::new(421, Some((7, 0)), "too many connections from this address or user, try again later")
+            }
             Self::Closing => Reply::new(421, Some((3, 2)), "this listener stops, try again later"),
         }
     }
@@ -101,7 +118,7 @@ impl Refusal {
         match self {
             Self::Network => "the address is in none of the listener's `networks`",
             Self::Full => "the listener's `limits.connections` is reached",
-            Self::FullForAddress => "the listener's `limits.connections-per-address` is reached",
+            Self::FullForSource => "the listener's `limits.connections-per-address` is reached",
             Self::Closing => "the listener stops",
         }
     }
@@ -123,15 +140,38 @@ mod tests {
         };
         assert_eq!(enter([192, 0, 2, 1].into()).unwrap_err(), Refusal::Network);
         let (first, _second) = (enter(here).unwrap(), enter(here).unwrap());
-        assert_eq!(enter(here).unwrap_err(), Refusal::FullForAddress);
+        assert_eq!(enter(here).unwrap_err(), Refusal::FullForSource);
         let third = enter(there).unwrap();
         assert_eq!(enter(there).unwrap_err(), Refusal::Full);
         drop(first);
         let _fourth = enter(here).unwrap();
         drop(third);
-        assert_eq!(doors.counts().by_address.len(), 1);
+        assert_eq!(doors.counts().by_source.len(), 1);
         // One whose address is not known has a place all the same.
         let _fifth = doors.enter(&listener).unwrap();
         assert_eq!(doors.enter(&listener).unwrap_err(), Refusal::Full);
+    }
+
+    #[test]
+    fn a_customers_ipv6_addresses_and_a_users_processes_count_together() {
+        let mut listener = listener();
+        (listener.limits.connections_per_address, listener.networks) = (1, vec!["::/0".parse().unwrap()]);
+        let doors = Arc::new(Doors::default());
+        let enter = |address: &str| {
+            let mut place = doors.enter(&listener)?;
+            place.admit(&listener, address.parse().unwrap()).map(|()| place)
+        };
+        let _first = enter("2001:db8:1:2::1").unwrap();
+        assert_eq!(enter("2001:db8:1:2:ffff::9").unwrap_err(), Refusal::FullForSource);
+        let _second = enter("2001:db8:1:3::1").unwrap();
+        let count = |uid| {
+            let mut place = doors.enter(&listener)?;
+            place.count(&listener, Source::User(uid)).map(|()| place)
+        };
+        let user = count(33).unwrap();
+        assert_eq!(count(33).unwrap_err(), Refusal::FullForSource);
+        let _other = count(34).unwrap();
+        drop(user);
+        let _again = count(33).unwrap();
     }
 }

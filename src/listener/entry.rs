@@ -3,7 +3,7 @@
 
 use super::{
     connection::{Connection, Opened, Surroundings},
-    doors::{self, Place, Refusal},
+    doors::{Place, Refusal},
     handshake::{self, Failure},
     host::Host,
     peer::Peer,
@@ -136,14 +136,14 @@ enum HeaderError {
 fn introduce(listener: &Listener, place: &mut Place, peer: &mut Peer, source: Source) -> Result<(), Refusal> {
     match source {
         Source::Client(client) => {
-            (peer.address, peer.shown) = (Some(client.ip()), client.to_string());
+            (peer.address, peer.is_told, peer.shown) = (Some(client.ip()), true, client.to_string());
             place.admit(listener, client.ip())
         }
-        // The proxy's own address says who may connect, but proves no app: whoever is behind it would be that app.
+        // The proxy's own address says who may connect, and how often, but proves no app: whoever is behind it would be that app.
         Source::Unknown => {
             let own = peer.address.take();
             peer.shown = format!("unknown behind {}", peer.shown);
-            own.map_or(Err(Refusal::Network), |own| doors::is_of(&listener.networks, own))
+            own.map_or(Err(Refusal::Network), |own| place.admit(listener, own))
         }
     }
 }

@@ -4,11 +4,20 @@ use super::Peer;
 use crate::{
     config::{App, Listener},
     mail::{Address, Case, Envelope, Findings, Id, Recipient},
-    secret::Secret,
+    secret::{PasswordHash, Secret},
     smtp::Reply,
     store::Body,
 };
 use std::{future::Future, sync::Arc};
+
+/// An app that a login proved.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Which.
+    pub app: Arc<App>,
+    /// What its password matched.
+    pub hash: PasswordHash,
+}
 
 /// Who decides about apps and messages.
 pub trait Host: Send + Sync + 'static {
@@ -24,7 +33,10 @@ pub trait Host: Send + Sync + 'static {
         peer: &Peer,
         user: &str,
         password: Secret,
-    ) -> impl Future<Output = Result<Arc<App>, Reply>> + Send;
+    ) -> impl Future<Output = Result<Login, Reply>> + Send;
+
+    /// Whether `peer` is still `app` by what proved it: the password with this hash, or else what it is. The refusal ends the session.
+    fn still(&self, listener: &Listener, peer: &Peer, app: &App, hash: Option<&PasswordHash>) -> Result<(), Reply>;
 
     /// Whether `app` may send from `sender` now; `None` is the null sender.
     fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply>;

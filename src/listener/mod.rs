@@ -24,9 +24,9 @@ mod stream;
 mod tests;
 
 pub use file::Regrouped;
-pub use host::{Host, Submission};
+pub use host::{Host, Login, Submission};
 pub use passed::Passed;
-pub use peer::{Peer, PeerCertificate, UnixPeer};
+pub use peer::{Peer, PeerCertificate, UnixPeer, customer};
 pub use presented::{CertificateState, INTERVAL as CERTIFICATE_INTERVAL, Presented};
 pub use serve::{Running, Service, attend, serve};
 pub use socket::{BindError, Socket, bind};

@@ -97,7 +97,14 @@ mod tests {
         let hello = |name: &str, is_extended| Some(Hello { name: name.into(), is_extended });
         let peer = |address: Option<&str>, encrypted| {
             let local = address.is_none().then_some(UnixPeer { uid: 33, gid: 33, pid: None });
-            Peer { address: address.map(|it| it.parse().unwrap()), shown: String::new(), local, certificate: None, encrypted }
+            Peer {
+                address: address.map(|it| it.parse().unwrap()),
+                is_told: false,
+                shown: String::new(),
+                local,
+                certificate: None,
+                encrypted,
+            }
         };
         let near = || peer(Some("127.0.0.1"), false);
         for (peer, hello, is_authenticated, smtputf8, recipients, expected) in [

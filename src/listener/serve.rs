@@ -2,7 +2,7 @@
 
 use super::{
     connection::{Connection, Opened, Surroundings},
-    doors::{self, Doors, Place, Refusal},
+    doors::{self, Doors, Place, Refusal, Source},
     entry::{self, Arrived},
     exhaustion::Exhaustion,
     host::Host,
@@ -234,7 +234,11 @@ impl<H: Host> Door<H> {
             doors::is_of(&listener.networks, address)?;
         }
         let mut place = self.doors.enter(listener)?;
-        address.map_or(Ok(()), |address| place.admit(listener, address))?;
+        match (address, peer.local) {
+            (Some(address), _) => place.admit(listener, address)?,
+            (None, Some(local)) => place.count(listener, Source::User(local.uid))?,
+            (None, None) => {}
+        }
         Ok(place)
     }
 }
@@ -277,7 +281,7 @@ fn peer(origin: Origin) -> Peer {
         Origin::Tcp(client) => (client.to_string(), None),
         Origin::Unix(process) => (process.to_string(), Some(process)),
     };
-    Peer { address: origin.address(), shown, local, certificate: None, encrypted: false }
+    Peer { address: origin.address(), is_told: false, shown, local, certificate: None, encrypted: false }
 }
 
 /// Waits until `stop` is true or can no longer become so.

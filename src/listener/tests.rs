@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     config::{App, Auth, Bind, Delivery, Listener, ListenerLimits, ListenerTls},
     mail::{Address, Case, Envelope, Name, Recipient},
-    secret::Secret,
+    secret::{PasswordHash, Secret},
     smtp::Reply,
     store::{Body, Spool},
 };
@@ -71,6 +71,10 @@ fn app() -> Arc<App> {
     })
 }
 
+fn hash() -> PasswordHash {
+    PasswordHash::make(&Secret::new("secret".into()), &[1; 16]).unwrap()
+}
+
 #[derive(Default)]
 struct FakeHost {
     is_known: bool,
@@ -85,9 +89,13 @@ impl Host for FakeHost {
         self.is_known.then(app)
     }
 
-    async fn authenticate(&self, _: &Listener, _: &Peer, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
+    async fn authenticate(&self, _: &Listener, _: &Peer, user: &str, password: Secret) -> Result<Login, Reply> {
         let is_right = user == "crowd" && password.expose() == "secret";
-        if is_right { Ok(app()) } else { Err(crate::smtp::server::authentication_failed()) }
+        if is_right { Ok(Login { app: app(), hash: hash() }) } else { Err(crate::smtp::server::authentication_failed()) }
+    }
+
+    fn still(&self, _: &Listener, _: &Peer, _: &App, _: Option<&PasswordHash>) -> Result<(), Reply> {
+        Ok(())
     }
 
     fn mail(&self, _: &Listener, _: &App, sender: Option<&Address>) -> Result<(), Reply> {

@@ -6,11 +6,13 @@
 
 use super::{
     guesses::{Guesses, Origin},
+    routing::gone,
     rules,
+    turns::Turns,
 };
 use crate::{
     config::{App, Auth, ClientCertificate, Listener, Settings, is_of_drops},
-    listener::{Peer, PeerCertificate, Submission},
+    listener::{Login, Peer, PeerCertificate, Submission},
     queue::Proof,
     secret::{Memory, PasswordHash, Recent, Secret},
     smtp::{Reply, server::authentication_failed},
@@ -25,7 +27,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Logins that wait for their verification. At 60 a second the last of them waits a second.
+/// Logins that wait for their verification, a few of each source. At 60 a second the last of them waits a second.
 const MOST_WAITING: usize = 64;
 
 /// Longest wait for a verification; beyond it the app hears `454` and tries again.
@@ -35,11 +37,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub(super) struct Access {
     recent: Recent,
     guesses: Guesses,
-    verifier: mpsc::Sender<Login>,
+    turns: Turns,
+    verifier: mpsc::Sender<Waiting>,
 }
 
 /// A login to be verified.
-struct Login {
+struct Waiting {
     hashes: Vec<PasswordHash>,
     /// The most hashes that any app has: a failure takes as long as that many, whoever it was.
     rounds: usize,
@@ -49,7 +52,7 @@ struct Login {
 
 impl Access {
     pub(super) fn new(key: [u8; 32]) -> Self {
-        Self { recent: Recent::new(&key), guesses: Guesses::default(), verifier: verifier() }
+        Self { recent: Recent::new(&key), guesses: Guesses::default(), turns: Turns::default(), verifier: verifier() }
     }
 
     /// The app with this user name and password; logs and delays a failure.
@@ -59,28 +62,28 @@ impl Access {
         listener: &Listener,
         (peer, user): (&Peer, &str),
         password: Secret,
-    ) -> Result<Arc<App>, Reply> {
+    ) -> Result<Login, Reply> {
         let wanted = user.to_lowercase();
         let app = settings.apps.values().find(|app| app.user == wanted);
         if let Some(app) = app
-            && self.remembers(app, &password)
+            && let Some(hash) = self.remembers(app, &password)
         {
-            return admitted(app, listener, peer);
+            return admitted(app, hash, (listener, peer));
         }
-        let origin = Origin::new(peer.address, peer.local.map(|local| local.uid));
+        let origin = Origin::new(peer.proven(), peer.local.map(|local| local.uid));
         if let Some(wait) = self.guesses.refused(origin, &wanted, Instant::now()) {
             let seconds = wait.as_secs() + 1;
             tracing::debug!(client = peer.source(), listener = %listener.name, seconds, "a login is refused: too many failed before");
             return Err(Reply::new(454, Some((7, 0)), format!("too many failed logins, come again in {seconds} s")));
         }
-        let Some((found, password)) = self.verify(settings, app, password).await else {
+        let Some((found, password)) = self.verify(settings, app, password, origin).await else {
             tracing::warn!(client = peer.source(), listener = %listener.name, "too many logins at once: an app was told to try again");
             return Err(Reply::new(454, Some((7, 0)), "too many logins at once, try again later"));
         };
         if let (Some(app), Some(hash)) = (app, found) {
             self.recent.remember(app.name.as_str(), &hash, &password, Instant::now());
             self.guesses.succeeded(origin, &wanted, Instant::now());
-            return admitted(app, listener, peer);
+            return admitted(app, &hash, (listener, peer));
         }
         let failed = self.guesses.failed(origin, &wanted, Instant::now());
         if let Some(count) = failed.told {
@@ -92,9 +95,9 @@ impl Access {
         Err(authentication_failed())
     }
 
-    fn remembers(&self, app: &App, password: &Secret) -> bool {
+    fn remembers<'a>(&self, app: &'a App, password: &Secret) -> Option<&'a PasswordHash> {
         let now = Instant::now();
-        app.passwords.iter().any(|hash| self.recent.knows(app.name.as_str(), hash, password, now))
+        app.passwords.iter().find(|hash| self.recent.knows(app.name.as_str(), hash, password, now))
     }
 
     /// The hash that the password matches, and the password back. An unknown name costs the same as a known one.
@@ -103,12 +106,14 @@ impl Access {
         settings: &Settings,
         app: Option<&Arc<App>>,
         password: Secret,
+        origin: Origin,
     ) -> Option<(Option<PasswordHash>, Secret)> {
         let hashes = app.map(|app| app.passwords.clone()).unwrap_or_default();
         let rounds = settings.apps.values().map(|app| app.passwords.len()).max().unwrap_or_default().max(1);
         let (tell, told) = oneshot::channel();
         let verified = async {
-            self.verifier.send(Login { hashes, rounds, password, tell }).await.ok()?;
+            let _turn = self.turns.take(origin).await;
+            self.verifier.send(Waiting { hashes, rounds, password, tell }).await.ok()?;
             told.await.ok()
         };
         timeout(LONGEST_WAIT, verified).await.ok()?
@@ -116,19 +121,19 @@ impl Access {
 }
 
 /// An app whose password was right, unless it is switched off.
-fn admitted(app: &Arc<App>, listener: &Listener, peer: &Peer) -> Result<Arc<App>, Reply> {
-    rules::may_log_in(app).map(|()| app.clone()).inspect_err(|_| {
+fn admitted(app: &Arc<App>, hash: &PasswordHash, (listener, peer): (&Listener, &Peer)) -> Result<Login, Reply> {
+    rules::may_log_in(app).map(|()| Login { app: app.clone(), hash: hash.clone() }).inspect_err(|_| {
         tracing::warn!(event = "app.refused", app = %app.name, client = peer.source(), listener = %listener.name,
             "an app logged in that is switched off; enabled = true lets it send again");
     })
 }
 
 /// The thread that verifies, with memory of its own; it ends with its sender.
-fn verifier() -> mpsc::Sender<Login> {
-    let (sender, mut logins) = mpsc::channel::<Login>(MOST_WAITING);
+fn verifier() -> mpsc::Sender<Waiting> {
+    let (sender, mut logins) = mpsc::channel::<Waiting>(MOST_WAITING);
     let verify = move || {
         let mut memory = Memory::default();
-        while let Some(Login { hashes, rounds, password, tell }) = logins.blocking_recv() {
+        while let Some(Waiting { hashes, rounds, password, tell }) = logins.blocking_recv() {
             let found = PasswordHash::find(&hashes, &password, rounds, &mut memory).cloned();
             // An app that no longer waits has been told that it failed.
             let _ = tell.send((found, password));
@@ -156,12 +161,36 @@ pub(super) fn known(settings: &Settings, listener: &Listener, peer: &Peer) -> Op
         apps().find(|app| app.unix_users.iter().any(|user| user.uid == Some(uid)))
     };
     let by_address = || {
-        let address = peer.address?;
+        let address = peer.proven()?;
         let prefix = |app: &App| app.networks.iter().filter(|network| network.contains(&address)).map(IpNet::prefix_len).max();
         let known = apps().filter_map(|app| Some((prefix(app)?, app)));
         known.max_by_key(|(prefix, _)| *prefix).map(|(_, app)| app)
     };
     by_certificate().or_else(by_user).or_else(by_address).cloned()
+}
+
+/// Whether `peer` is still `app`, as it was when its session began: a password that was changed, or a network that was taken away, is not
+/// good for another message.
+pub(super) fn still(
+    settings: &Settings,
+    listener: &Listener,
+    (peer, app): (&Peer, &App),
+    hash: Option<&PasswordHash>,
+) -> Result<(), Reply> {
+    let Some(current) = settings.apps.get(&app.name) else { return Err(gone()) };
+    let (is_so, what) = match hash {
+        Some(hash) => (current.passwords.contains(hash), "the password of this login is no longer valid"),
+        None => {
+            let known = known(settings, listener, peer);
+            (known.is_some_and(|known| known.name == app.name), "what proved this application does so no longer")
+        }
+    };
+    if is_so {
+        return Ok(());
+    }
+    tracing::warn!(event = "app.refused", app = %app.name, client = peer.source(), listener = %listener.name,
+        "a connection was closed: {what} since the configuration was changed");
+    Err(Reply::new(421, Some((7, 0)), format!("{what}: connect again")))
 }
 
 /// How the app of a message proved itself: what [`known`] goes by, in its order.
@@ -231,6 +260,7 @@ client-id = \"c\"
     fn peer(address: Option<&str>, uid: Option<u32>, certificate: Option<(char, &[&str])>) -> Peer {
         Peer {
             address: address.map(|address| address.parse().unwrap()),
+            is_told: false,
             shown: String::new(),
             local: uid.map(|uid| UnixPeer { uid, gid: 1, pid: None }),
             certificate: certificate.map(|(digit, names)| PeerCertificate {

@@ -20,8 +20,9 @@ impl Relay {
 
     /// Whether it may send to `recipient`, too.
     pub(super) fn admit_recipient(&self, listener: &Listener, app: &App, accepted: usize, to: &Recipient) -> Result<(), Reply> {
-        let app = self.current(app)?;
-        rules::recipient(&app, accepted, &to.address).inspect_err(|reply| log::refused(&app, listener, reply))
+        let (app, settings) = (self.current(app)?, self.settings());
+        let meant = settings.aliases.of(&to.address);
+        rules::recipient(&app, accepted, (&to.address, meant)).inspect_err(|reply| log::refused(&app, listener, reply))
     }
 
     /// Counts a whole message against the limits, if it may be sent; [`Relay::answered`] has to follow.

@@ -7,10 +7,11 @@
 //! guesses from elsewhere cannot lock an app out. What is on this machine is only slowed: a wrong password in a cron job must not stop
 //! the other jobs.
 
+use crate::listener::customer;
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -44,17 +45,14 @@ pub(super) enum Origin {
     Address(IpAddr),
     /// A user of this machine, by a Unix socket.
     User(u32),
-    /// A load balancer did not say.
+    /// A load balancer did not say, or told of loopback.
     Unknown,
 }
 
 impl Origin {
     pub(super) fn new(address: Option<IpAddr>, user: Option<u32>) -> Self {
         match (address, user) {
-            (Some(IpAddr::V6(address)), _) if !address.is_loopback() => {
-                Self::Address(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into())
-            }
-            (Some(address), _) => Self::Address(address),
+            (Some(address), _) => Self::Address(customer(address)),
             (None, Some(user)) => Self::User(user),
             (None, None) => Self::Unknown,
         }

@@ -34,6 +34,7 @@ mod rules;
 mod settle;
 mod standing;
 mod states;
+mod turns;
 mod usage;
 mod watch;
 mod work;
@@ -45,10 +46,10 @@ pub use standing::{Change, Standing, Subject};
 
 use crate::{
     config::{App, Delivery, Link, Listener, Mailbox, Settings, WhenFromDiffers},
-    listener::{Host, Peer, Submission},
+    listener::{Host, Login, Peer, Submission},
     mail::{Address, Case, Envelope, Id, Name, Recipient},
     queue::{Budget, Queue},
-    secret::Secret,
+    secret::{PasswordHash, Secret},
     smtp::Reply,
     tokens::Tokens,
     upstream::Upstream,
@@ -212,8 +213,12 @@ impl Host for Relay {
         access::known(&self.settings(), listener, peer)
     }
 
-    async fn authenticate(&self, listener: &Listener, peer: &Peer, user: &str, password: Secret) -> Result<Arc<App>, Reply> {
+    async fn authenticate(&self, listener: &Listener, peer: &Peer, user: &str, password: Secret) -> Result<Login, Reply> {
         self.access.by_password(&self.settings(), listener, (peer, user), password).await
+    }
+
+    fn still(&self, listener: &Listener, peer: &Peer, app: &App, hash: Option<&PasswordHash>) -> Result<(), Reply> {
+        access::still(&self.settings(), listener, (peer, app), hash)
     }
 
     fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {

@@ -70,7 +70,8 @@ impl Relay {
         let Subject { mailbox, message, now, .. } = subject;
         let told: Vec<&Fate> = fates.iter().filter(|fate| is_wanted(kind, fate)).collect();
         let sender = message.envelope.sender.as_ref().filter(|_| message.bounce_of.is_none() && !told.is_empty())?;
-        let to = self.bounce_to(message).unwrap_or_else(|| sender.clone());
+        let to =
+            self.bounce_to(message).or_else(|| self.settings().aliases.of(sender).cloned()).unwrap_or_else(|| sender.clone());
         let server = mailbox.server.host.as_str();
         let reports: Vec<bounce::Report<'_>> = told.iter().map(|fate| fate.report(kind, server, now)).collect();
         let octets = original(message, subject.body, kind).await;

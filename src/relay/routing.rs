@@ -132,11 +132,10 @@ pub(super) fn apply_aliases(settings: &Settings, submission: &mut Submission) ->
         if let Some(address) = settings.aliases.of(&recipient.address) {
             submission.aliased.push((recipient.address.clone(), address.clone()));
             recipient.address = address.clone();
-            if recipients.iter().any(|before| before.address.is_same(address)) {
-                continue;
-            }
         }
-        recipients.push(recipient);
+        if !recipients.iter().any(|before| before.address.is_same(&recipient.address)) {
+            recipients.push(recipient);
+        }
     }
     submission.envelope.recipients = recipients;
     Ok(())

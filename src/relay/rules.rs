@@ -48,11 +48,15 @@ fn not_allowed(app: &App, sender: &Address) -> Reply {
     Reply::new(550, Some((7, 1)), text)
 }
 
-/// Whether it may send to this one, beside the `accepted` ones.
-pub(super) fn recipient(app: &App, accepted: usize, recipient: &Address) -> Result<(), Reply> {
+/// Whether it may send to this one, beside the `accepted` ones. What counts is the address that an alias stands for, `meant`.
+pub(super) fn recipient(app: &App, accepted: usize, (named, meant): (&Address, Option<&Address>)) -> Result<(), Reply> {
+    let recipient = meant.unwrap_or(named);
     if app.allowed_recipients.as_ref().is_some_and(|allowed| !allowed.matches(recipient)) {
-        let text =
-            format!("<{recipient}> is not in allowed-recipients of [app.{}]: this application may not send there", app.name);
+        let alias = meant.map_or(String::new(), |_| format!(" ({named} in [aliases])"));
+        let text = format!(
+            "<{recipient}>{alias} is not in allowed-recipients of [app.{}]: this application may not send there",
+            app.name
+        );
         return Err(Reply::new(550, Some((7, 1)), text));
     }
     match app.limits.recipients {
@@ -89,6 +93,7 @@ mod tests {
         let free = app("");
         let bound = app("enabled = false\nallowed-from = [\"*@b.example\"]\nallowed-recipients = [\"*@c.example\"]\n\
                          limits = { recipients = 2 }");
+        let named = app("allowed-recipients = [\"root\"]");
         let (inside, outside) = (address("a@B.example"), address("a@evil.example"));
         for (verdict, expected, key) in [
             (enabled(&free), 250, ""),
@@ -103,11 +108,14 @@ mod tests {
             (from(&bound, Some("A <a@evil.example>")), 550, "allowed-from of [app.crowd]"),
             (from(&bound, Some("a@b.example, a@evil.example")), 550, "exactly one"),
             (from(&bound, None), 550, "exactly one"),
-            (recipient(&free, 99, &outside), 250, ""),
-            (recipient(&bound, 1, &address("x@c.example")), 250, ""),
-            (recipient(&bound, 2, &address("x@c.example")), 452, "recipients in [app.crowd.limits]"),
-            (recipient(&bound, 0, &outside), 550, "allowed-recipients of [app.crowd]"),
-            (recipient(&bound, 0, &address("root")), 550, "allowed-recipients of [app.crowd]"),
+            (recipient(&free, 99, (&outside, None)), 250, ""),
+            (recipient(&bound, 1, (&address("x@c.example"), None)), 250, ""),
+            (recipient(&bound, 2, (&address("x@c.example"), None)), 452, "recipients in [app.crowd.limits]"),
+            (recipient(&bound, 0, (&outside, None)), 550, "allowed-recipients of [app.crowd]"),
+            (recipient(&bound, 0, (&address("root"), None)), 550, "allowed-recipients of [app.crowd]"),
+            (recipient(&bound, 0, (&address("root"), Some(&address("x@c.example")))), 250, ""),
+            (recipient(&bound, 0, (&address("root"), Some(&outside))), 550, "<a@evil.example> (root in [aliases]) is not in"),
+            (recipient(&named, 0, (&address("root"), Some(&outside))), 550, "allowed-recipients of [app.crowd]"),
         ] {
             let (code, text) = code(verdict);
             assert!(code == expected && text.contains(key), "{code} {text}, expected {expected} {key}");

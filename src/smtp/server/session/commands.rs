@@ -165,7 +165,11 @@ impl Session {
                 self.state = State::Asked(Question::Identity);
                 self.actions.push_back(Action::Authenticate { user, password });
             }
-            Turn::Refused(reply) => self.error(reply),
+            Turn::Refused(reply) => {
+                // A login like any other that failed.
+                self.is_known &= reply.code != 535;
+                self.error(reply);
+            }
         }
     }
 

@@ -94,6 +94,8 @@ pub enum Closing {
     Flood,
     /// A BDAT without a readable size.
     Unframed,
+    /// What proved the app does so no more.
+    Unproven,
 }
 
 /// How the app introduced itself.
@@ -248,27 +250,34 @@ impl Session {
         self.own_size.map_or(self.rules.message_size, |own| own.min(self.rules.message_size))
     }
 
-    /// Answers [`Action::Authenticate`].
+    /// Answers [`Action::Authenticate`]. Who failed is nobody until a login succeeds, whatever else it proves: else a slip in its password
+    /// stays unnoticed.
     pub fn authenticated(&mut self, verdict: Result<(), Reply>) {
         if !matches!(self.state, State::Asked(Question::Identity)) {
             return;
         }
         self.state = State::Command;
         self.is_authenticated = verdict.is_ok();
+        self.is_known &= verdict.is_ok();
         match verdict {
             Ok(()) => self.reply(235, (7, 0), "authentication succeeded"),
             Err(reply) => self.error(reply),
         }
     }
 
-    /// Answers [`Action::Mail`] and [`Action::Recipient`].
+    /// Answers [`Action::Mail`] and [`Action::Recipient`]. `421` ends the session (RFC 5321 §3.8).
     pub fn decide(&mut self, verdict: Result<(), Reply>) {
         let question = match std::mem::replace(&mut self.state, State::Command) {
             State::Asked(question @ (Question::Sender(_) | Question::Recipient(_))) => question,
             other => return self.state = other,
         };
         if let Err(reply) = verdict {
-            return self.actions.push_back(Action::Reply(reply));
+            let is_last = reply.code == 421;
+            self.actions.push_back(Action::Reply(reply));
+            if is_last {
+                self.close(Closing::Unproven);
+            }
+            return;
         }
         match (question, &mut self.transaction) {
             (Question::Sender(envelope), _) => {
