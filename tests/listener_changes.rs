@@ -439,6 +439,10 @@ fn sockets_of_systemd_stay_as_they_were_passed() {
     story.write(|text| text.replace("systemd:other", "systemd:third"));
     story.refused(&activator, &["systemd passed no socket of the name third (passed: smtp, other)", "systemctl restart outlink"]);
     assert!(hello(second).contains("SIZE 1048576\r\n"));
+    // The port that systemd has open can only be had by its name.
+    story.write(|text| text.replace("systemd:third", &first.to_string()));
+    story.refused(&activator, &[&format!("cannot listen on {first} for listener.low"), "another program has this port"]);
+    story.write(|text| text.replace(&first.to_string(), "systemd:third"));
     // Back to the first, where somebody waits meanwhile.
     let mut waits = Wire::over(connect(first));
     story.write(|text| text.replace("systemd:third", "systemd:smtp"));

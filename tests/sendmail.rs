@@ -8,6 +8,7 @@ use std::{
     os::unix::{
         ffi::OsStrExt,
         fs::{PermissionsExt, symlink},
+        process::CommandExt,
     },
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -329,7 +330,10 @@ fn a_user_of_no_app_is_told_so_and_may_leave_nothing() {
     fs::write(machine.drop.join("msg-1"), machine.message("nobody")).expect("it can be written");
     let line = daemon.logged_or_printed("drop.refused");
     assert!(line.contains("no app is known by the user"), "{line}");
-    until("it is put aside", SOON, || names(&machine.refused()) == ["msg-1"] && machine.left().is_empty());
+    until("it is put aside", SOON, || names(&machine.refused()) == ["msg-1", "msg-1.why"] && machine.left().is_empty());
+    // Who it was, and what to do, stands beside it.
+    let why = fs::read_to_string(machine.refused().join("msg-1.why")).expect("it is there");
+    assert!(why.contains(&format!("({})", own_uid())) && why.contains("unix-user"), "{why}");
 }
 
 trait Logged {
@@ -421,7 +425,12 @@ fn nothing_in_the_directory_is_believed() {
         assert!(line.is_some_and(|line| line.contains(why)), "{name}: {line:?}");
     }
     until("what is good is gone", SOON, || machine.left() == ["new-8-unfinished", "other"]);
-    assert_eq!(names(&machine.refused()).len(), 7);
+    let refused = names(&machine.refused());
+    assert_eq!(
+        refused.iter().filter(|name| !name.ends_with(".why")).count(),
+        6,
+        "all but the directory, which was empty: {refused:?}"
+    );
     assert_eq!(fs::read_to_string(&outside).expect("it is there"), machine.message("stolen"));
     assert_eq!(machine.story.received().len(), 1, "nothing else was sent");
     // A directory that others could rearrange is not used.
@@ -507,4 +516,103 @@ fn a_fault_in_that_file_is_told_and_stops_no_mail_that_finds_its_way() {
     for note in ["note: socket: no listener has the socket /run/other.sock", "note: drop: the daemon looks into "] {
         assert!(checked.contains(note), "{note}: {checked}");
     }
+}
+
+#[test]
+fn refused_recipients_do_not_stop_the_others_and_the_sender_hears_of_them() {
+    let machine = Machine::more("unix-user = [\"0\"]", "[app.sandbox.limits]\nrecipients = 2");
+    let send = |arguments: &[&str], subject: &str| machine.good(arguments, &format!("Subject: {subject}\n\nx\n"));
+    let from = ["-f", "robot@sandbox.example"];
+    send(&[&from[..], &["you@example.org", "nobody-such", "me@example.org", "third@example.org"]].concat(), "some");
+    send(&[&from[..], &["nobody-such"]].concat(), "none");
+    send(&["-f", "<>", "nobody-such"], "untold");
+    assert_eq!(machine.left().len(), 3);
+    let daemon = machine.story.start();
+    until("the message and two bounces", SOON, || machine.story.received().len() == 3);
+    let received = machine.story.received();
+    let octets = |message| String::from_utf8_lossy(&machine.story.octets(message)).into_owned();
+    let (bounces, others): (Vec<_>, Vec<_>) = received.iter().partition(|message| octets(message).contains("multipart/report"));
+    let to = others[0]["to"].to_string();
+    assert!(to.contains("you@") && to.contains("me@") && !to.contains("third@"), "{to}");
+    let bounces: Vec<String> = bounces.into_iter().map(octets).collect();
+    assert_eq!(bounces.len(), 2);
+    assert!(bounces.iter().all(|bounce| bounce.contains("\r\nTo: <robot@sandbox.example>\r\n")), "{bounces:?}");
+    assert!(bounces.iter().all(|bounce| bounce.contains("nobody-such") && bounce.contains("5.1.3")), "{bounces:?}");
+    assert_eq!(
+        bounces.iter().filter(|bounce| bounce.contains("third@example.org") && bounce.contains("at most 2 recipients")).count(),
+        1
+    );
+    // Where there is no sender to be told, an administrator is.
+    let line = daemon.logged_or_printed("drop.refused");
+    assert!(line.contains(&format!("({})", own_uid())) && line.contains("aliases.nobody-such"), "{line}");
+    until("only the last one is kept", SOON, || machine.left().is_empty() && names(&machine.refused()).len() == 2);
+    drop(daemon);
+    // None is sent again.
+    let daemon = machine.story.start();
+    send(&[&from[..], &["you@example.org"]].concat(), "after");
+    machine.arrived("after");
+    assert_eq!(machine.story.received().len(), 4);
+    drop(daemon);
+}
+
+#[test]
+fn very_many_names_do_not_stop_what_lies_among_them() {
+    let machine = Machine::new();
+    let junk = |letter: &str| {
+        for n in 0..12_000 {
+            fs::File::create(machine.drop.join(format!("{letter}{n}"))).expect("it can be made");
+        }
+    };
+    junk("a");
+    fs::write(machine.drop.join("msg-1"), machine.message("among")).expect("it can be written");
+    junk("z");
+    let daemon = machine.story.start();
+    machine.arrived("among");
+    daemon.logged_or_printed("drop.crowded");
+    until("it is gone", SOON, || !machine.drop.join("msg-1").exists());
+    drop(daemon);
+}
+
+/// Gives all below to the user `nobody`.
+fn give(path: &Path) {
+    std::os::unix::fs::lchown(path, Some(NOBODY), Some(NOBODY)).expect("root may");
+    if path.is_dir() {
+        fs::read_dir(path).expect("it can be listed").flatten().for_each(|entry| give(&entry.path()));
+    }
+}
+
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn what_the_service_can_neither_read_nor_move_is_told_once() {
+    let machine = Machine::with("unix-user = [\"0\", \"65534\"]");
+    let directory = machine.story.directory.path();
+    let program = directory.join("outlink");
+    fs::copy(outlink().get_program(), &program).expect("it can be copied");
+    let is_root = own_uid() == "0";
+    if is_root {
+        give(directory);
+    }
+    fs::set_permissions(&machine.drop, Permissions::from_mode(0o3733)).expect("it is ours");
+    fs::create_dir_all(machine.drop.join("msg-1-full/x")).expect("it can be made");
+    fs::write(machine.drop.join("msg-2-closed"), machine.message("closed")).expect("it can be written");
+    fs::set_permissions(machine.drop.join("msg-2-closed"), Permissions::from_mode(0o000)).expect("it is ours");
+    let mut command = Command::new(&program);
+    command.args(["run", "--config"]).arg(&machine.story.config);
+    if is_root {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let daemon = Program::start(command);
+    let line = daemon.logged_or_printed("msg-1-full");
+    assert!(line.contains("cannot be moved away") && !line.contains("is kept there"), "{line}");
+    let line = daemon.logged_or_printed("msg-2-closed");
+    assert!(line.contains("drop.refused") && line.contains("mode"), "{line}");
+    until("what can be moved is", SOON, || machine.left() == ["msg-1-full"]);
+    // Rounds go on, and nothing is told twice.
+    let left = machine.drop.join("msg-3");
+    fs::write(&left, "x").expect("it can be written");
+    fs::set_permissions(&left, Permissions::from_mode(0o644)).expect("it is ours");
+    daemon.logged_or_printed("msg-3");
+    assert_eq!(daemon.output().lines().filter(|line| line.contains("msg-1-full")).count(), 1);
+    drop(daemon);
 }

@@ -13,8 +13,10 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
-/// Longest wait for certificates. At a reload the check of the configuration has read them a moment ago.
+/// Longest wait for certificates at a reload: the check of the configuration has read them a moment ago.
 const LONGEST: Duration = Duration::from_secs(3);
+/// The same at a start, which a slow disk may delay.
+const LONGEST_AT_START: Duration = Duration::from_secs(60);
 
 /// What all listeners serve with.
 #[derive(Debug, Clone)]
@@ -134,10 +136,12 @@ impl Listeners {
             let opened = unread.into_iter().map(|listener| Ok((listener.name.clone(), Presented::open(&listener)?)));
             opened.collect::<Result<Vec<_>, String>>()
         });
-        let read = match timeout(LONGEST, read).await {
+        let longest = if self.running.is_empty() { LONGEST_AT_START } else { LONGEST };
+        let read = match timeout(longest, read).await {
             Ok(read) => read.map_err(|error| error.to_string()).and_then(|read| read),
             Err(_) => {
-                Err("the files of a listener were not read within 3 seconds; is their disk or network share gone?".to_owned())
+                let seconds = longest.as_secs();
+                Err(format!("a listener's files were not read within {seconds} seconds; is their disk or network share gone?"))
             }
         };
         let read = read.map_err(Unready::Certificate)?;

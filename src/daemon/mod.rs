@@ -254,3 +254,33 @@ fn tell_systemd(states: &[NotifyState<'_>]) {
         tracing::warn!(%error, "cannot notify systemd through NOTIFY_SOCKET");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Bind, listener::BindError, mail::Name};
+    use std::io::ErrorKind;
+
+    #[test]
+    fn what_only_systemd_can_open_needs_a_restart() {
+        let said = |bind: Bind, why: ErrorKind| {
+            let (listener, step) = (Name::parse("office").unwrap(), "let systemd open it".to_owned());
+            match unready(Unready::Socket(BindError { listener, bind, why: why.into(), step })) {
+                NotTakenUp::NoSocket(text) => text,
+                NotTakenUp::Faulty(faults) => panic!("{faults:?}"),
+            }
+        };
+        let tcp = |text: &str| Bind::Tcp(text.parse().unwrap());
+        for (bind, why, is_for_a_start) in [
+            (tcp("0.0.0.0:25"), ErrorKind::PermissionDenied, true),
+            (tcp("0.0.0.0:25"), ErrorKind::AddrInUse, false),
+            (tcp("0.0.0.0:2525"), ErrorKind::PermissionDenied, false),
+            (Bind::Passed("smtp".to_owned()), ErrorKind::NotFound, true),
+            (Bind::Unix("/run/smtp.sock".into()), ErrorKind::PermissionDenied, false),
+        ] {
+            let text = said(bind.clone(), why);
+            assert!(text.contains(&format!("cannot listen on {bind} for listener.office")), "{text}");
+            assert_eq!(text.contains("systemctl restart outlink"), is_for_a_start, "{text}");
+        }
+    }
+}

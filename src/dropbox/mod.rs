@@ -6,33 +6,35 @@
 //! between the two, the next one finds the file's name in the message's story and only removes the file.
 
 mod dialogue;
+mod host;
 mod leave;
 mod parcel;
 mod take;
+mod walk;
 
 pub use dialogue::{At, NotTaken, Said, hand_over};
 pub use leave::leave;
 pub use parcel::{Foreign, LONGEST_ENVID, Parcel};
 
 use crate::{
-    config::{App, Delivery, Listener, of_drops},
+    config::{Listener, of_drops},
     crash,
-    listener::{Host, Login, Peer, Service, Submission, UnixPeer, attend},
-    mail::{Address, Case, Envelope, Id, Recipient},
+    listener::{Peer, Service, UnixPeer, attend},
+    mail::Id,
     relay::Relay,
-    secret::{PasswordHash, Secret},
-    smtp::Reply,
     store::{Error, Spool, Store},
 };
+use host::Queued;
 use std::{
     collections::HashMap,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use take::Found;
+use take::{Aside, Found};
 use tokio::{net::UnixStream, sync::watch};
+use walk::Walk;
 
 /// How a file's name begins while it is written, and once it is whole.
 const NEW: &str = "new-";
@@ -87,6 +89,8 @@ struct Memory {
     later: HashMap<String, SystemTime>,
     /// Peers whose message is in the queue, and since when; `None` until the first file.
     queued: Option<HashMap<String, SystemTime>>,
+    /// How far the directory was gone through.
+    walk: Walk,
 }
 
 impl Memory {
@@ -133,14 +137,14 @@ impl Dropbox {
         let now = SystemTime::now();
         memory.later.retain(|_, due| *due > now);
         let (directory, waiting) = (self.directory.clone(), memory.later.clone());
-        let look = move || -> Result<Vec<String>, String> {
-            let checked =
-                take::check(&directory).map_err(|fault| format!("{fault}; `install -d -o outlink -g outlink -m 3733` makes it"));
-            let Some(()) = checked? else { return Ok(Vec::new()) };
-            take::forget(&directory, now);
-            take::names(&directory, &waiting, now).map_err(|error| format!("it cannot be listed: {error}"))
+        let mut walk = std::mem::take(&mut memory.walk);
+        let look = move || {
+            let names = look(&directory, &mut walk, &waiting, now);
+            (names, walk)
         };
-        let names = beside(look).await.map_err(|error| error.to_string())??;
+        let (names, walk) = beside(look).await.map_err(|error| error.to_string())?;
+        memory.walk = walk;
+        let names = names?;
         if !names.is_empty() && memory.queued.is_none() {
             let queued =
                 self.queued().await.map_err(|error| format!("which of them are queued already cannot be known: {error}"))?;
@@ -187,7 +191,7 @@ impl Dropbox {
         let peer = Peer { address: None, is_told: false, shown, local: Some(local), certificate: None, encrypted: false };
         let service = Service {
             listener: listener.clone(),
-            host: Arc::new(Queued(self.relay.clone())),
+            host: Arc::new(Queued::new(self.relay.clone())),
             spool: self.spool.clone(),
             hostname: self.hostname.clone(),
             presented: None,
@@ -201,12 +205,17 @@ impl Dropbox {
             Ok(Err(NotTaken::TooMany(most))) => Fate::Refused(format!("it has more than {most} recipients")),
             Ok(Err(NotTaken::Refused(_, Said { code, text }))) if code < 500 => Fate::Later(format!("{code} {text}")),
             Ok(Err(NotTaken::Refused(At::Sender, Said { code: 530, .. }))) => {
-                Fate::Refused(format!("no app is known by the user {uid}: unix-user = [\"…\"] of an app names its users"))
+                let user = user(uid);
+                Fate::Refused(format!("no app is known by the user {user}: unix-user = [\"…\"] of an app names its users"))
             }
-            Ok(Err(NotTaken::Refused(at, Said { code, text }))) => Fate::Refused(match at {
-                At::Recipient(recipient) => format!("<{recipient}>: {code} {text}"),
-                At::Sender | At::Message => format!("{code} {text}"),
-            }),
+            Ok(Err(NotTaken::Refused(at, Said { code, text }))) => {
+                let whose = match at {
+                    At::Sender => "the sender, ".to_owned(),
+                    At::Recipient(recipient) => format!("<{recipient}>, "),
+                    At::Message => String::new(),
+                };
+                Fate::Refused(format!("refused {whose}of the user {}: {code} {text}", user(uid)))
+            }
             Err(error) => Fate::Later(error.to_string()),
         }
     }
@@ -221,18 +230,32 @@ impl Dropbox {
             Fate::Taken(said) => {
                 tracing::info!(event = "drop.taken", file = path, said, "a message from the drop directory is queued");
                 crash::point("drop-queued");
-                beside(move || fs::remove_file(directory.join(file))).await.unwrap_or_else(Err)
+                let removed = beside(move || fs::remove_file(directory.join(file))).await.unwrap_or_else(Err);
+                removed.inspect_err(|error| {
+                    tracing::error!(%error, file = path, "cannot remove a file of the drop directory: is the unit's ReadWritePaths= right?");
+                })
             }
             Fate::Refused(why) => {
-                let kept = take::refused(&directory).display().to_string();
-                tracing::error!(
-                    event = "drop.refused",
-                    file = path,
-                    why,
-                    kept,
-                    "a message from the drop directory was refused; it is kept there for 14 days; once the cause is mended, move it back"
-                );
-                beside(move || take::put_aside(&directory, &file)).await.unwrap_or_else(Err)
+                let (kept, reason) = (take::refused(&directory).display().to_string(), why.clone());
+                let aside = beside(move || take::put_aside(&directory, &file, &reason)).await.unwrap_or_else(Err);
+                match &aside {
+                    Ok(Aside::Kept) => tracing::error!(
+                        event = "drop.refused",
+                        file = path,
+                        why,
+                        kept,
+                        "a message from the drop directory was refused; it is kept there for 14 days; once the cause is mended, move it back"
+                    ),
+                    Ok(Aside::Removed) => tracing::warn!(
+                        event = "drop.refused",
+                        file = path,
+                        why,
+                        "an empty directory in the drop directory was removed"
+                    ),
+                    Err(error) => tracing::error!(event = "drop.refused", file = path, why, %error,
+                        "refused, and it cannot be moved away: it stays where it is until somebody removes it"),
+                }
+                aside.map(drop)
             }
             Fate::Later(why) => {
                 tracing::warn!(
@@ -241,58 +264,38 @@ impl Dropbox {
                     why,
                     "a message in the drop directory is tried again in a minute"
                 );
-                Err(io::ErrorKind::Interrupted.into())
+                if later.len() < MOST_LATER {
+                    later.insert(name, SystemTime::now() + LATER);
+                }
+                return;
             }
         };
-        let Err(error) = moved else { return };
-        if !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::NotFound) {
-            tracing::error!(%error, file = path, "cannot move or remove a file of the drop directory: is the unit's ReadWritePaths= right?");
-        }
-        // What was queued and cannot be removed must not be sent in every round.
-        if is_taken || later.len() < MOST_LATER {
-            later.insert(name, SystemTime::now() + if is_taken { NEVER } else { LATER });
+        // What was queued and cannot be removed must not be sent in every round; nor is what stays told of again.
+        if moved.is_err_and(|error| error.kind() != io::ErrorKind::NotFound) && (is_taken || later.len() < MOST_LATER) {
+            later.insert(name, SystemTime::now() + NEVER);
         }
     }
 }
 
-/// The relay, with the contract `queue` for everybody: who left a message is gone.
-#[derive(Debug)]
-struct Queued(Arc<Relay>);
-
-impl Host for Queued {
-    fn known(&self, listener: &Listener, peer: &Peer) -> Option<Arc<App>> {
-        let app = self.0.known(listener, peer)?;
-        Some(Arc::new(App { delivery: Some(Delivery::Queue), ..App::clone(&app) }))
-    }
-
-    async fn authenticate(&self, listener: &Listener, peer: &Peer, user: &str, password: Secret) -> Result<Login, Reply> {
-        self.0.authenticate(listener, peer, user, password).await
-    }
-
-    fn still(&self, listener: &Listener, peer: &Peer, app: &App, hash: Option<&PasswordHash>) -> Result<(), Reply> {
-        self.0.still(listener, peer, app, hash)
-    }
-
-    fn mail(&self, listener: &Listener, app: &App, sender: Option<&Address>) -> Result<(), Reply> {
-        self.0.mail(listener, app, sender)
-    }
-
-    fn case(&self, listener: &Listener, app: &App, envelope: &Envelope) -> Case {
-        self.0.case(listener, app, envelope)
-    }
-
-    fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {
-        self.0.recipient(listener, app, accepted, recipient)
-    }
-
-    async fn message(self: Arc<Self>, submission: Submission) -> Reply {
-        self.0.clone().message(submission).await
-    }
+/// A user of this machine, as people know it.
+fn user(uid: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let is_user = |line: &&str| line.split(':').nth(2).is_some_and(|number| number.parse() == Ok(uid));
+    let name = users.lines().find(is_user).and_then(|line| line.split(':').next());
+    name.map_or_else(|| uid.to_string(), |name| format!("{name} ({uid})"))
 }
 
 fn nonblocking(stream: std::os::unix::net::UnixStream) -> io::Result<UnixStream> {
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
+}
+
+/// The names of messages that are due; an error is a fault of the directory.
+fn look(directory: &Path, walk: &mut Walk, later: &HashMap<String, SystemTime>, now: SystemTime) -> Result<Vec<String>, String> {
+    let checked = take::check(directory).map_err(|fault| format!("{fault}; `install -d -o outlink -g outlink -m 3733` makes it"));
+    let Some(()) = checked? else { return Ok(Vec::new()) };
+    take::forget(directory, now);
+    walk.round(directory, later, now).map_err(|error| format!("it cannot be listed: {error}"))
 }
 
 /// Runs what waits for a disk or a socket beside the runtime.

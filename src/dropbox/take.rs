@@ -4,29 +4,22 @@
 //! only, belongs to the directory's group, and is not too large. Its owner, as the kernel says, is who sent it. The group matters: only
 //! what is made in the directory has it, so a file of somebody else that was moved there proves nothing.
 
-use super::{Foreign, NEW, Parcel, READY, parcel::LONGEST_ENVELOPE};
+use super::{Foreign, Parcel, parcel::LONGEST_ENVELOPE};
 use crate::config::MESSAGE_SIZE;
 use rustix::fs::{Mode, OFlags, open};
 use std::{
-    collections::HashMap,
-    fs::{self, DirBuilder, File, Metadata},
-    io::{self, Read},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-/// Names looked at in one round, so that a flood cannot keep the daemon busy.
+/// Refused files looked at in one round.
 const MOST_NAMES: usize = 10_000;
-
-/// Messages taken in one round.
-const MOST_TAKEN: usize = 500;
 
 /// Octets of a file: the listener's largest message, and its envelope.
 const LARGEST: u64 = MESSAGE_SIZE + LONGEST_ENVELOPE as u64;
-
-/// How long a file that was never finished stays.
-const UNFINISHED: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a refused one stays.
 const REFUSED: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -47,6 +40,9 @@ pub(super) enum Wrong {
     /// It went, or cannot be read for now.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
+    /// Its owner keeps it from us.
+    #[error("its mode does not let the service read it, `outlink sendmail` leaves files of mode 640")]
+    Closed,
     /// A link, pipe, directory, socket or device.
     #[error("it is no regular file")]
     Irregular,
@@ -90,24 +86,6 @@ pub(super) fn check(directory: &Path) -> Result<Option<()>, String> {
     }
 }
 
-/// The names of messages that are due, oldest first; what nobody finished goes.
-pub(super) fn names(directory: &Path, later: &HashMap<String, SystemTime>, now: SystemTime) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory)?.take(MOST_NAMES) {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if name.starts_with(READY) && later.get(&name).is_none_or(|due| *due <= now) {
-            names.push(name);
-        } else if name.starts_with(NEW) && is_older(&entry.path(), UNFINISHED, now) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-    // Ids sort by time.
-    names.sort_unstable();
-    names.truncate(MOST_TAKEN);
-    Ok(names)
-}
-
 /// Opens and reads one.
 pub(super) fn read(directory: &Path, name: &str) -> Result<Found, Wrong> {
     read_of(directory, name, fs::metadata(directory)?.gid())
@@ -120,6 +98,7 @@ fn read_of(directory: &Path, name: &str, group: u32) -> Result<Found, Wrong> {
         Ok(file) => File::from(file),
         // A symbolic link; a socket.
         Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => return Err(Wrong::Irregular),
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => return Err(Wrong::Closed),
         Err(error) => return Err(Wrong::Unreadable(error.into())),
     };
     let about = file.metadata()?;
@@ -146,14 +125,32 @@ pub(super) fn refused(directory: &Path) -> PathBuf {
     directory.with_file_name("refused")
 }
 
-/// Puts a file there.
-pub(super) fn put_aside(directory: &Path, name: &str) -> io::Result<()> {
-    let aside = refused(directory);
+/// What became of a file that is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// It is kept there, and why in a file beside it.
+    Kept,
+    /// It was an empty directory.
+    Removed,
+}
+
+/// Puts a file there. A directory would stay for ever: only an empty one can be removed, and another one is its owner's.
+pub(super) fn put_aside(directory: &Path, name: &str, why: &str) -> io::Result<Aside> {
+    let (from, aside) = (directory.join(name), refused(directory));
+    if fs::symlink_metadata(&from)?.is_dir() {
+        return fs::remove_dir(from).map(|()| Aside::Removed);
+    }
     match DirBuilder::new().mode(0o700).create(&aside) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    fs::rename(directory.join(name), aside.join(name))
+    fs::rename(from, aside.join(name))?;
+    // Whoever left the message may have left a link of this name before: nothing is written through it. The log says why, too.
+    let beside = aside.join(format!("{name}.why"));
+    let _ = fs::remove_file(&beside);
+    let _ =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).and_then(|mut file| writeln!(file, "{why}"));
+    Ok(Aside::Kept)
 }
 
 /// Removes refused files that were kept long enough.
@@ -174,7 +171,7 @@ fn is_older(path: &Path, age: Duration, now: SystemTime) -> bool {
 }
 
 /// When a file came to be as it is: its content, its name, its mode.
-fn changed(about: &Metadata) -> SystemTime {
+pub(super) fn changed(about: &Metadata) -> SystemTime {
     let seconds = Duration::from_secs(about.ctime().try_into().unwrap_or_default());
     SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(about.ctime_nsec().try_into().unwrap_or_default())
 }
@@ -195,22 +192,33 @@ mod tests {
     }
 
     #[test]
-    fn unfinished_and_refused_files_go_when_they_are_old() {
+    fn refused_files_say_why_and_go_when_they_are_old() {
         let spool = tempfile::tempdir().unwrap();
         let drop = spool.path().join("drop");
         fs::create_dir(&drop).unwrap();
-        for name in ["new-1", "msg-2", "msg-1", "other"] {
-            fs::write(drop.join(name), "x").unwrap();
-        }
-        put_aside(&drop, "msg-2").unwrap();
-        let (now, mut later) = (SystemTime::now(), HashMap::new());
-        assert_eq!(names(&drop, &later, now).unwrap(), ["msg-1"]);
-        later.insert("msg-1".to_owned(), now + UNFINISHED * 3);
-        assert_eq!(names(&drop, &later, now + UNFINISHED * 2).unwrap(), Vec::<String>::new());
-        assert!(!drop.join("new-1").exists() && drop.join("other").exists());
-        forget(&drop, now + UNFINISHED);
-        assert!(refused(&drop).join("msg-2").exists());
+        fs::write(drop.join("msg-2"), "x").unwrap();
+        // A link that waits for what is written beside a refused message.
+        let outside = spool.path().join("outside");
+        std::os::unix::fs::symlink(&outside, drop.join("msg-2.why")).unwrap();
+        assert_eq!(put_aside(&drop, "msg-2.why", "link").unwrap(), Aside::Kept);
+        assert_eq!(put_aside(&drop, "msg-2", "because").unwrap(), Aside::Kept);
+        let (now, kept) = (SystemTime::now(), refused(&drop));
+        assert_eq!(fs::read_to_string(kept.join("msg-2.why")).unwrap(), "because\n");
+        assert!(!outside.exists());
+        forget(&drop, now + REFUSED / 2);
+        assert!(kept.join("msg-2").exists());
         forget(&drop, now + REFUSED * 2);
-        assert!(!refused(&drop).join("msg-2").exists());
+        assert_eq!(fs::read_dir(&kept).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_directory_goes_only_when_it_is_empty() {
+        let spool = tempfile::tempdir().unwrap();
+        let drop = spool.path().join("drop");
+        fs::create_dir_all(drop.join("msg-full/x")).unwrap();
+        fs::create_dir(drop.join("msg-empty")).unwrap();
+        assert_eq!(put_aside(&drop, "msg-empty", "x").unwrap(), Aside::Removed);
+        assert!(put_aside(&drop, "msg-full", "x").is_err());
+        assert!(drop.join("msg-full/x").exists() && !refused(&drop).exists());
     }
 }

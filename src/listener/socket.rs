@@ -216,7 +216,8 @@ fn tcp(address: SocketAddr, leaving: &[Arc<Socket>]) -> io::Result<TcpListener> 
     let has_port = |socket: &TcpListener| {
         socket.local_addr().is_ok_and(|own| own.port() == address.port() && own.is_ipv4() == address.is_ipv4())
     };
-    let own = leaving.iter().filter_map(|socket| match &socket.kind {
+    // Not those of systemd: they stay open, and the system would share connections out.
+    let own = leaving.iter().filter(|socket| !socket.is_passed).filter_map(|socket| match &socket.kind {
         Kind::Tcp(socket) if has_port(socket) => Some(socket),
         Kind::Tcp(_) | Kind::Unix(..) => None,
     });

@@ -28,6 +28,7 @@ mod own;
 mod pace;
 mod queued;
 mod reroute;
+mod returned;
 pub mod route;
 mod routing;
 mod rules;

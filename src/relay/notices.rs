@@ -67,6 +67,12 @@ pub(super) struct Subject<'a> {
 impl Relay {
     /// The notice of this kind about those of `fates` whose sender wants it; none where there is nobody to be told.
     pub(super) async fn notice(&self, subject: Subject<'_>, kind: Kind, fates: &[Fate]) -> Option<(NewMessage, Kept)> {
+        let (notice, octets) = self.written(subject, kind, fates).await?;
+        Some((notice, Kept::small(octets.into())?))
+    }
+
+    /// [`Relay::notice`] whose body is not kept yet.
+    pub(super) async fn written(&self, subject: Subject<'_>, kind: Kind, fates: &[Fate]) -> Option<(NewMessage, Vec<u8>)> {
         let Subject { mailbox, message, now, .. } = subject;
         let told: Vec<&Fate> = fates.iter().filter(|fate| is_wanted(kind, fate)).collect();
         let sender = message.envelope.sender.as_ref().filter(|_| message.bounce_of.is_none() && !told.is_empty())?;
@@ -98,7 +104,7 @@ impl Relay {
         tracing::info!(event = "message.bounced", id = %message.id, bounce = %id, app = %message.app, mailbox = %mailbox.name,
             link = %mailbox.link, to = %to, recipients = told.len(), "{}", in_words(kind));
         let is_ascii = written.is_ascii();
-        Some((self.notice_message(subject, id, to, is_ascii), Kept::small(written.into())?))
+        Some((self.notice_message(subject, id, to, is_ascii), written))
     }
 
     fn notice_message(&self, subject: Subject<'_>, id: crate::mail::Id, to: Address, is_ascii: bool) -> NewMessage {
@@ -155,6 +161,11 @@ impl Fate {
     /// A recipient that waits.
     pub(super) fn waiting(recipient: &Recipient, reason: &str) -> Self {
         Self { recipient: recipient.clone(), state: RecipientState::Waiting, code: None, reply: reason.to_owned(), advice: None }
+    }
+
+    /// A recipient that we refuse ourselves.
+    pub(super) fn refused(recipient: &Recipient, reply: String) -> Self {
+        Self { recipient: recipient.clone(), state: RecipientState::Refused, code: None, reply, advice: None }
     }
 
     fn report<'a>(&'a self, kind: Kind, server: &'a str, now: SystemTime) -> bounce::Report<'a> {

@@ -137,7 +137,7 @@ impl Relay {
         });
     }
 
-    fn new_message(&self, submission: &Submission, mailbox: &Mailbox, now: SystemTime) -> NewMessage {
+    pub(super) fn new_message(&self, submission: &Submission, mailbox: &Mailbox, now: SystemTime) -> NewMessage {
         let (app, queue) = (&submission.app, self.queue.settings());
         let clock = self.board().clock(&mailbox.name, now);
         let life = app.expire_after.unwrap_or(queue.expire_after);

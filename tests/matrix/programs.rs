@@ -69,7 +69,7 @@ pub(crate) fn java() -> Command {
     static CLASSES: OnceLock<PathBuf> = OnceLock::new();
     const LIBRARIES: &str = "/usr/share/java/javax.mail.jar:/usr/share/java/javax.activation.jar";
     let classes = CLASSES.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("java-{}", std::process::id()));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("java");
         let mut compiler = Command::new("ecj");
         compiler.args(["-8", "-proc:none", "-classpath", LIBRARIES, "-d"]).arg(&directory);
         compiler.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/Compose.java"));
