@@ -4,8 +4,10 @@
 mod support;
 
 use serde_json::json;
+use std::time::Duration;
 use support::{
     SOON,
+    clock::{Clock, Passing},
     queued::{Mail, contract, one_more_app, one_more_mailbox, until},
     story::{App, Story},
 };
@@ -124,6 +126,51 @@ fn recipients_without_a_domain_get_the_address_that_stands_for_them() {
 }
 
 #[test]
+fn the_command_knows_how_the_mailboxes_stand_while_a_daemon_runs() {
+    let story = Story::new("microsoft", |text| {
+        let text = one_more_mailbox(contract(text, "queue"), "other");
+        let text = text.replace("[mailbox.other]\n", "[mailbox.other]\nwhen-from-differs = \"rewrite\"\n");
+        one_more_app(text, "jira", "mailbox = [\"sandbox\", \"other\"]\nallowed-recipients = [\"*@example.org\"]\n")
+    });
+    let route = ["route", "robot@sandbox.example", "--app", "jira"];
+    let json = || -> serde_json::Value { serde_json::from_str(&story.good(&[&route[..], &["--json"]].concat())).expect("JSON") };
+    let said = story.good(&route);
+    assert!(said.contains("by the configuration alone, as if every mailbox worked: no daemon runs"), "{said}");
+    assert!(said.contains("goes through mailbox sandbox <robot@sandbox.example>; while it is held: other"), "{said}");
+    assert_eq!((&json()["daemon"], &json()["apps"][0]["now"]), (&false.into(), &"sandbox".into()));
+
+    let daemon = story.start();
+    let said = story.good(&route);
+    assert!(said.contains("does the mailbox work now? yes: sandbox") && !said.contains("configuration alone"), "{said}");
+    story.good(&["queue", "hold", "--mailbox", "sandbox"]);
+    daemon.logged("\"state\":\"paused\"", SOON);
+    let said = story.good(&route);
+    for text in [
+        "does the mailbox work now? no: sandbox: paused for ",
+        "`outlink queue release --mailbox sandbox` lets it send again",
+        "does the mailbox work now? yes: other",
+        "goes through mailbox other <other@sandbox.example> now, because sandbox is held",
+    ] {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    let found = json();
+    let app = &found["apps"][0];
+    assert_eq!((&found["daemon"], &app["now"]), (&true.into(), &"other".into()), "{found}");
+    assert_eq!((&app["mailboxes"][0]["held"], &app["mailboxes"][0]["state"]), (&true.into(), &"paused".into()), "{found}");
+    // What it says is what happens.
+    let mut app = App::login(story.relay, "jira", &story.password);
+    assert!(send(&mut app, "told", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(sender_of(&story, "told"), "other@sandbox.example");
+    story.good(&["queue", "hold", "--mailbox", "other"]);
+    daemon.logged("\"mailbox\":\"other\",\"link\":\"sandbox\",\"state\":\"paused\"", SOON);
+    let said = story.good(&route);
+    assert!(said.contains("waits for mailbox sandbox") && said.contains("those that could stand in are held, too"), "{said}");
+
+    let (status, said) = story.command(&[&route[..], &["--to", "you@elsewhere.example"]].concat());
+    assert!(status == Some(1) && said.contains("its allowed-recipients does not name it: 550"), "{status:?} {said}");
+}
+
+#[test]
 fn the_command_tells_each_step_and_what_becomes_of_the_author() {
     let story = Story::new("microsoft", |text| {
         let text = by_sender(text).replace("mailbox = \"by-sender\"", "mailbox = \"by-sender\"\nfallback = \"other\"");
@@ -177,6 +224,78 @@ fn a_mailbox_over_its_quota_is_stood_in_for_until_a_message_shows_that_it_works(
     daemon.logged("\"state\":\"ready\"", SOON);
     assert!(send(&mut app, "after", "robot@sandbox.example").starts_with("250 "));
     assert_eq!(sender_of(&story, "after"), "robot@sandbox.example");
+}
+
+#[test]
+fn a_mailbox_that_fails_is_stood_in_for_after_five_minutes_and_not_before() {
+    let story = Story::new("microsoft", stand_in);
+    let mut clock = Clock::new(Passing::Date, story.directory.path(), story.http, story.relay);
+    let daemon = clock.start(&story.config, story.directory.path());
+    let mut app = App::login(story.relay, "jira", &story.password);
+    story.fault("too-many-logins", &serde_json::json!({"mailbox": "robot@sandbox.example"}));
+    assert!(send(&mut app, "first", "robot@sandbox.example").starts_with("250 "));
+    daemon.logged("\"state\":\"failing\"", SOON);
+    let route = ["route", "robot@sandbox.example", "--app", "jira"];
+    let said = clock.command(&route, &story.config).1;
+    assert!(said.contains("sandbox: failing for ") && said.contains("after 5 minutes of it another one stands in"), "{said}");
+    assert!(said.contains("goes through mailbox sandbox "), "{said}");
+    clock.forward(Duration::from_secs(4 * 60));
+    assert!(send(&mut app, "before", "robot@sandbox.example").starts_with("250 "));
+    assert_eq!(daemon.count(&["message.rerouted"]), 0, "{}", daemon.output());
+    clock.forward(Duration::from_secs(61));
+    let said = clock.command(&route, &story.config).1;
+    assert!(said.contains("goes through mailbox other <other@sandbox.example> now, because sandbox is held"), "{said}");
+    assert!(send(&mut app, "after", "robot@sandbox.example").starts_with("250 "));
+    // What waited moves, too.
+    for subject in ["first", "before", "after"] {
+        assert_eq!(sender_of(&story, subject), "other@sandbox.example", "{subject}");
+    }
+}
+
+#[test]
+fn a_direct_message_by_sender_hears_after_its_header_that_it_has_too_many_recipients() {
+    let story = Story::new("microsoft", |text| {
+        let text = one_more_mailbox(contract(text, "direct"), "other");
+        let text = format!("{text}\n[mailbox.other.limits]\nrecipients-per-message = 2\n");
+        one_more_app(text, "jira", "mailbox = \"by-sender\"\nallowed-from = [\"*@sandbox.example\"]\nfallback = \"other\"\n")
+    });
+    let _daemon = story.start();
+    let mut app = App::login(story.relay, "jira", &story.password);
+    let to = |count: usize| ["<a@example.org>", "<b@example.org>", "<c@example.org>"][..count].to_vec();
+    let mail = |app: &mut App, id: &str, sender: &str, from: &str, count: usize| {
+        app.mail(Mail { id, sender: &format!("<{sender}>"), from, to: &to(count), ..Mail::default() })
+    };
+    let (robot, other) = ("robot@sandbox.example", "other@sandbox.example");
+    // Whoever the envelope sender is, and whatever the fallback takes: the author's mailbox takes two.
+    for sender in [robot, other] {
+        let said = mail(&mut app, "late", sender, other, 3);
+        let expected = " too many recipients: the provider takes 2 a message, send to fewer at once";
+        assert!(said.starts_with("550 5.5.3 ") && said.ends_with(expected), "{sender}: {said}");
+    }
+    assert!(mail(&mut app, "two", robot, other, 2).starts_with("250 "));
+    assert_eq!(sender_of(&story, "two"), robot);
+    assert!(mail(&mut app, "three", robot, robot, 3).starts_with("250 "));
+    let received = story.received().len();
+    assert_eq!(received, 2, "nothing of what was refused arrived");
+}
+
+#[test]
+fn a_direct_message_of_a_named_mailbox_hears_at_the_recipient_that_there_are_too_many() {
+    let story = Story::new("microsoft", |text| {
+        let text = contract(text, "direct");
+        format!("{text}\n[mailbox.sandbox.limits]\nrecipients-per-message = 2\n")
+    });
+    let _daemon = story.start();
+    let mut app = story.app();
+    for (command, expected) in [
+        ("MAIL FROM:<robot@sandbox.example>", "250 "),
+        ("RCPT TO:<a@example.org>", "250 "),
+        ("RCPT TO:<b@example.org>", "250 "),
+        ("RCPT TO:<c@example.org>", "452 4.5.3 too many recipients: the provider takes 2 a message, send the rest separately"),
+    ] {
+        let said = app.say(command);
+        assert!(said.starts_with(expected), "{command}: {said}");
+    }
 }
 
 /// An app with a mailbox, and another that rewrites and stands in for it; what was tried once waits for an hour.

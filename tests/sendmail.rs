@@ -66,6 +66,13 @@ impl Machine {
         run(command, input.as_bytes(), SOON)
     }
 
+    /// As somebody calls it who names no place, with this `sendmail.conf`.
+    fn by_conf(&self, conf: &Path, arguments: &[&str], input: &str) -> Output {
+        let mut command = outlink();
+        command.arg("sendmail").arg("--conf").arg(conf).args(arguments);
+        run(command, input.as_bytes(), SOON)
+    }
+
     fn down(&self, daemon: Program) {
         let (status, said) = daemon.stop();
         assert_eq!(status, Some(0), "{said}");
@@ -429,6 +436,86 @@ fn nothing_in_the_directory_is_believed() {
     // A directory that others could rearrange is not used.
     fs::set_permissions(&machine.drop, Permissions::from_mode(0o777)).expect("it is ours");
     daemon.logged_or_printed("its mode is 777, not 3733");
+}
+
+#[test]
+fn a_file_that_all_may_read_says_where_the_socket_and_the_directory_are() {
+    let machine = Machine::new();
+    let conf = machine.story.config.with_file_name("sendmail.conf");
+    let said = machine.story.good(&["sendmail", "--write-conf", "--domain", "sandbox.example"]);
+    assert!(said.contains(&format!("written: {}", conf.display())), "{said}");
+    assert_eq!(fs::metadata(&conf).expect("it was written").permissions().mode() & 0o777, 0o644);
+    let text = fs::read_to_string(&conf).expect("it was written");
+    for line in [format!("socket = \"{}\"", machine.socket.display()), format!("drop = \"{}\"", machine.drop.display())] {
+        assert!(text.contains(&line), "{text}");
+    }
+    machine.story.good(&["sendmail", "--write-conf"]);
+    assert_eq!(fs::read_to_string(&conf).expect("it is there"), text, "the domain stays");
+    assert!(!machine.story.good(&["check"]).contains("sendmail.conf"));
+
+    let args = ["-i", "-f", "robot@sandbox.example", "you@example.org"];
+    let output = machine.by_conf(&conf, &args, "Subject: down\n\nx\n");
+    assert!(output.status.success() && machine.left().len() == 1, "{output:?}");
+    let daemon = machine.story.start();
+    machine.arrived("down");
+    let output = machine.by_conf(&conf, &["-i", "you@example.org"], "From: robot@sandbox.example\nSubject: up\n\nx\n");
+    assert!(output.status.success(), "{output:?}");
+    machine.arrived("up");
+    let id = Command::new("id").arg("-un").output().expect("coreutils are there");
+    let user = String::from_utf8_lossy(&id.stdout).trim().to_owned();
+    daemon.logged(&format!("\"from\":\"{user}@sandbox.example\""), SOON);
+
+    // Options win; without the file it is as if it said nothing.
+    let elsewhere = machine.drop.with_file_name("elsewhere");
+    let output = machine.by_conf(
+        &conf,
+        &[&["--socket", "/nowhere", "--drop", &elsewhere.display().to_string()], &args[..]].concat(),
+        "x\n",
+    );
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("elsewhere"), "{output:?}");
+}
+
+#[test]
+fn a_fault_in_that_file_is_told_and_stops_no_mail_that_finds_its_way() {
+    let machine = Machine::new();
+    let conf = machine.story.config.with_file_name("sendmail.conf");
+    let args = ["-f", "robot@sandbox.example", "you@example.org"];
+    let nowhere = machine.drop.with_file_name("nowhere").display().to_string();
+    for (text, expected) in [
+        ("socket = \"smtp.sock\"\n", "sendmail.conf:1:10: socket: `smtp.sock` is no whole path"),
+        ("# x\nsoket = \"/x\"\n", "sendmail.conf:2:1: soket: unknown key"),
+        ("drop = [\n", "sendmail.conf:"),
+    ] {
+        fs::write(&conf, text).expect("it can be written");
+        // Nothing else leads anywhere: the caller is told that it keeps its message.
+        let output = machine.by_conf(&conf, &[&["--socket", "/nowhere", "--drop", &nowhere], &args[..]].concat(), "x\n");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{text}: {output:?}");
+        assert!(said.contains(expected) && said.contains("cannot be left in"), "{said}");
+        let checked = machine.story.good(&["check"]);
+        assert!(checked.contains(expected.split(": ").next().unwrap_or_default()), "{checked}");
+        let (status, said) = machine.story.command(&["sendmail", "--write-conf"]);
+        assert!(status == Some(1) && said.contains("was written by a person"), "{said}");
+    }
+    let text = format!("socket = \"{}\"\ndrop = \"{}\"\ndomain = 7\n", machine.socket.display(), machine.drop.display());
+    fs::write(&conf, text).expect("it can be written");
+    let output = machine.by_conf(&conf, &args, "Subject: kept\n\nx\n");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("sendmail.conf:3:10: domain: "), "{output:?}");
+    assert_eq!(machine.left().len(), 1);
+    let daemon = machine.story.start();
+    machine.arrived("kept");
+    let output = machine.by_conf(&conf, &args, "Subject: sent\n\nx\n");
+    assert!(output.status.success(), "{output:?}");
+    machine.arrived("sent");
+    drop(daemon);
+
+    fs::write(&conf, "socket = \"/run/other.sock\"\n").expect("it can be written");
+    let checked = machine.story.good(&["check"]);
+    for note in ["note: socket: no listener has the socket /run/other.sock", "note: drop: the daemon looks into "] {
+        assert!(checked.contains(note), "{note}: {checked}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Apps, BY, BackedUp, Backup, Changed, Details, Health, Links, Page, Paused, Problem, Selection, Status, Summary, Targets,
-    Verb, authorize,
+    Verb, Ways, Whose, authorize,
     keys::{KeyRotated, KeysDropped, SealedText, ToSeal},
 };
 use crate::{
@@ -152,6 +152,13 @@ impl Client {
     /// How every link and mailbox stands.
     pub async fn health(&self) -> Result<Health, ClientError> {
         self.get("health").await
+    }
+
+    /// How mailboxes stand for the mail of an author.
+    pub async fn ways(&self, whose: &Whose) -> Result<Ways, ClientError> {
+        let body = serde_json::to_string(whose).map_err(|error| self.broken(&error))?;
+        let response = self.ask(Method::POST, "ways", body, WAIT).await?;
+        self.read(response).await
     }
 
     /// Lets the daemon revoke the grant of `mailbox` and forget it.

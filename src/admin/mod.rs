@@ -22,6 +22,7 @@ mod selection;
 mod server;
 mod status;
 mod time;
+mod ways;
 
 pub use apps::{AppSeen, Apps, apps};
 pub use client::{Client, ClientError};
@@ -36,6 +37,7 @@ pub use selection::Selection;
 pub use server::{Control, NotTakenUp, Request, Socket};
 pub use status::{CertificateStatus, ListenerStatus, Listening, Status, Totals};
 pub use time::{parse_time, rfc3339};
+pub use ways::{Way, Ways, Whose, ways};
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The paths of the control socket below `/apps`, `/links`, `/health`, `/queue`, `/messages`, `/mailboxes`, `/notify`, `/backup`,
-//! `/authorizations` and `/doctor`.
+//! The paths of the control socket below `/apps`, `/links`, `/health`, `/ways`, `/queue`, `/messages`, `/mailboxes`, `/notify`,
+//! `/backup`, `/authorizations` and `/doctor`.
 //!
 //! Every answer is JSON, but for a message's octets; what is refused is told in sentences.
 
@@ -8,6 +8,7 @@ use super::{
     orders::{self, Verb},
     queue,
     selection::Selection,
+    ways,
 };
 use crate::{
     doctor::Report,
@@ -36,6 +37,7 @@ pub(super) fn routes() -> Router<Arc<Control>> {
         .route("/apps", get(apps_now))
         .route("/links", get(links_now))
         .route("/health", get(health_now))
+        .route("/ways", post(ways_now))
         .route("/queue", get(list))
         .route("/queue/summary", get(summary))
         .route("/queue/{verb}", post(order))
@@ -77,6 +79,10 @@ async fn apps_now(State(control): State<Arc<Control>>) -> Json<apps::Apps> {
 
 async fn health_now(State(control): State<Arc<Control>>) -> Json<health::Health> {
     Json(health::health(&control.relay))
+}
+
+async fn ways_now(State(control): State<Arc<Control>>, body: Bytes) -> Answer<ways::Ways> {
+    ways::ways(&control.relay, &read(&body)?).map(Json)
 }
 
 async fn list(State(control): State<Arc<Control>>, RawQuery(query): RawQuery) -> Answer<queue::Page> {

@@ -5,10 +5,11 @@ use crate::config::{self, Fault, Settings};
 
 /// Prints the faults and notes; notes alone are good.
 pub(super) fn check(config: &Config, json: bool) -> Outcome {
-    let (settings, faults) = match config::load(config.file()) {
+    let (settings, mut faults) = match config::load(config.file()) {
         Ok((settings, notes)) => (Some(settings), notes),
         Err(faults) => (None, faults),
     };
+    faults.extend(config::sendmail_notes(config.file(), settings.as_ref()));
     if json {
         let text = serde_json::to_string_pretty(&faults).map_err(|error| Failed(Exit::InputOutput, error.to_string()))?;
         say(format_args!("{text}"));

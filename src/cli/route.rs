@@ -1,14 +1,20 @@
-//! `outlink route`: through which mailbox a message would go, step by step, as the configuration has it.
+//! `outlink route`: through which mailbox a message would go, step by step: as the configuration has it, and where a daemon runs, with
+//! the mailboxes as they stand now.
 
-use super::{Config, Exit, Failed, Outcome, check, out::say};
+use super::{
+    Config, Exit, Failed, Outcome, check,
+    out::{plain, say},
+    reach, runtime, status,
+};
 use crate::{
+    admin::{self, Whose},
     config::{App, Mailbox, Route, Settings},
     mail::{Address, Name},
     relay::route::{Fit, Mailboxes, NoMailbox, Rule, Senders, candidates, choose, fit, is_allowed},
 };
 use clap::Args;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 /// `outlink route`.
 #[derive(Debug, Args)]
@@ -51,6 +57,49 @@ struct Way<'a> {
     mailboxes: Vec<(Arc<Mailbox>, Fit)>,
 }
 
+/// How mailboxes stand, where a daemon says so.
+enum Now {
+    /// By name; one that is missing has not sent yet.
+    Known(BTreeMap<String, admin::Way>),
+    /// Why not.
+    Unknown(String),
+}
+
+impl Now {
+    /// Asks the daemon, if one runs, about all mailboxes of these ways.
+    fn ask(settings: &Settings, author: &Address, ways: &[Way<'_>]) -> Self {
+        let client = match reach::connect(&settings.state_directory) {
+            Ok(client) => client,
+            Err(Failed(Exit::Unavailable, _)) => return Self::Unknown("no daemon runs".to_owned()),
+            Err(Failed(_, why)) => return Self::Unknown(why),
+        };
+        let mut mailboxes: Vec<String> =
+            ways.iter().flat_map(|way| &way.mailboxes).map(|(mailbox, _)| mailbox.name.to_string()).collect();
+        mailboxes.sort();
+        mailboxes.dedup();
+        let whose = Whose { author: author.to_string(), mailboxes };
+        let asked = runtime().and_then(|runtime| runtime.block_on(client.ways(&whose)).map_err(reach::failed));
+        match asked {
+            Ok(found) => Self::Known(found.ways.into_iter().map(|way| (way.mailbox.clone(), way)).collect()),
+            Err(Failed(_, why)) => Self::Unknown(why),
+        }
+    }
+
+    fn of(&self, mailbox: &Mailbox) -> Option<&admin::Way> {
+        match self {
+            Self::Known(ways) => ways.get(mailbox.name.as_str()),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// The mailbox that takes a message now; where all are held it waits for the first.
+    fn taking<'a>(&self, way: &'a Way<'_>) -> Option<&'a Arc<Mailbox>> {
+        let mut mailboxes = way.mailboxes.iter().map(|(mailbox, _)| mailbox);
+        let first = mailboxes.clone().next();
+        mailboxes.find(|mailbox| self.of(mailbox).is_none_or(|way| !way.held)).or(first)
+    }
+}
+
 /// Explains; a message that no app may send, or to nobody, is a finding.
 pub(super) fn route(arguments: &Arguments) -> Outcome {
     let (settings, _) = check::load(&arguments.config)?;
@@ -59,11 +108,13 @@ pub(super) fn route(arguments: &Arguments) -> Outcome {
         None => settings.apps.values().collect(),
         Some(name) => vec![settings.apps.get(name).ok_or_else(|| no_app(&settings, name))?],
     };
-    let ways: Vec<Way<'_>> = apps.into_iter().map(|app| way(&settings, app, senders)).collect();
+    let ways: Vec<Way<'_>> = apps.into_iter().map(|app| way(&settings, app, senders, arguments.to.as_ref())).collect();
+    let now = Now::ask(&settings, &arguments.from, &ways);
     let to = arguments.to.as_ref().map(|to| recipient(&settings, to));
     if arguments.json {
-        let found: Vec<_> = ways.iter().map(as_json).collect();
-        let mut all = json!({"from": arguments.from.as_str(), "sender": senders.sender.map(Address::as_str), "apps": found});
+        let found: Vec<_> = ways.iter().map(|way| as_json(way, &now)).collect();
+        let mut all = json!({"from": arguments.from.as_str(), "sender": senders.sender.map(Address::as_str), "apps": found,
+            "daemon": matches!(now, Now::Known(_))});
         if let (Some(asked), Some(to)) = (&arguments.to, &to) {
             all["to"] = json!({"recipient": asked.as_str(), "address": to.as_ref().ok().map(|(address, _)| address.as_str()),
                 "why": to.as_ref().map_or_else(Clone::clone, |(_, why)| why.clone())});
@@ -71,11 +122,14 @@ pub(super) fn route(arguments: &Arguments) -> Outcome {
         let text = serde_json::to_string_pretty(&all).map_err(|error| Failed(Exit::InputOutput, error.to_string()))?;
         say(text);
     } else {
-        ways.iter().for_each(print);
+        ways.iter().for_each(|way| print(way, &now));
         match &to {
             Some(Ok((address, why))) => say(format_args!("to {address}: {why}")),
             Some(Err(why)) => say(format_args!("refused: {why}")),
             None => {}
+        }
+        if let Now::Unknown(why) = &now {
+            say(format_args!("by the configuration alone, as if every mailbox worked: {why}"));
         }
     }
     let is_good = ways.iter().any(|way| !way.mailboxes.is_empty()) && to.is_none_or(|to| to.is_ok());
@@ -88,9 +142,21 @@ fn no_app(settings: &Settings, name: &Name) -> Failed {
 }
 
 /// Follows one app's mail.
-fn way<'a>(settings: &'a Settings, app: &'a App, senders: Senders<'_>) -> Way<'a> {
+fn way<'a>(settings: &'a Settings, app: &'a App, senders: Senders<'_>, to: Option<&Address>) -> Way<'a> {
     let mut steps = Vec::new();
     let mut step = |question, answer, why: String| steps.push(Step { question, answer, why });
+    if !app.enabled {
+        step("may the app send?", false, "enabled = false: 550".to_owned());
+        return Way { app, steps, mailboxes: Vec::new() };
+    }
+    if let (Some(to), Some(patterns)) = (to, &app.allowed_recipients) {
+        let allowed = patterns.matches(to);
+        let why = if allowed { "its allowed-recipients names it" } else { "its allowed-recipients does not name it: 550" };
+        step("may the app send to this recipient?", allowed, why.to_owned());
+        if !allowed {
+            return Way { app, steps, mailboxes: Vec::new() };
+        }
+    }
     let allowed = is_allowed(app, senders);
     match (&app.allowed_from, allowed) {
         (None, _) => step("may the app use this sender?", true, "it has no allowed-from: its mailbox decides".to_owned()),
@@ -189,28 +255,70 @@ fn recipient(settings: &Settings, to: &Address) -> Result<(Address, String), Str
     }
 }
 
-fn print(way: &Way<'_>) {
+fn print(way: &Way<'_>, now: &Now) {
     say(format_args!("app {} (mailbox {})", way.app.name, way.app.mailbox));
     for Step { question, answer, why } in &way.steps {
         say(format_args!("  {question} {}: {why}", if *answer { "yes" } else { "no" }));
+    }
+    for (mailbox, _) in &way.mailboxes {
+        print_standing(mailbox, now);
     }
     match way.mailboxes.split_first() {
         None => say("  refused"),
         Some(((mailbox, _), others)) => {
             let others: Vec<&str> = others.iter().map(|(mailbox, _)| mailbox.name.as_str()).collect();
             let while_held = if others.is_empty() { String::new() } else { format!("; while it is held: {}", others.join(", ")) };
-            say(format_args!("  goes through mailbox {} <{}>{while_held}", mailbox.name, mailbox.address));
+            match now.taking(way) {
+                Some(taking) if taking.name != mailbox.name => {
+                    let (first, now) = (&mailbox.name, taking);
+                    say(format_args!("  goes through mailbox {} <{}> now, because {first} is held", now.name, now.address));
+                }
+                _ if now.of(mailbox).is_some_and(|way| way.held) => {
+                    let none = if others.is_empty() { "" } else { ", and those that could stand in are held, too" };
+                    say(format_args!("  waits for mailbox {} <{}>, which is held{none}", mailbox.name, mailbox.address));
+                }
+                _ => say(format_args!("  goes through mailbox {} <{}>{while_held}", mailbox.name, mailbox.address)),
+            }
         }
     }
 }
 
-fn as_json(way: &Way<'_>) -> Value {
+/// Says what is wrong with a mailbox, where something is.
+fn print_standing(mailbox: &Mailbox, now: &Now) {
+    let question = "  does the mailbox work now?";
+    match now.of(mailbox) {
+        Some(admin::Way { denied: Some(denied), .. }) => {
+            say(format_args!(
+                "{question} no: {}: the provider does not let it send as this address: {}",
+                mailbox.name,
+                plain(denied)
+            ));
+        }
+        Some(admin::Way { held, standing, .. }) if *held || !standing.state.is_working() => {
+            let state = status::state(standing, SystemTime::now());
+            let soon = if *held { "" } else { "; after 5 minutes of it another one stands in" };
+            say(format_args!("{question} no: {}: {state}{soon}", mailbox.name));
+            status::print_why(standing, "  ");
+        }
+        Some(_) => say(format_args!("{question} yes: {}", mailbox.name)),
+        None if matches!(now, Now::Known(_)) => say(format_args!("{question} yes: {} has not sent yet", mailbox.name)),
+        None => {}
+    }
+}
+
+fn as_json(way: &Way<'_>, now: &Now) -> Value {
     let steps: Vec<Value> =
         way.steps.iter().map(|it| json!({"question": it.question, "answer": it.answer, "why": it.why})).collect();
     let mailboxes: Vec<Value> = way
         .mailboxes
         .iter()
-        .map(|(mailbox, fit)| json!({"mailbox": mailbox.name.as_str(), "address": mailbox.address.as_str(), "from": word(*fit)}))
+        .map(|(mailbox, fit)| {
+            let stands = now.of(mailbox);
+            json!({"mailbox": mailbox.name.as_str(), "address": mailbox.address.as_str(), "from": word(*fit),
+                "held": stands.map(|it| it.held), "state": stands.map(|it| it.standing.state),
+                "reason": stands.and_then(|it| it.denied.as_ref().or(it.standing.reason.as_ref()))})
+        })
         .collect();
-    json!({"app": way.app.name.as_str(), "route": way.app.mailbox.to_string(), "steps": steps, "mailboxes": mailboxes})
+    json!({"app": way.app.name.as_str(), "route": way.app.mailbox.to_string(), "steps": steps, "mailboxes": mailboxes,
+        "now": now.taking(way).map(|mailbox| mailbox.name.as_str())})
 }

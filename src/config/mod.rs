@@ -25,6 +25,7 @@ mod reseal;
 mod root;
 mod route;
 mod secrets;
+mod sendmail;
 mod settings;
 mod sources;
 mod table;
@@ -40,6 +41,7 @@ pub(crate) use notify::BASE64_SECRET;
 pub use reseal::{Resealed, reseal};
 pub use root::DROP;
 pub use secrets::SecretError;
+pub use sendmail::{SENDMAIL_CONF, SENDMAIL_SOCKET, SendmailConf, notes as sendmail_notes};
 pub use settings::{
     Action, Aliases, Allowed, AllowedRecipients, App, AppLimits, Auth, Bind, Certificate, ClientCertificate, Delivery,
     DomainMailbox, Hook, Http, Link, Listener, ListenerLimits, ListenerTls, Log, LogFormat, Mailbox, Only, Proof, Proxy, Queue,

@@ -242,7 +242,8 @@ impl Host for Relay {
 
     fn recipient(&self, listener: &Listener, app: &App, accepted: usize, recipient: &Recipient) -> Result<(), Reply> {
         self.admit_recipient(listener, app, accepted, recipient)?;
-        let likely = self.likely_mailbox(app, None)?;
+        // By sender the header decides, and `route_of` says whether these are too many for the mailbox that it finds.
+        let likely = if app.mailbox.is_by_sender() { None } else { self.likely_mailbox(app, None)? };
         let most = likely.map_or(0, |mailbox| mailbox.limits.recipients_per_message as usize);
         // What is kept is sent to so many at a time; one verdict for all needs all at once.
         if delivery(listener, app) == Delivery::Direct && most > 0 && accepted >= most {

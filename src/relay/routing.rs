@@ -1,7 +1,7 @@
 //! Routes as a relay takes them: the pure choice of `route`, by how the mailboxes stand now.
 
 use super::{
-    Relay, delivery,
+    Relay, Standing, delivery,
     health::{May, Probe},
     judge, not_allowed,
     route::{self, Mailboxes, NoMailbox, Senders},
@@ -72,6 +72,17 @@ impl Relay {
         let link = settings.links.get(&mailbox.link).ok_or_else(gone)?;
         self.take_in(mailbox, now)?;
         Ok((mailbox.clone(), link.clone()))
+    }
+
+    /// How each of `mailboxes` stands, and whether mail of `author` rather goes another way; where it is only this author's, why.
+    pub fn ways_of(&self, mailboxes: &[Name], author: &Address) -> Vec<(Name, Standing, bool, Option<String>)> {
+        let (now, standings, lower) = (SystemTime::now(), self.standings(), author.as_str().to_ascii_lowercase());
+        let of = |name: &Name| standings.iter().find(|(subject, _)| subject.mailbox() == Some(name)).map(|(_, it)| it.clone());
+        let way = |name: &Name| {
+            let denied = self.board().sender_held(name, &lower);
+            Some((name.clone(), of(name)?, self.is_held(name, Some(author), now), denied))
+        };
+        mailboxes.iter().filter_map(way).collect()
     }
 
     /// Whether mail of `author` should rather go through another mailbox than `mailbox`. One whose trouble only a message can end gets

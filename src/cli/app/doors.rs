@@ -73,10 +73,10 @@ pub(super) fn warnings(settings: &Settings, shown: &[Shown<'_>]) -> Vec<String> 
             mends.extend(mend.map(|mend| format!("{mend} in [listener.{}]", listener.name)));
         }
         match mends.first() {
-            Some(mend) => lines.push(format!("next: {mend}; then restart outlink")),
+            Some(mend) => lines.push(format!("next: {mend}; then `outlink reload`")),
             None => {
                 lines.push(
-                    "next: give it a listener of its own in outlink.toml, beside those that are there; then restart outlink"
+                    "next: give it a listener of its own in outlink.toml, beside those that are there; then `outlink reload`"
                         .into(),
                 );
                 lines.extend(listener_for(settings, *shown).into_iter().map(|line| format!("  {line}")));

@@ -1,14 +1,17 @@
 //! `outlink sendmail`: what cron, PHP, mail(1) and many others call as /usr/sbin/sendmail.
 //!
-//! Any user runs it, so it reads no configuration: it knows a socket and a directory. The daemon knows the app by the Unix user. While no
-//! daemon answers, or it says `4xx`, the message is left in the drop directory, durably, and the caller is told that all is well.
+//! Any user runs it, so it does not read the configuration: `sendmail.conf` beside that, or what is built in, names a socket and a
+//! directory. The daemon knows the app by the Unix user. While no daemon answers, or it says `4xx`, the message is left in the drop
+//! directory, durably, and the caller is told that all is well. A fault in that file is told, and stops no mail that finds its way all the
+//! same: cron looks at no status.
 
+mod conf;
 mod message;
 mod options;
 
-use super::{Cli, Exit, Failed, Outcome};
+use super::{CONFIG, Cli, Exit, Failed, Outcome};
 use crate::{
-    config::{MESSAGE_SIZE, RECIPIENTS},
+    config::{Fault, MESSAGE_SIZE, RECIPIENTS, SendmailConf},
     dropbox::{At, NotTaken, Parcel, Said, hand_over, leave},
     mail::{Address, text},
 };
@@ -31,8 +34,9 @@ use std::{
 const CONNECT: Duration = Duration::from_secs(10);
 
 const HELP: &str = "usage: outlink sendmail [-t] [-i] [-f SENDER] [-F NAME] [-N never|success,failure,delay] [-R full|hdrs] [-V ENVID] [-v]\n\
-     [--socket PATH] [--drop DIRECTORY] [--] [RECIPIENT ...] < message\n\
+     [--socket PATH] [--drop DIRECTORY] [--conf FILE] [--] [RECIPIENT ...] < message\n\
      outlink sendmail -bs    speaks SMTP on standard input and output\n\
+     outlink sendmail --write-conf [--config FILE] [--domain DOMAIN]    writes sendmail.conf beside the configuration\n\
      Other options of sendmail(8) are taken and do nothing.";
 
 /// What this process was called to do as sendmail: under that name or one of its companions, or as `outlink sendmail`.
@@ -65,8 +69,17 @@ pub(super) fn sendmail(arguments: Vec<OsString>) -> Outcome {
         return Err(usage(format!("`{wrong}` is not written in UTF-8")));
     }
     match options.mode {
-        Mode::Send => send(&options),
-        Mode::Speak => speak(&options),
+        Mode::Send | Mode::Speak => {
+            let (places, faults) = places(&options);
+            faults.iter().for_each(|fault| eprintln!("outlink: {fault}"));
+            let done = if options.mode == Mode::Send { send(&options, &places) } else { speak(&places.socket) };
+            done.map_err(|Failed(exit, why)| match exit {
+                // Where the file was to say where to.
+                Exit::Unavailable | Exit::Temporary if !faults.is_empty() => Failed(Exit::Configuration, why),
+                exit => Failed(exit, why),
+            })
+        }
+        Mode::WriteConf => conf::write(options.config.as_deref().unwrap_or(CONFIG).into(), options.domain),
         Mode::Help => {
             super::out::say(HELP);
             Ok(Exit::Good)
@@ -88,20 +101,27 @@ fn usage(why: String) -> Failed {
     Failed(Exit::Usage, format!("{why}; see `outlink sendmail --help`"))
 }
 
-fn send(options: &Options) -> Outcome {
+/// Where the daemon is and where messages are left: by options, else by the file, else as built in. With what is wrong with the file.
+fn places(options: &Options) -> (SendmailConf, Vec<Fault>) {
+    let (read, faults) = SendmailConf::read(&options.conf.clone().unwrap_or_else(conf::usual));
+    let (socket, drop) = (options.socket.clone().unwrap_or(read.socket), options.drop.clone().unwrap_or(read.drop));
+    (SendmailConf { socket, drop, domain: read.domain }, faults)
+}
+
+fn send(options: &Options, places: &SendmailConf) -> Outcome {
     if options.recipients.is_empty() && !options.from_header {
         if options.runs_queue {
             return Ok(Exit::Good);
         }
         return Err(usage("no recipients: name them, or use -t to take them from To, Cc and Bcc".to_owned()));
     }
-    let mut parcel = parcel(options)?;
+    let mut parcel = parcel(options, places.domain.as_deref())?;
     let mut waiting = std::mem::take(&mut parcel.recipients);
     let (mut most, mut sent) = (RECIPIENTS, 0);
     while !waiting.is_empty() {
         let others = waiting.split_off(waiting.len().min(most));
         parcel.recipients = std::mem::replace(&mut waiting, others);
-        let taken = match connect(&options.socket) {
+        let taken = match connect(&places.socket) {
             Ok(stream) => hand_over(stream, &parcel, &hostname()),
             Err(why) => Err(NotTaken::Down(why)),
         };
@@ -117,10 +137,10 @@ fn send(options: &Options) -> Outcome {
                 waiting.splice(..0, std::mem::take(&mut parcel.recipients));
                 continue;
             }
-            Err(NotTaken::Down(why)) => set_down(options, &parcel, &why, None),
+            Err(NotTaken::Down(why)) => set_down(places, options.verbose, &parcel, (&why, None)),
             // What the daemon may take later is none of the caller's care: cron and PHP would not try again.
             Err(NotTaken::Refused(_, Said { code: code @ 400..500, text })) => {
-                set_down(options, &parcel, &format!("outlink said {code} {text}"), Some(Exit::Temporary))
+                set_down(places, options.verbose, &parcel, (&format!("outlink said {code} {text}"), Some(Exit::Temporary)))
             }
             Err(NotTaken::Refused(at, said)) => Err(refused(&at, &said)),
         };
@@ -138,7 +158,7 @@ fn after(sent: usize, Failed(exit, why): Failed) -> Failed {
     }
 }
 
-fn parcel(options: &Options) -> Result<Parcel, Failed> {
+fn parcel(options: &Options, domain: Option<&str>) -> Result<Parcel, Failed> {
     let mut octets = message::read(stdin().lock(), options.ignore_dots).map_err(|error| match error {
         NoMessage::Unreadable(_) => Failed(Exit::InputOutput, error.to_string()),
         NoMessage::TooLarge => Failed(Exit::Data, error.to_string()),
@@ -152,10 +172,10 @@ fn parcel(options: &Options) -> Result<Parcel, Failed> {
     }
     let sender = match &options.sender {
         Some(sender) => sender.clone(),
-        None => Some(own_address()?),
+        None => Some(own_address(domain)?),
     };
     if let Some(name) = &options.name {
-        let address = sender.clone().map_or_else(own_address, Ok)?;
+        let address = sender.clone().map_or_else(|| own_address(domain), Ok)?;
         octets = message::add_from(octets, name, &address);
     }
     let (notify, ret, envid) = (options.notify, options.ret, options.envid.clone());
@@ -176,7 +196,8 @@ fn connect(socket: &Path) -> Result<UnixStream, String> {
 }
 
 /// Leaves the message for a daemon that comes later, or takes it later. `now` is what else the caller hears where that cannot be.
-fn set_down(options: &Options, parcel: &Parcel, why: &str, now: Option<Exit>) -> Result<(), Failed> {
+fn set_down(places: &SendmailConf, verbose: bool, parcel: &Parcel, (why, now): (&str, Option<Exit>)) -> Result<(), Failed> {
+    let drop = &places.drop;
     let size = parcel.octets.len() as u64;
     if size > MESSAGE_SIZE {
         let why = format!(
@@ -185,10 +206,10 @@ fn set_down(options: &Options, parcel: &Parcel, why: &str, now: Option<Exit>) ->
         );
         return Err(Failed(now.unwrap_or(Exit::Data), why));
     }
-    match leave(&options.drop, parcel, SystemTime::now()) {
+    match leave(drop, parcel, SystemTime::now()) {
         Ok(id) => {
-            if options.verbose {
-                super::out::say(format!("{why}; left in {} as {id}", options.drop.display()));
+            if verbose {
+                super::out::say(format!("{why}; left in {} as {id}", drop.display()));
             }
             Ok(())
         }
@@ -198,7 +219,7 @@ fn set_down(options: &Options, parcel: &Parcel, why: &str, now: Option<Exit>) ->
                 ErrorKind::PermissionDenied => Exit::Permission,
                 _ => Exit::Temporary,
             });
-            Err(Failed(exit, format!("{why}; and the message cannot be left in {}: {error}", options.drop.display())))
+            Err(Failed(exit, format!("{why}; and the message cannot be left in {}: {error}", drop.display())))
         }
     }
 }
@@ -231,15 +252,14 @@ fn refused(at: &At, said: &Said) -> Failed {
 }
 
 /// Lets the caller speak with the daemon.
-fn speak(options: &Options) -> Outcome {
-    let (to, mut from) =
-        match connect(&options.socket).and_then(|to| Ok((to.try_clone().map_err(|error| error.to_string())?, to))) {
-            Ok(pair) => pair,
-            Err(why) => {
-                let _ = stdout().write_all(b"421 4.3.2 outlink does not answer, try again later\r\n");
-                return Err(Failed(Exit::Temporary, why));
-            }
-        };
+fn speak(socket: &Path) -> Outcome {
+    let (to, mut from) = match connect(socket).and_then(|to| Ok((to.try_clone().map_err(|error| error.to_string())?, to))) {
+        Ok(pair) => pair,
+        Err(why) => {
+            let _ = stdout().write_all(b"421 4.3.2 outlink does not answer, try again later\r\n");
+            return Err(Failed(Exit::Temporary, why));
+        }
+    };
     thread::spawn(move || {
         let _ = pass(stdin().lock(), &to);
         // The caller has said all; the daemon's last words still come.
@@ -265,12 +285,12 @@ fn pass(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
     }
 }
 
-/// `user@machine` of whoever calls.
-fn own_address() -> Result<Address, Failed> {
+/// `user@machine` of whoever calls; at `domain` where the machine has one for this.
+fn own_address(domain: Option<&str>) -> Result<Address, Failed> {
     let uid = rustix::process::getuid().as_raw();
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let user = user(&users, uid).unwrap_or_else(|| format!("uid{uid}"));
-    let address = format!("{user}@{}", hostname());
+    let address = format!("{user}@{}", domain.map_or_else(hostname, str::to_owned));
     Address::parse(&address).map_err(|why| Failed(Exit::Configuration, format!("`{address}` is no address: {why}; use -f")))
 }
 

@@ -2,14 +2,10 @@
 //! apart. What has no meaning here is taken and does nothing; what would change the meaning and cannot be done is refused.
 
 use crate::{
-    config::DROP,
     dropbox::LONGEST_ENVID,
     mail::{Address, Notify, Ret, Xtext, addresses},
 };
 use std::path::PathBuf;
-
-/// Where the daemon listens for programs of this machine.
-const SOCKET: &str = "/run/outlink/smtp.sock";
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +18,8 @@ pub(super) enum Mode {
     List,
     /// Rebuild aliases, which need no rebuilding.
     Aliases,
+    /// Write the file that says where the socket is.
+    WriteConf,
     /// Say how it is called.
     Help,
 }
@@ -44,10 +42,16 @@ pub(super) struct Options {
     pub(super) notify: Option<Notify>,
     pub(super) ret: Option<Ret>,
     pub(super) envid: Option<Xtext>,
-    pub(super) socket: PathBuf,
-    pub(super) drop: PathBuf,
-    /// The daemon's configuration, for what lists its queue.
+    /// Where the daemon listens, where it is not what `sendmail.conf` says.
+    pub(super) socket: Option<PathBuf>,
+    /// Where messages are left, likewise.
+    pub(super) drop: Option<PathBuf>,
+    /// Another file than the usual `sendmail.conf`.
+    pub(super) conf: Option<PathBuf>,
+    /// The configuration, for what lists its queue or writes `sendmail.conf`.
     pub(super) config: Option<String>,
+    /// The domain that `--write-conf` writes.
+    pub(super) domain: Option<String>,
 }
 
 impl Options {
@@ -65,9 +69,11 @@ impl Options {
             notify: None,
             ret: None,
             envid: None,
-            socket: SOCKET.into(),
-            drop: DROP.into(),
+            socket: None,
+            drop: None,
+            conf: None,
             config: None,
+            domain: None,
         };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
@@ -95,14 +101,20 @@ impl Options {
 
     fn long(&mut self, option: &str, rest: &mut impl Iterator<Item = String>) -> Result<(), String> {
         let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value.to_owned())));
-        if !["socket", "drop", "config"].contains(&name) {
-            return Err(format!("--{name} is no option of sendmail"));
+        if name == "write-conf" {
+            self.mode = Mode::WriteConf;
+            return Ok(());
         }
-        let path = value.or_else(|| rest.next()).ok_or_else(|| format!("--{name} lacks its path"))?;
+        let is_known = ["socket", "drop", "conf", "config", "domain"].contains(&name);
+        let value =
+            if is_known { value.or_else(|| rest.next()) } else { return Err(format!("--{name} is no option of sendmail")) };
+        let value = value.filter(|value| !value.is_empty()).ok_or_else(|| format!("--{name} lacks its value"))?;
         match name {
-            "socket" => self.socket = path.into(),
-            "drop" => self.drop = path.into(),
-            _ => self.config = Some(path),
+            "socket" => self.socket = Some(value.into()),
+            "drop" => self.drop = Some(value.into()),
+            "conf" => self.conf = Some(value.into()),
+            "config" => self.config = Some(value),
+            _ => self.domain = Some(value),
         }
         Ok(())
     }
@@ -256,7 +268,7 @@ mod tests {
             ("-V a=b x", "-V takes at most"),
             ("-", "`-` is no option"),
             ("--sockets x", "--sockets is no option"),
-            ("--drop", "--drop lacks its path"),
+            ("--drop", "--drop lacks its value"),
             ("-f a@b@ x", "is no sender"),
             ("a@", "is no recipient"),
         ] {
@@ -268,7 +280,12 @@ mod tests {
 
     #[test]
     fn places_can_be_others() {
-        let options = parse("--socket=/a --drop /b -bp --config /c").unwrap();
-        assert_eq!((options.socket, options.drop, options.config), ("/a".into(), "/b".into(), Some("/c".to_owned())));
+        let options = parse("--socket=/a --drop /b --conf /c -t").unwrap();
+        assert_eq!((options.socket, options.drop, options.conf), (Some("/a".into()), Some("/b".into()), Some("/c".into())));
+        let options = parse("--write-conf --config /d --domain e.example").unwrap();
+        assert_eq!(
+            (options.mode, options.config, options.domain),
+            (Mode::WriteConf, Some("/d".to_owned()), Some("e.example".into()))
+        );
     }
 }
