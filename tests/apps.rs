@@ -394,3 +394,46 @@ fn connections_of_a_user_of_this_machine_are_counted() {
     drop(first);
     support::queued::until("its place is free again", SOON, || open().1.starts_with("220 "));
 }
+
+#[test]
+fn the_page_for_devices_is_followed_to_the_letter() {
+    let page = fs::read_to_string("docs/devices.md").expect("it is there");
+    let blocks = |language: &str| -> Vec<String> {
+        let begin = format!("```{language}\n");
+        let pieces = page.split(&begin).skip(1);
+        pieces.map(|rest| rest.split("```").next().unwrap_or_default().replace("\\\n", " ")).collect()
+    };
+    // Its port may be another program's here.
+    let listener = blocks("toml").concat().replace(":2526", ":0");
+    let story = Story::new("microsoft", |text| {
+        let text = text.replace("[mailbox.sandbox]", "[mailbox.scans]").replace("mailbox = \"sandbox\"", "mailbox = \"scans\"");
+        queue(text)
+    });
+    let _daemon = story.start();
+    let mut said = Vec::new();
+    for line in blocks("sh").iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>()) {
+        if line == "outlink check" {
+            let text = fs::read_to_string(&story.config).expect("it is there");
+            fs::write(&story.config, format!("{text}\n{listener}")).expect("written");
+        }
+        let words: Vec<&str> = line
+            .split('\'')
+            .enumerate()
+            .flat_map(|(at, piece)| match at % 2 {
+                0 => piece.split_whitespace().collect::<Vec<_>>(),
+                _ => vec![piece],
+            })
+            .collect();
+        assert_eq!(words[0], "outlink", "{line}");
+        said.push((line.clone(), story.good(&words[1..])));
+    }
+    let of = |begin: &str| said.iter().find(|(line, _)| line.starts_with(begin)).map(|(_, said)| said.clone()).expect(begin);
+    assert!(of("outlink app add printer").contains("WARNING: no listener lets it in from 10.1.2.3:"));
+    assert!(
+        of("outlink app list").contains("app erp: user erp with a password") && of("outlink app list").contains("never sent")
+    );
+    assert!(of("outlink route").contains("goes through mailbox scans"), "{}", of("outlink route"));
+    assert!(of("outlink app password crowd").contains("1 older one works beside it until"));
+    let list = story.good(&["status"]);
+    assert!(list.contains("devices"), "the new listener listens after the reload: {list}");
+}
