@@ -68,6 +68,10 @@ pub struct Case {
 /// Repairs a header; says what was done.
 pub fn repair(header: &mut Header, case: &Case) -> Vec<Change> {
     let mut changes = Vec::new();
+    // A signature covers fields as they stand, and may say of others that they are missing (RFC 6376 §5.4.2).
+    if header.has("DKIM-Signature") {
+        return changes;
+    }
     if case.repair == Repair::Legacy {
         remove_separators(header, &mut changes);
         remove_duplicates(header, &mut changes);
@@ -331,6 +335,10 @@ mod tests {
         let signed =
             "From: a@b\r\nMIME-Version: 1.0\r\nContent-Type: multipart/signed; x\r\nContent-Type: multipart/signed; x\r\n";
         assert_eq!(repaired(signed.as_bytes(), Repair::Legacy), (signed.to_owned(), vec![]));
+        let signed = "DKIM-Signature: v=1; h=from:subject:subject\r\nFrom: a@b <a@b>\r\nSubject: 1\r\nSubject: 2\r\nContent-Type: text/plain\r\n";
+        for level in [Repair::Standard, Repair::Legacy] {
+            assert_eq!(repaired(signed.as_bytes(), level), (signed.to_owned(), vec![]));
+        }
         let (mut header, _) = Header::of("From: J\u{fc} <j\u{fc}@b>\r\nSubject: \u{fc}\r\n".as_bytes());
         let before = header.clone();
         assert_eq!(repair(&mut header, &Case { repair: Repair::Legacy, author: None, smtputf8: true }), []);
