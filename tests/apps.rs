@@ -396,8 +396,8 @@ fn connections_of_a_user_of_this_machine_are_counted() {
 }
 
 #[test]
-fn the_page_for_devices_is_followed_to_the_letter() {
-    let page = fs::read_to_string("docs/devices.md").expect("it is there");
+fn the_page_about_connecting_is_followed_to_the_letter() {
+    let page = fs::read_to_string("docs/connect.md").expect("it is there");
     let blocks = |language: &str| -> Vec<String> {
         let begin = format!("```{language}\n");
         let pieces = page.split(&begin).skip(1);
