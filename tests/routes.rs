@@ -329,7 +329,8 @@ fn what_waits_moves_to_the_next_mailbox_that_works_and_back() {
             said.rsplit(' ').next().unwrap_or_default().to_owned()
         })
         .collect();
-    assert_eq!(story.good(&["queue", "list", "--mailbox", "sandbox", "--json"]).matches("\"mailbox\":\"sandbox\"").count(), 6);
+    let list = story.good(&["queue", "list", "--mailbox", "sandbox", "--json"]);
+    assert!(ids.iter().all(|id| list.contains(id)), "{list}");
     release(&story, "other");
     for number in 0..5 {
         assert_eq!(sender_of(&story, &format!("waits-{number}")), "other@sandbox.example");
