@@ -6,7 +6,7 @@ mod support;
 use serde_json::json;
 use std::time::Duration;
 use support::{
-    SOON,
+    Program, SOON,
     clock::{Clock, Passing},
     queued::{Mail, contract, one_more_app, one_more_mailbox, until},
     story::{App, Story},
@@ -308,8 +308,10 @@ fn stand_in(text: String) -> String {
     format!("{}retry = [\"1h\"]{}", &text[..from], &text[to..])
 }
 
-fn hold(story: &Story, mailbox: &str) {
+/// Holds a mailbox; new mail goes by what was told of it.
+fn hold(story: &Story, daemon: &Program, mailbox: &str) {
     story.good(&["queue", "hold", "--mailbox", mailbox]);
+    daemon.await_count(1, &[&format!("\"mailbox\":\"{mailbox}\""), "\"state\":\"paused\""]);
 }
 
 fn release(story: &Story, mailbox: &str) {
@@ -321,8 +323,8 @@ fn what_waits_moves_to_the_next_mailbox_that_works_and_back() {
     let story = Story::new("microsoft", stand_in);
     let daemon = story.start();
     let mut app = App::login(story.relay, "jira", &story.password);
-    hold(&story, "sandbox");
-    hold(&story, "other");
+    hold(&story, &daemon, "sandbox");
+    hold(&story, &daemon, "other");
     let ids: Vec<String> = (0..5)
         .map(|number| {
             let said = send(&mut app, &format!("waits-{number}"), "robot@sandbox.example");
@@ -357,8 +359,8 @@ fn what_may_have_been_sent_stays_with_its_mailbox() {
     let said = send(&mut app, "unsure", "robot@sandbox.example");
     let id = said.rsplit(' ').next().unwrap_or_default().to_owned();
     daemon.await_event("message.deferred", &id);
-    hold(&story, "sandbox");
-    hold(&story, "other");
+    hold(&story, &daemon, "sandbox");
+    hold(&story, &daemon, "other");
     assert!(send(&mut app, "clear", "robot@sandbox.example").starts_with("250 "));
     release(&story, "other");
     assert_eq!(sender_of(&story, "clear"), "other@sandbox.example");
@@ -380,9 +382,10 @@ fn what_a_killed_process_had_at_hand_stays_with_its_mailbox() {
     until("it is on its way", SOON, || story.good(&["status"]).contains("1 messages under way"));
     daemon.kill();
     story.mend("silent-at-end");
-    hold(&story, "sandbox");
-    hold(&story, "other");
+    story.good(&["queue", "hold", "--mailbox", "sandbox"]);
+    story.good(&["queue", "hold", "--mailbox", "other"]);
     let daemon = story.start();
+    daemon.await_count(2, &["mailbox.changed", "\"state\":\"paused\""]);
     let mut app = App::login(story.relay, "jira", &story.password);
     assert!(send(&mut app, "behind", "robot@sandbox.example").starts_with("250 "));
     release(&story, "other");
