@@ -117,3 +117,21 @@ fn a_reload_keeps_addresses_and_holds_mail_of_a_domain_that_is_gone() {
     until("it goes out", SOON, || story.subjects().len() == 3);
     drop(daemon);
 }
+
+#[test]
+fn a_command_adds_one_and_says_what_each_address_needs() {
+    let story = Story::new("microsoft", |text| contract(text, "queue"));
+    let _daemon = story.start();
+    let said =
+        story.good(&["mailbox", "add", "whole", "--link", "sandbox", "--address", "*@contoso.com", "--server", "127.0.0.1:1"]);
+    for text in ["-eq 'MAILBOX'", "MAILBOX stands for each address", "app add NAME --mailbox whole --allowed-from ADDRESS"] {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    let (status, said) = story.command(&["app", "add", "scanners", "--network", "10.1.2.3", "--mailbox", "whole"]);
+    assert!(
+        status == Some(78) && said.contains("--allowed-from: `whole` sends as every address of contoso.com"),
+        "{status:?}: {said}"
+    );
+    assert!(story.good(&["mailbox", "list"]).contains("mailbox whole <*@contoso.com>, link sandbox: 0 of 1000 addresses in use"));
+    story.good(&["mailbox", "remove", "whole", "--yes"]);
+}

@@ -209,7 +209,10 @@ fn next(subject: &Subject, settings: &Settings, name: &Name) {
     let Some(mailbox) = whole.or(settings.mailboxes.get(name).map(|mailbox| &**mailbox)) else { return };
     let Some(link) = settings.links.get(&mailbox.link) else { return };
     if link.grant == Grant::ClientCredentials {
-        link::at_the_provider(link, Some(mailbox.address.as_str()));
+        link::at_the_provider(link, whole.is_none().then_some(mailbox.address.as_str()));
+        if whole.is_some() {
+            say("MAILBOX stands for each address that is to send; the filter of one scope may name several");
+        }
     }
     say("\nnext:");
     if matches!(link.grant, Grant::AuthorizationCode | Grant::DeviceCode) {
