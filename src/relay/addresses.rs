@@ -76,7 +76,7 @@ impl Relay {
         Ok(())
     }
 
-    /// As [`Relay::take_in`] for whoever names the mailbox, however many there are: what was accepted has to go out, and an operator
+    /// Takes in an address for whoever names its mailbox, however many there are: what was accepted has to go out, and an operator
     /// knows what he asks for.
     pub fn take_in_named(&self, name: &Name) {
         let now = SystemTime::now();
