@@ -1,6 +1,7 @@
 //! What can only be seen when all tables are read.
 
 use super::{
+    entrance,
     listener::reaches_out,
     queue::late_warning,
     settings::{App, Auth, Bind, ClientCertificate, DomainMailbox, Listener, Queue, UnixUser},
@@ -105,7 +106,9 @@ pub(super) fn ways_in(
 ) {
     for app in apps.values().filter(|app| app.enabled) {
         let leaves_files = !app.unix_users.is_empty() && drop.is_dir();
-        if leaves_files || listeners.values().any(|listener| lets_in(listener, app)) {
+        let shown = entrance::shown(app, !app.passwords.is_empty());
+        let takes = |listener: &Arc<Listener>| shown.iter().any(|shown| entrance::lets_in(listener, *shown).is_ok());
+        if leaves_files || listeners.values().any(takes) {
             continue;
         }
         let (key, hint) = match () {
@@ -121,31 +124,6 @@ pub(super) fn ways_in(
         let message = "this app cannot send: no listener lets it in by what proves it";
         reader.note(&["app", app.name.as_str(), key], Wrong::new(message, hint));
     }
-}
-
-/// Whether an app can prove itself there in one of its ways.
-fn lets_in(listener: &Listener, app: &App) -> bool {
-    let has_certificates = listener.tls.files().is_some_and(|files| files.client_ca.is_some());
-    let is_socket = !matches!(listener.bind, Bind::Tcp(_));
-    let by_password = !app.passwords.is_empty() && listener.auth != Auth::None;
-    let by_certificate = !app.certificates.is_empty() && has_certificates;
-    let by_user = !app.unix_users.is_empty() && is_socket;
-    let shown = || by_certificate || by_user || app.networks.iter().any(|network| reaches(listener, network));
-    by_password || listener.auth != Auth::Required && shown()
-}
-
-/// Whether somebody in `network` can connect there.
-fn reaches(listener: &Listener, network: &IpNet) -> bool {
-    let (is_here, is_near) = (listener.bind.is_local(), words::is_loopback(network));
-    let is_proxied = !listener.proxy_protocol_from.is_empty();
-    let is_bound = match listener.bind {
-        Bind::Unix(_) => false,
-        Bind::Passed(_) => true,
-        // A load balancer tells of other machines alone.
-        Bind::Tcp(_) if is_proxied => !is_near,
-        Bind::Tcp(address) => address.is_ipv4() == matches!(network, IpNet::V4(_)) && (!is_here || is_near),
-    };
-    is_bound && listener.networks.iter().any(|allowed| allowed.contains(network) || network.contains(allowed))
 }
 
 /// Whether the second `bind` would fail. An unspecified address takes the port on all addresses of its kind.

@@ -9,6 +9,7 @@ mod aliases;
 mod app;
 mod certificate;
 mod checks;
+pub(crate) mod entrance;
 mod evidence;
 mod fault;
 mod link;

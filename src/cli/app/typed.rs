@@ -2,7 +2,7 @@
 
 use super::doors::{self, Door};
 use crate::{
-    config::{App, Settings},
+    config::{App, Settings, entrance},
     mail::Name,
     secret::Secret,
 };
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Typed<'a> {
 impl<'a> Typed<'a> {
     pub(in crate::cli) fn new(settings: &Settings, name: &'a Name, password: Password<'a>) -> Self {
         let app = settings.apps.get(name);
-        let shown = app.map_or_else(Vec::new, |app| doors::shown(app, !matches!(password, Password::None)));
+        let shown = app.map_or_else(Vec::new, |app| entrance::shown(app, !matches!(password, Password::None)));
         Self {
             shown: app.map_or("", |app| known_by(app)),
             name,
